@@ -1,0 +1,42 @@
+// Package llm is what wagent asks of a language model, in terms that belong to
+// no provider. Each provider is a subpackage that satisfies [Model]; none of
+// them retries: the caller decides by the kind of the error.
+package llm
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"wagent/context/transcript"
+)
+
+// A Model generates answers. Its methods are safe for concurrent use.
+type Model interface {
+	// Generate makes one request. Its error is a gateway.Error whose kind says
+	// what to do: RateLimited and Unavailable may be repeated, Unauthorized
+	// and Invalid may not. The error's Msg holds no key and no customer's text.
+	Generate(ctx context.Context, r Request) (Response, error)
+}
+
+// A Request is what a model is asked.
+type Request struct {
+	Model       string // the provider's name for the model, without the provider
+	System      string
+	Turns       []transcript.Turn // the last one is the user's
+	Schema      json.RawMessage   // JSON Schema that the answer must satisfy; nil: free text
+	Strict      bool              // Schema keeps to what strict modes can express
+	Temperature float64
+	MaxTokens   int
+}
+
+// A Response is what a model answered.
+type Response struct {
+	Text         string
+	Truncated    bool   // it ended at MaxTokens
+	Refused      bool   // the model or a content filter would not answer; Text may say why
+	Model        string // as the provider reports it; may be empty
+	InputTokens  int
+	OutputTokens int
+	Latency      time.Duration
+}

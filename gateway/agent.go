@@ -1,0 +1,178 @@
+package gateway
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// An Agent is what a business wrote to have its messages answered.
+type Agent struct {
+	ID                  AgentID
+	Key                 string // its id in the configuration file; empty if made over the API
+	Account             AccountID
+	Name                string
+	Description         string
+	SystemPrompt        string
+	Model               string // provider/model; without a provider, openai
+	Temperature         float64
+	MaxTokens           int
+	Active              bool
+	AutoRun             bool          // inbound messages start runs
+	Quiet               time.Duration // silence that ends a batch
+	MaxWait             time.Duration // longest wait after a batch's first message
+	MaxBatch            int           // messages that end a batch at once
+	ContextTTL          time.Duration // how long a run is remembered; zero: stateless
+	AllowedActions      []string      // empty: any
+	PayloadSchema       []Field       // empty: any payload
+	Confirm             bool          // a person confirms actions before they are dispatched
+	ConfirmationTimeout time.Duration // unconfirmed actions expire after it
+	Filter              InboundFilter
+	FallbackReply       string // what the customer reads when a run failed; empty: nothing
+	CreatedAt           time.Time
+	UpdatedAt           time.Time
+}
+
+// A Field is one entry of an agent's payload schema.
+type Field struct {
+	Name     string
+	Type     FieldType
+	Required bool
+}
+
+// A FieldType is the type of a payload's field.
+type FieldType string
+
+// The field types; dates and times are RFC 3339.
+const (
+	FieldText     FieldType = "text"
+	FieldNumber   FieldType = "number"
+	FieldBoolean  FieldType = "boolean"
+	FieldDate     FieldType = "date"
+	FieldTime     FieldType = "time"
+	FieldDateTime FieldType = "datetime"
+)
+
+// An InboundFilter keeps messages from starting runs. The zero filter lets
+// every message through.
+type InboundFilter struct {
+	TextOnly       bool
+	MinLength      int      // in characters, of texts
+	MaxPerHour     int      // messages of one conversation; 0: no limit
+	IgnorePatterns []string // regular expressions (RE2), case-insensitive
+}
+
+// DefaultAgent returns an agent with every optional setting at its default.
+// It lacks what has none: an id, a name and a system prompt.
+func DefaultAgent() Agent {
+	return Agent{
+		Model:               "gpt-4o-mini",
+		Temperature:         0.3,
+		MaxTokens:           1024,
+		Active:              true,
+		Quiet:               10 * time.Second,
+		MaxWait:             60 * time.Second,
+		MaxBatch:            20,
+		ContextTTL:          60 * time.Minute,
+		ConfirmationTimeout: 30 * time.Minute,
+	}
+}
+
+// The system actions: always allowed, never sent to webhooks.
+const (
+	ActionSkip  = "system.noop.skip"          // no reply is wanted
+	ActionPause = "system.conversation.pause" // a person should take over
+)
+
+var (
+	actionType = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*){2}$`)
+	fieldName  = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+)
+
+// Validate returns nil, or an Error of kind Invalid whose Details name each
+// field that is out of range, by the names of the agents API.
+func (a *Agent) Validate() error {
+	d := details{}
+	d.add("name", strings.TrimSpace(a.Name) == "", "can't be blank")
+	d.add("system_prompt", strings.TrimSpace(a.SystemPrompt) == "", "can't be blank")
+	d.add("model", strings.TrimSpace(a.Model) == "", "can't be blank")
+	d.add("temperature", !(a.Temperature >= 0 && a.Temperature <= 2), "must be between 0 and 2")
+	d.add("max_tokens", a.MaxTokens < 1 || a.MaxTokens > 2048, "must be between 1 and 2048")
+	d.add("debounce_seconds", a.Quiet < time.Second || a.Quiet > time.Minute, "must be between 1 and 60")
+	d.add("max_wait_seconds", a.MaxWait < a.Quiet || a.MaxWait > time.Hour, "must be between debounce_seconds and 3600")
+	d.add("max_batch_messages", a.MaxBatch < 1 || a.MaxBatch > 100, "must be between 1 and 100")
+	d.add("context_ttl_minutes", a.ContextTTL < 0 || a.ContextTTL > 24*time.Hour, "must be between 0 and 1440")
+	d.add("confirmation_timeout_minutes", a.ConfirmationTimeout < time.Minute || a.ConfirmationTimeout > 24*time.Hour, "must be between 1 and 1440")
+	d.add("allowed_actions", len(a.AllowedActions) > 10, "must have at most 10 entries")
+	for _, t := range a.AllowedActions {
+		d.add("allowed_actions", !actionType.MatchString(t), fmt.Sprintf("%q must be domain.resource.action in snake_case", t))
+	}
+	a.validatePayload(d)
+	a.Filter.validate(d)
+	return d.err()
+}
+
+func (a *Agent) validatePayload(d details) {
+	d.add("payload_schema", len(a.PayloadSchema) > 10, "must have at most 10 fields")
+	seen := map[string]bool{}
+	for _, f := range a.PayloadSchema {
+		d.add("payload_schema", !fieldName.MatchString(f.Name), fmt.Sprintf("name %q must be in snake_case", f.Name))
+		d.add("payload_schema", seen[f.Name], fmt.Sprintf("name %q stands there twice", f.Name))
+		seen[f.Name] = true
+		switch f.Type {
+		case FieldText, FieldNumber, FieldBoolean, FieldDate, FieldTime, FieldDateTime:
+		default:
+			d.add("payload_schema", true, fmt.Sprintf("field_type %q must be text, number, boolean, date, time or datetime", f.Type))
+		}
+	}
+}
+
+func (f *InboundFilter) validate(d details) {
+	d.add("inbound_config", f.MinLength < 0, "min_message_length must not be negative")
+	d.add("inbound_config", f.MaxPerHour < 0, "max_messages_per_hour must not be negative")
+	for _, p := range f.IgnorePatterns {
+		_, err := regexp.Compile("(?i)" + p)
+		d.add("inbound_config", err != nil, fmt.Sprintf("ignore_patterns: %q is not a regular expression: %v", p, err))
+	}
+}
+
+// Refuses says why m may not start a run, or returns "" if it may.
+func (f *InboundFilter) Refuses(m *Inbound) string {
+	switch m.Type {
+	case TypeReaction, TypeSystem, TypeUnsupported:
+		return "type"
+	case TypeText:
+	default:
+		if f.TextOnly {
+			return "not_text"
+		}
+		return ""
+	}
+	if utf8.RuneCountInString(strings.TrimSpace(m.Text)) < f.MinLength {
+		return "too_short"
+	}
+	for _, p := range f.IgnorePatterns {
+		if re, err := regexp.Compile("(?i)" + p); err == nil && re.MatchString(m.Text) {
+			return "pattern"
+		}
+	}
+	return ""
+}
+
+// details gathers what is wrong, by field.
+type details map[string][]string
+
+func (d details) add(field string, wrong bool, msg string) {
+	if wrong {
+		d[field] = append(d[field], msg)
+	}
+}
+
+func (d details) err() error {
+	if len(d) == 0 {
+		return nil
+	}
+	return &Error{Kind: Invalid, Msg: "Validation failed", Details: d}
+}

@@ -1,0 +1,77 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"strings"
+)
+
+// The ids of our records. All but AgentID are opaque: a prefix that names the
+// noun, an underscore and 26 random characters.
+type (
+	AccountID      string // acc_…, or what the configuration says
+	ContactID      string // ctc_…
+	ConversationID string // cnv_…
+	MessageID      string // msg_…; of a message we send it is also the id of its row in the outbox
+	RunID          string // run_…
+	DeliveryID     string // del_…; the webhook-id of Standard Webhooks
+)
+
+// NewAccountID returns an id that nobody else has.
+func NewAccountID() AccountID { return AccountID(newID("acc")) }
+
+// NewContactID returns an id that nobody else has.
+func NewContactID() ContactID { return ContactID(newID("ctc")) }
+
+// NewConversationID returns an id that nobody else has.
+func NewConversationID() ConversationID { return ConversationID(newID("cnv")) }
+
+// NewMessageID returns an id that nobody else has.
+func NewMessageID() MessageID { return MessageID(newID("msg")) }
+
+// NewRunID returns an id that nobody else has.
+func NewRunID() RunID { return RunID(newID("run")) }
+
+// NewDeliveryID returns an id that nobody else has.
+func NewDeliveryID() DeliveryID { return DeliveryID(newID("del")) }
+
+func newID(prefix string) string { return prefix + "_" + strings.ToLower(rand.Text()) }
+
+// An AgentID is a UUIDv4 in its 36-character lower-case form. Both APIs show
+// it in a form of their own, made from it and parsed here.
+type AgentID string
+
+// NewAgentID returns an id that nobody else has.
+func NewAgentID() AgentID {
+	var b [16]byte
+	_, _ = rand.Read(b[:])  // never fails (crypto/rand.Read)
+	b[6] = b[6]&0x0f | 0x40 // version 4 (RFC 9562, section 5.4)
+	b[8] = b[8]&0x3f | 0x80 // variant
+	return agentIDFromHex(hex.EncodeToString(b[:]))
+}
+
+// ParseAgentID reads an agent's id in any form that we show: agt_<32 hex>,
+// agent-<uuid>, or the bare UUID. It reports false for anything else.
+func ParseAgentID(s string) (AgentID, bool) {
+	s, agt := strings.CutPrefix(s, "agt_")
+	if !agt {
+		s = strings.ReplaceAll(strings.TrimPrefix(s, "agent-"), "-", "")
+	}
+	if _, err := hex.DecodeString(s); err != nil || len(s) != 32 || s != strings.ToLower(s) {
+		return "", false
+	}
+	return agentIDFromHex(s), true
+}
+
+func agentIDFromHex(h string) AgentID {
+	return AgentID(strings.Join([]string{h[:8], h[8:12], h[12:16], h[16:20], h[20:]}, "-"))
+}
+
+// String returns the form of the agents API, agt_<32 hex>; empty for the zero
+// id.
+func (id AgentID) String() string {
+	if id == "" {
+		return ""
+	}
+	return "agt_" + strings.ReplaceAll(string(id), "-", "")
+}

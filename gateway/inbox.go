@@ -1,0 +1,170 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// An Inbox accepts messages from the edges. A message may come more than
+// once. Its methods are safe for concurrent use.
+type Inbox struct {
+	Store  MessageStore
+	Agents AgentFinder
+	Window Windower
+	MaxAge time.Duration // backlog older than this is held for a person
+	Log    *slog.Logger
+}
+
+// MessageStore records messages.
+type MessageStore interface {
+	// AddMessages records those of ms that are not there yet, in their order
+	// and in one transaction, and returns what is on record for each. Where it
+	// fails, none is recorded.
+	AddMessages(ctx context.Context, ms []Arrival) ([]Arrived, error)
+}
+
+// AgentFinder knows who answers an account's messages.
+type AgentFinder interface {
+	// DefaultAgent returns the active agent that inbound messages of the
+	// account go to, or an Error of kind NotFound.
+	DefaultAgent(ctx context.Context, account AccountID) (Agent, error)
+}
+
+// Windower gathers the messages that a run is to answer together.
+type Windower interface {
+	// Add puts a waiting message in its conversation's window. It may be
+	// repeated.
+	Add(ctx context.Context, m *Message, quiet, maxWait time.Duration, maxItems int) error
+}
+
+// An Arrival is a message to record, with what the rules say of it. The state
+// is a wish: the store knows whether the conversation is paused, and then
+// holds the message.
+type Arrival struct {
+	Inbound
+	State      MessageState
+	Reason     string
+	MaxPerHour int // 0: no limit; past it the message is ignored
+	ReceivedAt time.Time
+}
+
+// Arrived is what the store has of an Arrival.
+type Arrived struct {
+	Message Message // as it is on record, which may be older than the Arrival
+	New     bool    // it was recorded just now
+}
+
+// An Outcome says what became of a message that came in.
+type Outcome string
+
+// The outcomes.
+const (
+	OutcomeStored    Outcome = "stored" // and a run will answer it
+	OutcomeDuplicate Outcome = "duplicate"
+	OutcomeIgnored   Outcome = "ignored"
+	OutcomeHeld      Outcome = "held"
+	OutcomeUnarmed   Outcome = "unarmed" // stored, but its window must wait for the sweeper
+)
+
+// Receive records ms, which are in the order in which they were written, and
+// opens or extends the windows of those that wait for a run. It returns an
+// outcome for each.
+//
+// When it returns nil they are all safe, and the caller may acknowledge them
+// to WhatsApp; when it fails, none of them is, and the caller must not.
+func (in *Inbox) Receive(ctx context.Context, ms ...Inbound) ([]Outcome, error) {
+	now := time.Now()
+	arrivals := make([]Arrival, len(ms))
+	agents := map[AccountID]*Agent{}
+	for i := range ms {
+		agent, ok := agents[ms[i].Account]
+		if !ok {
+			var err error
+			if agent, err = in.agent(ctx, ms[i].Account); err != nil {
+				return nil, err
+			}
+			agents[ms[i].Account] = agent
+		}
+		arrivals[i] = in.judge(ms[i], agent, now)
+	}
+	arrived, err := in.Store.AddMessages(ctx, arrivals)
+	if err != nil {
+		return nil, fmt.Errorf("store %d messages: %w", len(ms), err)
+	}
+	outcomes := make([]Outcome, len(ms))
+	for i := range arrived {
+		outcomes[i] = in.arm(ctx, &arrived[i], agents[ms[i].Account])
+	}
+	return outcomes, nil
+}
+
+// agent returns the account's agent, or nil if it has none.
+func (in *Inbox) agent(ctx context.Context, account AccountID) (*Agent, error) {
+	a, err := in.Agents.DefaultAgent(ctx, account)
+	switch {
+	case err == nil:
+		return &a, nil
+	case KindOf(err) == NotFound:
+		return nil, nil
+	default:
+		return nil, fmt.Errorf("find agent of account %s: %w", account, err)
+	}
+}
+
+// judge says what should become of a message, as far as its own words tell.
+func (in *Inbox) judge(m Inbound, agent *Agent, now time.Time) Arrival {
+	for _, s := range []*string{&m.Text, &m.SenderName, &m.ExternalID, &m.ReplyTo} {
+		*s = clean(*s)
+	}
+	m.Detail = json.RawMessage(clean(string(m.Detail)))
+	a := Arrival{Inbound: m, State: StateWaiting, ReceivedAt: now}
+	set := func(s MessageState, reason string) Arrival { a.State, a.Reason = s, reason; return a }
+	switch {
+	case m.Origin == OriginHistory, m.Origin == OriginEcho:
+		return set(StateIgnored, string(m.Origin))
+	case agent == nil || !agent.AutoRun:
+		return set(StateIgnored, "no_agent")
+	case in.MaxAge > 0 && now.Sub(m.SentAt) > in.MaxAge:
+		return set(StateHeld, "too_old")
+	}
+	if why := agent.Filter.Refuses(&m); why != "" {
+		return set(StateIgnored, why)
+	}
+	a.MaxPerHour = agent.Filter.MaxPerHour
+	return a
+}
+
+// arm puts a message that still waits in its window. A window that can't be
+// reached is the sweeper's: the message is safe.
+func (in *Inbox) arm(ctx context.Context, a *Arrived, agent *Agent) Outcome {
+	switch {
+	case a.Message.State == StateWaiting && agent != nil:
+		if err := in.Window.Add(ctx, &a.Message, agent.Quiet, agent.MaxWait, agent.MaxBatch); err != nil {
+			if !errors.Is(err, context.Canceled) {
+				in.Log.WarnContext(ctx, "message left to the sweeper", "message", a.Message.ID, "err", err)
+			}
+			return OutcomeUnarmed
+		}
+		if a.New {
+			return OutcomeStored
+		}
+		return OutcomeDuplicate
+	case !a.New:
+		return OutcomeDuplicate
+	case a.Message.State == StateHeld:
+		return OutcomeHeld
+	default:
+		return OutcomeIgnored
+	}
+}
+
+// clean makes a stranger's text safe to store: valid UTF-8 without the zero
+// byte, which PostgreSQL's text type refuses.
+func clean(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "")
+}

@@ -1,0 +1,134 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// A Loop does what falls due in SQL: it claims as much work as it has slots,
+// works on it, and sleeps until more is due. One type serves every timer that
+// is a column (sends, deliveries, confirmations, runs of the API, the sweeper).
+//
+// The zero Loop is not usable: Claim, Work and Log are required.
+type Loop[T any] struct {
+	Name  string        // for the log
+	Slots int           // how much work at once; 0 means 1
+	Idle  time.Duration // the longest sleep; 0 means 5 s
+	// Claim takes at most limit pieces of work that are due, and says when the
+	// next one will be: zero if nothing is known to be waiting.
+	Claim func(ctx context.Context, limit int) (work []T, next time.Time, err error)
+	// Work does one piece. It runs on a context that outlives Run's by Drain,
+	// so that a shutdown does not cut what is in hand.
+	Work  func(ctx context.Context, work T)
+	Drain time.Duration // 0: work in hand is cancelled with Run
+	Log   *slog.Logger
+
+	once sync.Once
+	wake chan struct{}
+}
+
+func (l *Loop[T]) init() {
+	l.once.Do(func() { l.wake = make(chan struct{}, 1) })
+}
+
+// Wake makes the loop look again at once: something was made due. It never
+// blocks and may be called at any time, before Run too.
+func (l *Loop[T]) Wake() {
+	l.init()
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run works until ctx is done, waits for what is in hand, and returns nil. It
+// may be called once.
+func (l *Loop[T]) Run(ctx context.Context) error {
+	l.init()
+	slots, idle := max(l.Slots, 1), l.Idle
+	if idle <= 0 {
+		idle = 5 * time.Second
+	}
+	work, cancel := Grace(ctx, l.Drain)
+	defer cancel()
+	free := make(chan struct{}, slots)
+	var inHand sync.WaitGroup
+	defer inHand.Wait()
+	busy := 0
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-free:
+			busy--
+		case <-l.wake:
+		case <-timer.C:
+		}
+		for len(free) > 0 {
+			<-free
+			busy--
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if busy == slots {
+			continue // a slot that comes free asks again
+		}
+		limit := slots - busy
+		got, next, err := l.Claim(ctx, limit)
+		if err != nil && ctx.Err() == nil {
+			l.Log.WarnContext(ctx, "claim due work", "loop", l.Name, "err", err)
+		}
+		for _, w := range got {
+			busy++
+			inHand.Go(func() {
+				defer func() { free <- struct{}{} }()
+				l.Work(work, w)
+			})
+		}
+		sleep := idle
+		if len(got) == limit {
+			sleep = 0
+		} else if !next.IsZero() {
+			sleep = min(sleep, max(time.Until(next), 0))
+		}
+		if err != nil {
+			sleep = min(idle, time.Second)
+		}
+		timer.Reset(sleep)
+	}
+}
+
+// Grace returns a context that outlives ctx by d, for work in hand when a
+// shutdown begins. With d of zero it ends with ctx. The caller must call the
+// CancelFunc.
+func Grace(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d <= 0 {
+		return context.WithCancel(ctx)
+	}
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var timer *time.Timer
+	var mu sync.Mutex
+	ended := false
+	stop := context.AfterFunc(ctx, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !ended {
+			timer = time.AfterFunc(d, cancel)
+		}
+	})
+	return out, func() {
+		stop()
+		mu.Lock()
+		defer mu.Unlock()
+		ended = true
+		if timer != nil {
+			timer.Stop()
+		}
+		cancel()
+	}
+}

@@ -1,0 +1,145 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// The times of a send. Nothing is sent again before a claim's deadline plus
+// sendQuarantine: by then a stalled process has looked at its deadline and
+// let go, and WhatsApp has told of what it took.
+const (
+	SendDeadline   = 10 * time.Second
+	SendQuarantine = 60 * time.Second
+)
+
+// An Outbox sends what is due in the outbox table, under the rules of
+// sending: no message of an agent's into a paused conversation, none past the
+// service window, none twice but after an unknown end.
+type Outbox struct {
+	Store    SendStore
+	Channels map[AccountKind]Channel
+	Resend   bool // send once more after an unknown end, or else hold
+	Drain    time.Duration
+	Observe  func(s *Send) // told of each send that was settled; may be nil
+	Log      *slog.Logger
+
+	loop Loop[ClaimedSend]
+}
+
+// A Channel transmits to WhatsApp.
+type Channel interface {
+	// Transmit sends one message and returns WhatsApp's id of it. The context
+	// ends at the claim's deadline. An error's kind says what is known:
+	// Ambiguous if the message may have been taken, Unavailable or RateLimited
+	// if it was not and may be later, anything else if it was refused.
+	Transmit(ctx context.Context, a *Account, s *Send) (externalID string, err error)
+}
+
+// SendStore keeps the outbox.
+type SendStore interface {
+	// ClaimSends settles what the rules stop (a pause, the end of the service
+	// window, claims whose quarantine is over) and claims at most limit sends
+	// that are due, oldest first and one per conversation, each with a
+	// deadline. next is when another falls due; zero if none waits.
+	ClaimSends(ctx context.Context, resend bool, limit int) (claimed []ClaimedSend, settled []Send, next time.Time, err error)
+	// SettleSend records how an attempt ended: s.State with s.ExternalID,
+	// s.Error, s.NextAt and s.Unknowns. Where another claim or a status update
+	// of WhatsApp's came first it changes nothing.
+	SettleSend(ctx context.Context, s *Send) error
+}
+
+// A ClaimedSend is a send in hand, with the account that it leaves from.
+type ClaimedSend struct {
+	Send    Send
+	Account Account
+}
+
+// Run sends until ctx is done, then lets sends in hand finish for at most
+// Drain. It may be called once.
+func (o *Outbox) Run(ctx context.Context) error {
+	o.init()
+	return o.loop.Run(ctx)
+}
+
+// Wake tells the outbox that a send was added. It never blocks.
+func (o *Outbox) Wake() { o.loop.Wake() }
+
+func (o *Outbox) init() {
+	o.loop.Name, o.loop.Slots, o.loop.Drain, o.loop.Log = "outbox", 64, o.Drain, o.Log
+	o.loop.Claim = func(ctx context.Context, limit int) ([]ClaimedSend, time.Time, error) {
+		claimed, settled, next, err := o.Store.ClaimSends(ctx, o.Resend, limit)
+		for i := range settled {
+			o.observe(ctx, &settled[i])
+		}
+		return claimed, next, err
+	}
+	o.loop.Work = o.transmit
+}
+
+func (o *Outbox) transmit(ctx context.Context, c ClaimedSend) {
+	s := &c.Send
+	channel, ok := o.Channels[c.Account.Kind]
+	var id string
+	var err error
+	switch {
+	case !ok:
+		err = &Error{Kind: Invalid, Msg: "no channel for accounts of kind " + string(c.Account.Kind)}
+	case !time.Now().Before(s.Deadline):
+		err = &Error{Kind: Unavailable, Msg: "the claim's deadline passed before the write"}
+	default:
+		ctx, cancel := context.WithDeadline(ctx, s.Deadline)
+		id, err = channel.Transmit(ctx, &c.Account, s)
+		cancel()
+	}
+	o.settle(s, id, err)
+	if err := o.Store.SettleSend(context.WithoutCancel(ctx), s); err != nil {
+		// The claim runs out by itself: the send then counts as unknown.
+		o.Log.ErrorContext(ctx, "settle send", "send", s.ID, "state", s.State, "err", err)
+		return
+	}
+	o.observe(ctx, s)
+	if s.State == SendReady {
+		o.loop.Wake()
+	}
+}
+
+// settle turns the answer of a channel into the send's next state.
+func (o *Outbox) settle(s *Send, externalID string, err error) {
+	if err == nil {
+		s.State, s.ExternalID, s.Error = SendAccepted, externalID, ""
+		return
+	}
+	s.Error = err.Error()
+	switch KindOf(err) {
+	case Ambiguous, Internal: // what nobody classified may have been taken
+		// The store sends it again, or not, once its quarantine is over.
+		s.State, s.NextAt = SendUnknown, s.Deadline.Add(SendQuarantine)
+		s.Unknowns++
+	case RateLimited, Unavailable, Unauthorized:
+		// Not taken. It is tried until the service window ends; people mend
+		// tokens.
+		s.State, s.NextAt = SendReady, time.Now().Add(sendBackoff(s.Attempt, err))
+	default:
+		s.State = SendRefused
+	}
+}
+
+// sendBackoff is 1 s doubled per attempt, at most 5 min, and never less than
+// what the error asks for.
+func sendBackoff(attempt int, err error) time.Duration {
+	d := min(time.Second<<min(max(attempt-1, 0), 10), 5*time.Minute)
+	if e, ok := asError(err); ok {
+		d = max(d, min(e.RetryAfter, time.Hour))
+	}
+	return d
+}
+
+func (o *Outbox) observe(ctx context.Context, s *Send) {
+	o.Log.InfoContext(ctx, "send", "send", s.ID, "account", s.Account, "conversation", s.Conversation,
+		"origin", s.Origin, "origin_id", s.OriginID, "state", s.State, "attempt", s.Attempt, "reason", s.Error)
+	if o.Observe != nil {
+		o.Observe(s)
+	}
+}

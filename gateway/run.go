@@ -1,0 +1,194 @@
+package gateway
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// A Run is one answer of an agent: to a batch of messages, or to the input of
+// an API call.
+type Run struct {
+	ID              RunID
+	Agent           AgentID // the agent that answers; empty until a batch is routed
+	Account         AccountID
+	Conversation    ConversationID // empty for API runs without a conversation_key
+	ConversationKey string         // what an API run's metadata named; may be empty
+	Peer            Address        // of the conversation; zero for API runs
+	Trigger         Trigger
+	Status          RunStatus
+	Generation      int64 // raised at each claim: the fence of whatever the claimer writes
+	Attempt         int   // how often it was claimed
+	LeaseUntil      time.Time
+	Input           json.RawMessage // what the agent was given
+	Metadata        json.RawMessage // the caller's; nil if none
+	Output          *Output         // set when completed
+	StopReason      StopReason      // set when completed or failed
+	Error           string          // why it failed, in words that a client may see
+	Notes           []string        // what was dropped or repaired on the way
+	Model           string          // provider/model that answered
+	InputTokens     int
+	OutputTokens    int
+	Latency         time.Duration // of the model
+	Duration        time.Duration // of the whole run
+	Actions         []Action      // parallel to Output.Actions
+	ActionsDecided  time.Time     // when the last action was decided; zero before
+	CreatedAt       time.Time
+	StartedAt       time.Time // zero while pending
+	CompletedAt     time.Time // zero until completed or failed
+}
+
+// A Trigger says what started a run.
+type Trigger string
+
+// The triggers.
+const (
+	TriggerAPI     Trigger = "api"
+	TriggerInbound Trigger = "auto_inbound"
+)
+
+// A RunStatus is how far a run is.
+type RunStatus string
+
+// The statuses.
+const (
+	RunPending   RunStatus = "pending"
+	RunRunning   RunStatus = "running"
+	RunCompleted RunStatus = "completed"
+	RunFailed    RunStatus = "failed"
+)
+
+// A StopReason says why a run ended. The names are Letta's.
+type StopReason string
+
+// The stop reasons that a run of ours can end with.
+const (
+	StopEndTurn         StopReason = "end_turn"
+	StopError           StopReason = "error"
+	StopLLMError        StopReason = "llm_api_error"
+	StopInvalidResponse StopReason = "invalid_llm_response"
+	StopMaxTokens       StopReason = "max_tokens_exceeded"
+	StopCancelled       StopReason = "cancelled"
+	StopApproval        StopReason = "requires_approval"
+)
+
+// An Output is what an agent answered, after validation.
+type Output struct {
+	Intent          string         `json:"intent"`
+	Confidence      float64        `json:"confidence"` // 0 to 1
+	Actions         []OutputAction `json:"actions"`    // never nil
+	Language        string         `json:"language"`   // ISO 639-1
+	SuggestedReply  string         `json:"suggested_reply"`
+	AnalysisSummary string         `json:"analysis_summary"`
+	ContextSummary  string         `json:"context_summary"`
+}
+
+// An OutputAction is what an agent wants done.
+type OutputAction struct {
+	Type    string         `json:"type"`
+	Payload map[string]any `json:"payload"`
+}
+
+// An Action is the record of an OutputAction.
+type Action struct {
+	Run       RunID
+	Index     int // its place in Output.Actions
+	Type      string
+	Payload   map[string]any
+	Status    ActionStatus
+	DecidedAt time.Time // zero while pending
+	DecidedBy string    // api, timeout, dashboard; empty while pending and in auto mode
+	ExpiresAt time.Time // zero unless pending
+}
+
+// An ActionStatus is what became of an action.
+type ActionStatus string
+
+// The statuses. An action of an agent without confirmation starts, and stays,
+// as ActionAuto.
+const (
+	ActionAuto      ActionStatus = "auto"
+	ActionPending   ActionStatus = "pending"
+	ActionConfirmed ActionStatus = "confirmed"
+	ActionRejected  ActionStatus = "rejected"
+	ActionExpired   ActionStatus = "expired"
+)
+
+// A Send is a row of the outbox: a message of ours on its way to WhatsApp.
+type Send struct {
+	ID           MessageID // fixed when the row is made; what a resend is known by
+	Account      AccountID
+	Conversation ConversationID
+	To           Address
+	Origin       SendOrigin
+	OriginID     string // of the run or call that wanted it: unique with Origin and Part
+	Part         int
+	Text         string
+	ReplyTo      string // the WhatsApp id to quote; may be empty
+	State        SendState
+	Attempt      int       // raised at each claim: the fence of settling
+	Unknowns     int       // how often an attempt ended unknown
+	NextAt       time.Time // not claimed before
+	Deadline     time.Time // of the claim in hand: never written to WhatsApp after it
+	Answers      time.Time // when the message that it answers was received; may be zero
+	ExternalID   string    // WhatsApp's id, once accepted
+	Error        string    // why it was refused or cancelled
+	CreatedAt    time.Time
+}
+
+// A SendOrigin says who wants a message sent.
+type SendOrigin string
+
+// The origins. A pause stops those of agents only.
+const (
+	FromRun SendOrigin = "run"
+)
+
+// A SendState is how far a Send is.
+type SendState string
+
+// The states.
+const (
+	SendReady     SendState = "ready"
+	SendClaimed   SendState = "claimed"
+	SendAccepted  SendState = "accepted"  // WhatsApp took it
+	SendUnknown   SendState = "unknown"   // it may have been taken
+	SendRefused   SendState = "refused"   // WhatsApp, or a rule, did not take it
+	SendCancelled SendState = "cancelled" // a pause came first
+)
+
+// A Claim is a run in hand: the fenced right to answer a conversation's batch.
+type Claim struct {
+	Run          Run
+	Conversation Conversation
+	Messages     []Message // the batch, in order of arrival; never empty
+}
+
+// A Finish is everything that one transaction writes when a run ends. It holds
+// only if the run is still running under Run.Generation and, for a run of a
+// conversation, the conversation is not paused.
+type Finish struct {
+	Run        Run   // with its final status, output, actions and times
+	Reply      *Send // nil: nothing is said
+	Deliveries []Delivery
+	Pause      *Pause // nil: none is wanted
+}
+
+// A Decision is what somebody says of one pending action.
+type Decision struct {
+	Index  int
+	Status ActionStatus // ActionConfirmed, ActionRejected or ActionExpired
+}
+
+// Decided is what a decision changes, in one transaction.
+type Decided struct {
+	Actions    []Action  // those that changed
+	At         time.Time // set when no action of the run is pending any more
+	Deliveries []Delivery
+}
+
+// An APIKey opens the API. The key itself is never kept: only its hash.
+type APIKey struct {
+	Name     string
+	Hash     [32]byte // SHA-256 of the key
+	Declared bool     // it stands in the configuration file
+}
