@@ -23,6 +23,7 @@ type Loop[T any] struct {
 	// so that a shutdown does not cut what is in hand.
 	Work  func(ctx context.Context, work T)
 	Drain time.Duration // 0: work in hand is cancelled with Run
+	Flush bool          // when ctx ends, go on until nothing is due, for at most Drain
 	Log   *slog.Logger
 
 	once sync.Once
@@ -56,12 +57,17 @@ func (l *Loop[T]) Run(ctx context.Context) error {
 	free := make(chan struct{}, slots)
 	var inHand sync.WaitGroup
 	defer inHand.Wait()
-	busy := 0
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
+	done := ctx.Done()
+	for busy := 0; ; {
 		select {
-		case <-ctx.Done():
+		case <-done:
+			done = nil
+			if !l.Flush {
+				return nil
+			}
+		case <-work.Done():
 			return nil
 		case <-free:
 			busy--
@@ -72,16 +78,13 @@ func (l *Loop[T]) Run(ctx context.Context) error {
 			<-free
 			busy--
 		}
-		if ctx.Err() != nil {
-			return nil
-		}
 		if busy == slots {
 			continue // a slot that comes free asks again
 		}
 		limit := slots - busy
-		got, next, err := l.Claim(ctx, limit)
-		if err != nil && ctx.Err() == nil {
-			l.Log.WarnContext(ctx, "claim due work", "loop", l.Name, "err", err)
+		got, next, err := l.Claim(work, limit)
+		if err != nil && work.Err() == nil {
+			l.Log.WarnContext(work, "claim due work", "loop", l.Name, "err", err)
 		}
 		for _, w := range got {
 			busy++
@@ -90,16 +93,25 @@ func (l *Loop[T]) Run(ctx context.Context) error {
 				l.Work(work, w)
 			})
 		}
-		sleep := idle
-		if len(got) == limit {
-			sleep = 0
-		} else if !next.IsZero() {
-			sleep = min(sleep, max(time.Until(next), 0))
+		if ctx.Err() != nil && len(got) == 0 {
+			return nil
 		}
-		if err != nil {
-			sleep = min(idle, time.Second)
-		}
-		timer.Reset(sleep)
+		timer.Reset(pause(len(got) == limit, next, err, idle))
+	}
+}
+
+// pause is how long a loop sleeps after a claim: not at all where there may be
+// more, and until what comes next, but never longer than idle.
+func pause(more bool, next time.Time, err error, idle time.Duration) time.Duration {
+	switch {
+	case err != nil:
+		return min(idle, time.Second)
+	case more:
+		return 0
+	case next.IsZero():
+		return idle
+	default:
+		return min(idle, max(time.Until(next), 0))
 	}
 }
 

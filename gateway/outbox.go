@@ -67,7 +67,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 func (o *Outbox) Wake() { o.loop.Wake() }
 
 func (o *Outbox) init() {
-	o.loop.Name, o.loop.Slots, o.loop.Drain, o.loop.Log = "outbox", 64, o.Drain, o.Log
+	o.loop.Name, o.loop.Slots, o.loop.Drain, o.loop.Flush, o.loop.Log = "outbox", 64, o.Drain, true, o.Log
 	o.loop.Claim = func(ctx context.Context, limit int) ([]ClaimedSend, time.Time, error) {
 		claimed, settled, next, err := o.Store.ClaimSends(ctx, o.Resend, limit)
 		for i := range settled {

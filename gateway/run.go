@@ -138,9 +138,10 @@ type Send struct {
 // A SendOrigin says who wants a message sent.
 type SendOrigin string
 
-// The origins. A pause stops those of agents only.
+// The origins. A pause stops the replies of runs only.
 const (
-	FromRun SendOrigin = "run"
+	FromRun      SendOrigin = "run"      // an agent's reply
+	FromHandover SendOrigin = "handover" // an agent's last words before the pause that it asked for itself
 )
 
 // A SendState is how far a Send is.
@@ -167,8 +168,8 @@ type Claim struct {
 // only if the run is still running under Run.Generation and, for a run of a
 // conversation, the conversation is not paused.
 type Finish struct {
-	Run        Run   // with its final status, output, actions and times
-	Reply      *Send // nil: nothing is said
+	Run        Run    // with its final status, output, actions and times
+	Sends      []Send // the reply, in parts where it is long; nil: nothing is said
 	Deliveries []Delivery
 	Pause      *Pause // nil: none is wanted
 }

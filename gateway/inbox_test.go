@@ -1,0 +1,242 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wagent/gateway"
+)
+
+// inboxParts is an Inbox's surroundings: one agent, and what was stored and
+// armed.
+type inboxParts struct {
+	agent    *gateway.Agent
+	paused   bool
+	storeErr error
+	armErr   error
+	stored   []gateway.Arrival
+	seen     map[string]bool
+	armed    []string
+}
+
+func (p *inboxParts) DefaultAgent(context.Context, gateway.AccountID) (gateway.Agent, error) {
+	if p.agent == nil {
+		return gateway.Agent{}, &gateway.Error{Kind: gateway.NotFound, Msg: "no agent"}
+	}
+	return *p.agent, nil
+}
+
+func (p *inboxParts) AddMessages(_ context.Context, as []gateway.Arrival) ([]gateway.Arrived, error) {
+	if p.storeErr != nil {
+		return nil, p.storeErr
+	}
+	var out []gateway.Arrived
+	for _, a := range as {
+		if p.paused && a.State == gateway.StateWaiting {
+			a.State = gateway.StateHeld
+		}
+		out = append(out, gateway.Arrived{New: !p.seen[a.ExternalID], Message: gateway.Message{
+			ID: gateway.MessageID(a.ExternalID), State: a.State, StateReason: a.Reason, Text: a.Text,
+		}})
+		p.seen[a.ExternalID] = true
+		p.stored = append(p.stored, a)
+	}
+	return out, nil
+}
+
+func (p *inboxParts) Add(_ context.Context, m *gateway.Message, _, _ time.Duration, _ int) error {
+	p.armed = append(p.armed, string(m.ID))
+	return p.armErr
+}
+
+func newInbox() (*gateway.Inbox, *inboxParts) {
+	a := gateway.DefaultAgent()
+	a.AutoRun = true
+	p := &inboxParts{agent: &a, seen: map[string]bool{}}
+	return &gateway.Inbox{Store: p, Agents: p, Window: p, MaxAge: 6 * time.Hour, Log: quiet()}, p
+}
+
+func text(id, s string) gateway.Inbound {
+	return gateway.Inbound{Account: "acc_1", ExternalID: id, Type: gateway.TypeText, Text: s, SentAt: time.Now(), Origin: gateway.OriginLive}
+}
+
+func TestInboxJudges(t *testing.T) {
+	tests := map[string]struct {
+		with       func(*inboxParts)
+		in         func(*gateway.Inbound)
+		want       gateway.Outcome
+		wantReason string
+		wantArmed  bool
+	}{
+		"a message goes into its window":              {want: gateway.OutcomeStored, wantArmed: true},
+		"without an agent it is ignored":              {with: func(p *inboxParts) { p.agent = nil }, want: gateway.OutcomeIgnored, wantReason: "no_agent"},
+		"an agent that does not run by itself":        {with: func(p *inboxParts) { p.agent.AutoRun = false }, want: gateway.OutcomeIgnored, wantReason: "no_agent"},
+		"history never fires":                         {in: func(m *gateway.Inbound) { m.Origin = gateway.OriginHistory }, want: gateway.OutcomeIgnored, wantReason: "history"},
+		"our own words never fire":                    {in: func(m *gateway.Inbound) { m.Origin = gateway.OriginEcho }, want: gateway.OutcomeIgnored, wantReason: "echo"},
+		"young backlog fires":                         {in: func(m *gateway.Inbound) { m.Origin, m.SentAt = gateway.OriginBacklog, time.Now().Add(-5*time.Hour) }, want: gateway.OutcomeStored, wantArmed: true},
+		"old backlog is held for a person":            {in: func(m *gateway.Inbound) { m.SentAt = time.Now().Add(-7 * time.Hour) }, want: gateway.OutcomeHeld, wantReason: "too_old"},
+		"a reaction starts no run":                    {in: func(m *gateway.Inbound) { m.Type = gateway.TypeReaction }, want: gateway.OutcomeIgnored, wantReason: "type"},
+		"an image does":                               {in: func(m *gateway.Inbound) { m.Type = gateway.TypeImage }, want: gateway.OutcomeStored, wantArmed: true},
+		"an image does not where only text is wanted": {with: func(p *inboxParts) { p.agent.Filter.TextOnly = true }, in: func(m *gateway.Inbound) { m.Type = gateway.TypeImage }, want: gateway.OutcomeIgnored, wantReason: "not_text"},
+		"a short text is ignored":                     {with: func(p *inboxParts) { p.agent.Filter.MinLength = 9 }, want: gateway.OutcomeIgnored, wantReason: "too_short"},
+		"patterns ignore case":                        {with: func(p *inboxParts) { p.agent.Filter.IgnorePatterns = []string{"^HELLO"} }, want: gateway.OutcomeIgnored, wantReason: "pattern"},
+		"a paused conversation's message is held":     {with: func(p *inboxParts) { p.paused = true }, want: gateway.OutcomeHeld},
+		"a duplicate is told":                         {with: func(p *inboxParts) { p.seen["m"] = true }, want: gateway.OutcomeDuplicate, wantArmed: true},
+		"without Redis it is safe all the same":       {with: func(p *inboxParts) { p.armErr = errors.New("away") }, want: gateway.OutcomeUnarmed, wantArmed: true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			inbox, parts := newInbox()
+			m := text("m", "hello")
+			if tt.with != nil {
+				tt.with(parts)
+			}
+			if tt.in != nil {
+				tt.in(&m)
+			}
+			got, err := inbox.Receive(t.Context(), m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]gateway.Outcome{tt.want}, got); diff != "" {
+				t.Errorf("outcomes (-want +got):\n%s", diff)
+			}
+			if r := parts.stored[0].Reason; r != tt.wantReason {
+				t.Errorf("reason %q, want %q", r, tt.wantReason)
+			}
+			if armed := len(parts.armed) == 1; armed != tt.wantArmed {
+				t.Errorf("armed: %v, want %v", armed, tt.wantArmed)
+			}
+		})
+	}
+}
+
+func TestInboxRefusesWhatIsNotStored(t *testing.T) {
+	inbox, parts := newInbox()
+	parts.storeErr = &gateway.Error{Kind: gateway.Unavailable, Msg: "database away"}
+	_, err := inbox.Receive(t.Context(), text("a", "x"), text("b", "y"))
+	if gateway.KindOf(err) != gateway.Unavailable || len(parts.armed) != 0 {
+		t.Errorf("Receive = %v with %d armed, want Unavailable and none", err, len(parts.armed))
+	}
+}
+
+func TestInboxCleansStrangersBytes(t *testing.T) {
+	inbox, parts := newInbox()
+	m := text("id\x00", "a\x00b\xffc")
+	m.Detail = []byte("{\"k\":\"\xff\"}")
+	if _, err := inbox.Receive(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	got := parts.stored[0]
+	if got.Text != "ab\uFFFDc" || got.ExternalID != "id" || strings.Contains(string(got.Detail), "\xff") {
+		t.Errorf("stored %q %q %q", got.Text, got.ExternalID, got.Detail)
+	}
+}
+
+func TestInboxKeepsOrder(t *testing.T) {
+	inbox, parts := newInbox()
+	if _, err := inbox.Receive(t.Context(), text("1", "a"), text("2", "b"), text("3", "c")); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"1", "2", "3"}, parts.armed); diff != "" {
+		t.Errorf("armed (-want +got):\n%s", diff)
+	}
+}
+
+func TestAgentValidate(t *testing.T) {
+	tests := map[string]struct {
+		change func(*gateway.Agent)
+		field  string // that is complained of; empty: none
+	}{
+		"the defaults with a name and a prompt are valid": {change: func(*gateway.Agent) {}},
+		"a name is required":                              {func(a *gateway.Agent) { a.Name = " " }, "name"},
+		"a prompt is required":                            {func(a *gateway.Agent) { a.SystemPrompt = "" }, "system_prompt"},
+		"temperature ends at 2":                           {func(a *gateway.Agent) { a.Temperature = 2.1 }, "temperature"},
+		"tokens end at 2048":                              {func(a *gateway.Agent) { a.MaxTokens = 2049 }, "max_tokens"},
+		"debounce starts at a second":                     {func(a *gateway.Agent) { a.Quiet = 0 }, "debounce_seconds"},
+		"max wait is not below the quiet":                 {func(a *gateway.Agent) { a.MaxWait = a.Quiet - 1 }, "max_wait_seconds"},
+		"context ends at a day":                           {func(a *gateway.Agent) { a.ContextTTL = 25 * time.Hour }, "context_ttl_minutes"},
+		"an action has three segments":                    {func(a *gateway.Agent) { a.AllowedActions = []string{"support.ticket"} }, "allowed_actions"},
+		"an action is in snake case":                      {func(a *gateway.Agent) { a.AllowedActions = []string{"Support.ticket.create"} }, "allowed_actions"},
+		"ten actions are the most":                        {func(a *gateway.Agent) { a.AllowedActions = strings.Split(strings.Repeat("a.b.c ", 11), " ")[:11] }, "allowed_actions"},
+		"a field's name is in snake case":                 {func(a *gateway.Agent) { a.PayloadSchema = []gateway.Field{{Name: "Room", Type: "text"}} }, "payload_schema"},
+		"a field's type is known":                         {func(a *gateway.Agent) { a.PayloadSchema = []gateway.Field{{Name: "room", Type: "string"}} }, "payload_schema"},
+		"a field stands there once": {func(a *gateway.Agent) {
+			a.PayloadSchema = []gateway.Field{{Name: "a", Type: "text"}, {Name: "a", Type: "text"}}
+		}, "payload_schema"},
+		"a pattern is a regular expression":    {func(a *gateway.Agent) { a.Filter.IgnorePatterns = []string{"("} }, "inbound_config"},
+		"a confirmation has at least a minute": {func(a *gateway.Agent) { a.ConfirmationTimeout = time.Second }, "confirmation_timeout_minutes"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			a := gateway.DefaultAgent()
+			a.Name, a.SystemPrompt = "Concierge", "You are a concierge."
+			tt.change(&a)
+			err := a.Validate()
+			var e *gateway.Error
+			switch {
+			case tt.field == "" && err != nil:
+				t.Errorf("Validate = %v", err)
+			case tt.field != "" && (!errors.As(err, &e) || len(e.Details[tt.field]) == 0):
+				t.Errorf("Validate = %v, want a complaint about %s", err, tt.field)
+			}
+		})
+	}
+}
+
+func TestWebhookWants(t *testing.T) {
+	tests := map[string]struct {
+		hook   gateway.Webhook
+		event  string
+		action string
+		want   bool
+	}{
+		"without a choice it takes events":        {gateway.Webhook{}, gateway.EventRunCompleted, "", true},
+		"without a choice it takes actions":       {gateway.Webhook{}, gateway.EventAction, "a.b.c", true},
+		"a named event":                           {gateway.Webhook{Events: []string{gateway.EventRunCompleted}}, gateway.EventRunCompleted, "", true},
+		"not another one":                         {gateway.Webhook{Events: []string{gateway.EventRunCompleted}}, gateway.EventRunFailed, "", false},
+		"not actions where only events are named": {gateway.Webhook{Events: []string{gateway.EventRunCompleted}}, gateway.EventAction, "a.b.c", false},
+		"not events where only actions are named": {gateway.Webhook{Actions: []string{"a.*.*"}}, gateway.EventRunCompleted, "", false},
+		"an action by its pattern":                {gateway.Webhook{Actions: []string{"support.*.*"}}, gateway.EventAction, "support.ticket.create", true},
+		"a star stands for one segment":           {gateway.Webhook{Actions: []string{"support.*"}}, gateway.EventAction, "support.ticket.create", false},
+		"not another domain's":                    {gateway.Webhook{Actions: []string{"support.*.*"}}, gateway.EventAction, "sales.ticket.create", false},
+		"nothing while inactive":                  {gateway.Webhook{Disabled: "gone"}, gateway.EventRunCompleted, "", false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			tt.hook.Active = true
+			if got := tt.hook.Wants(tt.event, tt.action); got != tt.want {
+				t.Errorf("Wants(%q, %q) = %v", tt.event, tt.action, got)
+			}
+		})
+	}
+}
+
+func TestAgentIDForms(t *testing.T) {
+	id := gateway.NewAgentID()
+	for _, form := range []string{string(id), id.String(), "agent-" + string(id)} {
+		if got, ok := gateway.ParseAgentID(form); !ok || got != id {
+			t.Errorf("ParseAgentID(%q) = %q, %v", form, got, ok)
+		}
+	}
+	for _, bad := range []string{"", "agt_", "agt_zz", id.String() + "0", strings.ToUpper(id.String()), "agent-agt_"} {
+		if got, ok := gateway.ParseAgentID(bad); ok {
+			t.Errorf("ParseAgentID(%q) = %q", bad, got)
+		}
+	}
+}
+
+func TestSecretsDoNotPrint(t *testing.T) {
+	s := gateway.Secret("hush")
+	b, _ := s.MarshalText()
+	for _, got := range []string{s.String(), s.GoString(), s.LogValue().String(), string(b)} {
+		if strings.Contains(got, "hush") {
+			t.Errorf("the secret prints: %q", got)
+		}
+	}
+}

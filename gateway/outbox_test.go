@@ -1,0 +1,119 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"wagent/gateway"
+)
+
+// sendStore is an outbox of one send.
+type sendStore struct {
+	mu      sync.Mutex
+	send    gateway.Send
+	settled []gateway.Send
+}
+
+func (s *sendStore) ClaimSends(_ context.Context, _ bool, _ int) ([]gateway.ClaimedSend, []gateway.Send, time.Time, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.send.State != gateway.SendReady {
+		return nil, nil, time.Time{}, nil
+	}
+	if s.send.NextAt.After(time.Now()) {
+		return nil, nil, s.send.NextAt, nil
+	}
+	s.send.State, s.send.Deadline = gateway.SendClaimed, time.Now().Add(gateway.SendDeadline)
+	s.send.Attempt++
+	return []gateway.ClaimedSend{{Send: s.send, Account: gateway.Account{Kind: gateway.Sandbox}}}, nil, time.Time{}, nil
+}
+
+func (s *sendStore) SettleSend(_ context.Context, x *gateway.Send) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.send = *x
+	s.settled = append(s.settled, *x)
+	return nil
+}
+
+// channel answers one error after the other, then takes the message.
+type channel struct{ errs []error }
+
+func (c *channel) Transmit(context.Context, *gateway.Account, *gateway.Send) (string, error) {
+	if len(c.errs) == 0 {
+		return "wamid.1", nil
+	}
+	err := c.errs[0]
+	c.errs = c.errs[1:]
+	return "", err
+}
+
+func TestOutboxSettlesByKind(t *testing.T) {
+	kind := func(k gateway.Kind) error { return &gateway.Error{Kind: k, Msg: "no"} }
+	tests := map[string]struct {
+		errs     []error
+		state    gateway.SendState
+		attempts int
+		after    time.Duration
+	}{
+		"taken at once":                        {nil, gateway.SendAccepted, 1, 0},
+		"not reached: again after 1 s and 2 s": {[]error{kind(gateway.Unavailable), kind(gateway.Unavailable)}, gateway.SendAccepted, 3, 3 * time.Second},
+		"a rate limit says how long":           {[]error{&gateway.Error{Kind: gateway.RateLimited, RetryAfter: 30 * time.Second}}, gateway.SendAccepted, 2, 30 * time.Second},
+		"a bad token is tried again":           {[]error{kind(gateway.Unauthorized)}, gateway.SendAccepted, 2, time.Second},
+		"a closed window is final":             {[]error{kind(gateway.WindowClosed)}, gateway.SendRefused, 1, 0},
+		"a refusal is final":                   {[]error{kind(gateway.Invalid)}, gateway.SendRefused, 1, 0},
+		"nobody knows":                         {[]error{kind(gateway.Ambiguous)}, gateway.SendUnknown, 1, 0},
+		"what is not classified is not known":  {[]error{errors.New("boom")}, gateway.SendUnknown, 1, 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				store := &sendStore{send: gateway.Send{ID: "msg_1", State: gateway.SendReady}}
+				var at time.Duration
+				o := &gateway.Outbox{Store: store, Channels: map[gateway.AccountKind]gateway.Channel{gateway.Sandbox: &channel{errs: tt.errs}},
+					Log: quiet(), Observe: func(*gateway.Send) { at = time.Since(start) }}
+				ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
+				defer stop()
+				if err := o.Run(ctx); err != nil {
+					t.Fatal(err)
+				}
+				if store.send.State != tt.state || store.send.Attempt != tt.attempts || at != tt.after {
+					t.Errorf("%s after %d attempts and %v, want %s, %d, %v", store.send.State, store.send.Attempt, at, tt.state, tt.attempts, tt.after)
+				}
+				if tt.state == gateway.SendUnknown && !store.send.NextAt.Equal(start.Add(gateway.SendDeadline+gateway.SendQuarantine)) {
+					t.Errorf("looked at again %v after the claim", store.send.NextAt.Sub(start))
+				}
+			})
+		})
+	}
+}
+
+func TestOutboxLooksAtTheDeadlineBeforeTheWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &stalled{sendStore: sendStore{send: gateway.Send{ID: "msg_1", State: gateway.SendReady}}}
+		wrote := &channel{}
+		o := &gateway.Outbox{Store: store, Channels: map[gateway.AccountKind]gateway.Channel{gateway.Sandbox: wrote}, Log: quiet()}
+		ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+		defer stop()
+		_ = o.Run(ctx)
+		if s := store.settled[0]; s.State != gateway.SendReady {
+			t.Errorf("a claim whose deadline had passed became %s", s.State)
+		}
+	})
+}
+
+// stalled is a store whose claims come back too late.
+type stalled struct{ sendStore }
+
+func (s *stalled) ClaimSends(ctx context.Context, resend bool, limit int) ([]gateway.ClaimedSend, []gateway.Send, time.Time, error) {
+	c, settled, next, err := s.sendStore.ClaimSends(ctx, resend, limit)
+	if len(c) > 0 {
+		time.Sleep(gateway.SendDeadline)
+	}
+	return c, settled, next, err
+}
