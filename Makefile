@@ -1,0 +1,62 @@
+# make help lists what can be made.
+
+GOLANGCI_LINT_VERSION := v2.15.0
+GOVULNCHECK_VERSION   := v1.8.0
+
+GOLANGCI_LINT := bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
+GOVULNCHECK   := bin/govulncheck-$(GOVULNCHECK_VERSION)
+
+# PATH=… is what make module is asked with, and also where programs are looked
+# for: make would hand the new one to its commands. The old one is still in the
+# environment that make itself was started with.
+ifeq ($(origin PATH),command line)
+TO := $(PATH)
+override PATH := $(shell /usr/bin/tr '\000' '\n' </proc/$$PPID/environ | /usr/bin/sed -n 's/^PATH=//p')
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check bench module tools packages
+
+help: ## say what can be made
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "make %-8s %s\n", $$1, $$2}'
+
+run: ## run the server (ARGS="--config FILE")
+	go run ./cmd/wagent serve $(ARGS)
+
+demo: ## watch messages become answers and webhooks, without WhatsApp or keys
+	go run ./cmd/wagent demo $(ARGS)
+
+test: packages check bin/gotest ## install what is missing, check, and run every test with the race detector
+	WAGENT_TEST_STRICT=1 bin/gotest -race -shuffle=on -count=1 -timeout=12m ./...
+
+check: $(GOLANGCI_LINT) $(GOVULNCHECK) ## format, lint, vet, build, modules, generated code, known vulnerabilities
+	@files=$$(gofmt -l $$(git ls-files '*.go')) && test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }
+	go mod tidy -diff
+	go build ./...
+	go vet ./...
+	$(GOLANGCI_LINT) run --allow-parallel-runners ./...
+	.ci/generated
+	.ci/vulncheck $(GOVULNCHECK)
+
+bench: ## measure (ARGS="--help" lists what)
+	go run ./cmd/wagent bench $(ARGS)
+
+module: ## give the module another path (PATH=github.com/you/wagent)
+	@test -n "$(TO)" || { echo "say which: make module PATH=github.com/you/wagent"; exit 2; }
+	@.ci/module '$(TO)'
+
+tools: $(GOLANGCI_LINT) $(GOVULNCHECK) ## install the pinned linters into ./bin
+
+packages:
+	@.ci/packages
+
+$(GOLANGCI_LINT):
+	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	mv bin/golangci-lint $@
+
+$(GOVULNCHECK):
+	GOBIN=$(CURDIR)/bin go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
+	mv bin/govulncheck $@
+
+bin/gotest: .ci/gotest.go
+	go build -o $@ $<
