@@ -101,7 +101,7 @@ func (a *Agent) Validate() error {
 	d.add("temperature", !(a.Temperature >= 0 && a.Temperature <= 2), "must be between 0 and 2")
 	d.add("max_tokens", a.MaxTokens < 1 || a.MaxTokens > 2048, "must be between 1 and 2048")
 	d.add("debounce_seconds", a.Quiet < time.Second || a.Quiet > time.Minute, "must be between 1 and 60")
-	d.add("max_wait_seconds", a.MaxWait < a.Quiet || a.MaxWait > time.Hour, "must be between debounce_seconds and 3600")
+	d.add("max_wait_seconds", a.MaxWait < min(a.Quiet, time.Minute) || a.MaxWait > time.Hour, "must be between debounce_seconds and 3600")
 	d.add("max_batch_messages", a.MaxBatch < 1 || a.MaxBatch > 100, "must be between 1 and 100")
 	d.add("context_ttl_minutes", a.ContextTTL < 0 || a.ContextTTL > 24*time.Hour, "must be between 0 and 1440")
 	d.add("confirmation_timeout_minutes", a.ConfirmationTimeout < time.Minute || a.ConfirmationTimeout > 24*time.Hour, "must be between 1 and 1440")
@@ -130,9 +130,11 @@ func (a *Agent) validatePayload(d details) {
 }
 
 func (f *InboundFilter) validate(d details) {
-	d.add("inbound_config", f.MinLength < 0, "min_message_length must not be negative")
-	d.add("inbound_config", f.MaxPerHour < 0, "max_messages_per_hour must not be negative")
+	d.add("inbound_config", f.MinLength < 0 || f.MinLength > 4096, "min_message_length must be between 0 and 4096")
+	d.add("inbound_config", f.MaxPerHour < 0 || f.MaxPerHour > 1_000_000, "max_messages_per_hour must be between 0 and 1000000")
+	d.add("inbound_config", len(f.IgnorePatterns) > 50, "ignore_patterns must have at most 50 entries")
 	for _, p := range f.IgnorePatterns {
+		d.add("inbound_config", len(p) > 1000, "ignore_patterns must be at most 1000 characters each")
 		_, err := regexp.Compile("(?i)" + p)
 		d.add("inbound_config", err != nil, fmt.Sprintf("ignore_patterns: %q is not a regular expression: %v", p, err))
 	}

@@ -58,3 +58,12 @@ func KindOf(err error) Kind {
 }
 
 func asError(err error) (*Error, bool) { return errors.AsType[*Error](err) }
+
+// publicText is what a person may read of err: not its cause, which may hold
+// what a server said.
+func publicText(err error) string {
+	if e, ok := asError(err); ok && e.Msg != "" {
+		return e.Msg
+	}
+	return "internal error"
+}

@@ -52,7 +52,7 @@ type Cloud struct {
 // several of its forms; whichever are set mean the same contact.
 type Address struct {
 	Phone string // E.164 with its plus sign
-	LID   string // WhatsApp's private id, digits only
+	LID   string // WhatsApp's private id of them: digits, or Meta's business-scoped user id (US.134…)
 	Group string // a group's id; then the others are empty
 }
 

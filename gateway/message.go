@@ -62,7 +62,7 @@ const (
 type Inbound struct {
 	Account    AccountID
 	Peer       Address // whom the conversation is with
-	Sender     Address // who wrote it; the same as Peer outside groups
+	Sender     Address // who wrote it: the same as Peer outside groups, and us where Origin is OriginEcho
 	SenderName string
 	ExternalID string // WhatsApp's id: unique per account, conversation, sender and part
 	Part       int    // which of the messages that one WhatsApp id carried, from 0

@@ -111,7 +111,7 @@ func (o *Outbox) settle(s *Send, externalID string, err error) {
 		s.State, s.ExternalID, s.Error = SendAccepted, externalID, ""
 		return
 	}
-	s.Error = err.Error()
+	s.Error = publicText(err)
 	switch KindOf(err) {
 	case Ambiguous, Internal: // what nobody classified may have been taken
 		// The store sends it again, or not, once its quarantine is over.

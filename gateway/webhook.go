@@ -79,7 +79,7 @@ type Delivery struct {
 	Conversation ConversationID
 	Body         json.RawMessage // what is signed and sent, byte for byte
 	State        DeliveryState
-	Attempt      int // how many were made
+	Attempt      int // raised at each claim: the fence of settling
 	NextAt       time.Time
 	CreatedAt    time.Time
 }
