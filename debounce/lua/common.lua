@@ -1,0 +1,72 @@
+-- common stands before every script of this folder.
+--
+-- Times are whole microseconds of this server's clock; they fit a double
+-- exactly until the year 2255. Numbers become text only by int(): tostring()
+-- and .. keep 14 digits of them.
+--
+-- The keys of a shard share a hash tag, so they lie in one slot:
+--   due     zset   key -> when it falls due. No key in here is in flight.
+--   lease   zset   key -> when its lease ends. Every key in here is in flight.
+--   gen     hash   first, last: the generations given out since Redis had data
+--   window  hash   one for each key that has items:
+--     group          who shares fairly
+--     last           number of the newest item; items are numbered upwards
+--     opened, due    the window that gathers items; absent while it has none
+--     base           items up to this number are done; absent is 0
+--     cut            items after base and up to cut are the batch that was
+--                    claimed, those after cut the next window; absent if no
+--                    batch was
+--     batch          the generation of the batch's first claim
+--     gen            the generation of its lease; absent while it waits for
+--                    another attempt
+--     attempt        how often it was claimed
+--     batch_opened, batch_due
+--     =<item>        the item's number
+
+local function clock()
+  local t = redis.call('TIME')
+  return t[1] * 1000000 + t[2]
+end
+
+local function int(x)
+  return string.format('%.0f', x)
+end
+
+local function head(zset)
+  return tonumber(redis.call('ZRANGE', zset, 0, 0, 'WITHSCORES')[2])
+end
+
+-- arm makes key due at a time. If nothing of the shard was due before that, it
+-- tells the other processes, and returns how long there is to wait; else -1.
+local function arm(due, key, at, now, channel, shard)
+  local before = head(due)
+  redis.call('ZADD', due, int(at), key)
+  if before and before <= at then return -1 end
+  local wait = int(math.max(at - now, 0))
+  redis.call('PUBLISH', channel, shard .. ' ' .. wait)
+  return tonumber(wait)
+end
+
+-- unheld says why a lease is not held: 'lost' if another claim took or settled
+-- its batch, 'gone' if Redis has forgotten that it ever gave this lease.
+local function unheld(gen, current, generation)
+  if current then return 'lost' end
+  local g = redis.call('HMGET', gen, 'first', 'last')
+  local n = tonumber(generation)
+  if g[1] and tonumber(g[1]) <= n and n <= tonumber(g[2]) then return 'lost' end
+  return 'gone'
+end
+
+-- forget removes the items numbered from..to of a window, and the fields.
+local function forget(window, from, to, fields)
+  local all = redis.call('HGETALL', window)
+  for i = 1, #all, 2 do
+    if string.sub(all[i], 1, 1) == '=' then
+      local n = tonumber(all[i + 1])
+      if from <= n and n <= to then fields[#fields + 1] = all[i] end
+    end
+  end
+  for i = 1, #fields, 100 do -- a call takes only so many arguments
+    redis.call('HDEL', window, unpack(fields, i, math.min(i + 99, #fields)))
+  end
+end

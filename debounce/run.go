@@ -1,0 +1,228 @@
+package debounce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	lookEvery    = 5 * time.Second // each shard is looked at, in case a notification was lost
+	claimChunk   = 100             // most batches of one script, lest it block Redis for long
+	retryFirst   = 50 * time.Millisecond
+	retryMost    = time.Second
+	backoffFirst = time.Second
+	backoffMost  = 30 * time.Second
+	settleGrace  = 2 * time.Second // for telling Redis what became of the last batches
+)
+
+var errDrained = errors.New("debounce: the time to drain is over")
+
+// Run hands batches that are due to handle, at most Config.Concurrency at once,
+// until ctx is done, and then returns nil. Redis being away does not end it. A
+// Debouncer has at most one Run at a time; another returns an error at once.
+//
+// When handle returns nil the batch is forgotten. When it returns an error or
+// panics, the batch comes again, after 1 s, doubled with each attempt up to
+// 30 s, and in the meantime nothing else of its key does.
+//
+// The context given to handle is cancelled with [ErrLeaseLost] as its cause when
+// another process may have the batch. It outlives ctx by Config.Drain; what is
+// not finished then is given back for other processes to take. Run waits until
+// handle has returned.
+func (d *Debouncer) Run(ctx context.Context, handle func(context.Context, Batch) error) error {
+	if !d.running.CompareAndSwap(false, true) {
+		return errors.New("debounce: Run is at work already")
+	}
+	defer d.running.Store(false)
+
+	var background sync.WaitGroup
+	defer background.Wait()
+	hands, stopHands := outlive(ctx, &background, d.cfg.Drain)
+	defer stopHands(nil)
+	settling, stopSettling := outlive(ctx, &background, d.cfg.Drain+settleGrace)
+	defer stopSettling(nil)
+	notices := d.rdb.Subscribe(ctx) // to nothing yet, lest it dial here
+	defer func() { _ = notices.Close() }()
+	background.Go(func() { d.listen(ctx, notices) })
+
+	r := &runner{
+		Debouncer: d, handle: handle,
+		freed: make(chan struct{}, d.cfg.Concurrency), failures: make([]int, len(d.shards)),
+	}
+	r.start = func(c *claimed) {
+		r.inHand.Go(func() {
+			defer func() { r.freed <- struct{}{} }()
+			r.work(ctx, hands, settling, c)
+		})
+	}
+	d.agenda.planAll(time.Now())
+	r.loop(ctx)
+	r.inHand.Wait()
+	return nil
+}
+
+// outlive returns a context that ends after ctx did.
+func outlive(ctx context.Context, wg *sync.WaitGroup, after time.Duration) (context.Context, context.CancelCauseFunc) {
+	out, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	wg.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-out.Done():
+			return
+		}
+		timer := time.NewTimer(after)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel(errDrained)
+		case <-out.Done():
+		}
+	})
+	return out, cancel
+}
+
+// listen plans what other processes say until notices is closed.
+func (d *Debouncer) listen(ctx context.Context, notices *redis.PubSub) {
+	// A first failure is made good: the channel below subscribes again.
+	_ = notices.Subscribe(ctx, d.channel())
+	for m := range notices.ChannelWithSubscriptions() {
+		switch m := m.(type) {
+		case *redis.Subscription: // what was said before it is lost
+			d.agenda.planAll(time.Now())
+		case *redis.Message:
+			n, us, _ := strings.Cut(m.Payload, " ")
+			shard, err := strconv.Atoi(n)
+			wait, err2 := strconv.ParseInt(us, 10, 64)
+			if err == nil && err2 == nil {
+				d.agenda.plan(shard, time.Now().Add(time.Duration(wait)*time.Microsecond))
+			}
+		}
+	}
+}
+
+// A runner is one Run. Its loop owns busy, first and failures.
+type runner struct {
+	*Debouncer
+	handle   func(context.Context, Batch) error
+	start    func(*claimed) // begins to work on a batch
+	inHand   sync.WaitGroup
+	freed    chan struct{}
+	busy     int
+	first    int   // the shard to look at first
+	failures []int // of each shard, one after another
+}
+
+func (r *runner) loop(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		r.look(ctx)
+		var due <-chan time.Time // never, while no handler is free
+		if r.busy < r.cfg.Concurrency {
+			timer.Reset(time.Until(r.agenda.next(time.Now().Add(lookEvery))))
+			due = timer.C
+		}
+		select {
+		case <-ctx.Done():
+		case <-due:
+		case <-r.agenda.wake:
+		case <-r.freed:
+			r.busy--
+		}
+		for len(r.freed) > 0 {
+			<-r.freed
+			r.busy--
+		}
+	}
+}
+
+// look claims from each shard that may have something due, while handlers are
+// free. The next look begins with the shard after the last that had something.
+func (r *runner) look(ctx context.Context) {
+	first := r.first
+	for i := range r.shards {
+		if r.busy == r.cfg.Concurrency || ctx.Err() != nil {
+			return
+		}
+		n := (first + i) % len(r.shards)
+		if r.agenda.take(n, time.Now()) && r.take(ctx, &r.shards[n]) {
+			r.first = (n + 1) % len(r.shards)
+		}
+	}
+}
+
+// take claims from one shard and starts the handlers. It reports whether there
+// was anything.
+func (r *runner) take(ctx context.Context, s *shard) bool {
+	// An answer that is on its way when ctx ends is still read: the client
+	// looks at ctx before it sends. Were it not, the lease would have to end.
+	c, err := r.claim(ctx, s, min(r.cfg.Concurrency-r.busy, claimChunk))
+	if err != nil {
+		r.outage.failed(ctx, s.n, err)
+		r.agenda.plan(s.n, time.Now().Add(doubled(retryFirst, r.failures[s.n], retryMost)))
+		r.failures[s.n]++
+		return false
+	}
+	r.outage.ok(ctx, s.n)
+	r.failures[s.n] = 0
+	wait := lookEvery
+	if c.next >= 0 {
+		wait = min(wait, c.next)
+	}
+	r.agenda.plan(s.n, time.Now().Add(wait))
+	r.metrics.expired.Add(float64(c.expired))
+	for i := range c.batches {
+		r.busy++
+		r.start(&c.batches[i])
+	}
+	return len(c.batches) > 0
+}
+
+// work handles one batch and tells Redis what became of it. It begins nothing
+// when run has ended; hands bounds the handler, settling what Redis is told.
+func (r *runner) work(run, hands, settling context.Context, c *claimed) {
+	if run.Err() != nil { // it ended while the claim was on its way
+		r.settle(settling, c, func() (hold, error) { return r.nack(settling, c, 0) })
+		return
+	}
+	r.metrics.claimed(c)
+	err := r.handleUnderLease(hands, settling, c)
+	if err == nil {
+		r.settle(settling, c, func() (hold, error) { return r.done(settling, c) })
+		return
+	}
+	delay := doubled(backoffFirst, c.Attempt-1, backoffMost)
+	if hands.Err() != nil {
+		delay = 0 // it was us who cut it short
+	}
+	r.log.WarnContext(hands, "batch failed and will come again", "batch", c.ID, "items", len(c.Items),
+		"attempt", c.Attempt, "retry_in", delay, "err", err)
+	r.settle(settling, c, func() (hold, error) { return r.nack(settling, c, delay) })
+}
+
+// call runs handle and turns its panic into an error.
+func (r *runner) call(ctx context.Context, b Batch) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.log.ErrorContext(ctx, "handler panicked", "batch", b.ID, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("handler panicked: %v", p)
+		}
+	}()
+	return r.handle(ctx, b)
+}
+
+// doubled returns first·2ⁿ, at most limit.
+func doubled(first time.Duration, n int, limit time.Duration) time.Duration {
+	if n > 16 {
+		return limit
+	}
+	return min(first<<n, limit)
+}
