@@ -1,0 +1,61 @@
+package prompt
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"strings"
+)
+
+// tagDigits is how long a fence's tag is at first, in hexadecimal digits.
+const tagDigits = 16
+
+// A fence marks where data begins and ends.
+type fence struct{ tag string }
+
+// newFence returns a fence whose tag stands nowhere in the input.
+func newFence(in *Input) fence {
+	texts := []string{
+		in.Agent.SystemPrompt, in.LastMessage, in.ContextSummary, string(in.Extra),
+		in.Account.Name, in.Account.Phone, in.Contact.Name, in.Contact.Phone,
+		string(in.Agent.ID), in.Now.String(),
+	}
+	for _, m := range in.Messages {
+		texts = append(texts, m.Text)
+	}
+	for _, r := range in.RecentMessages {
+		texts = append(texts, r.Text)
+	}
+	if in.LastAgentOutput != nil {
+		texts = append(texts, encode(in.LastAgentOutput))
+	}
+	return fence{tag: newTag(texts, tagDigits)}
+}
+
+// newTag returns a tag of at least so many hexadecimal digits that occurs in
+// none of the texts, in either case. It is made from the texts: the same ones
+// give the same tag. It ends, because a tag grows with every few tries and no
+// text is long enough to hold all the long ones.
+func newTag(texts []string, digits int) string {
+	h := sha256.New()
+	for _, t := range texts {
+		_, _ = h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(t))))
+		_, _ = h.Write([]byte(t))
+	}
+	all := strings.ToLower(strings.Join(texts, "\n"))
+	sum := h.Sum(nil)
+	for try := 0; ; try++ {
+		tag := hex.EncodeToString(sum)[:min(digits+try/16, 2*sha256.Size)]
+		if !strings.Contains(all, tag) {
+			return tag
+		}
+		next := sha256.Sum256(sum)
+		sum = next[:]
+	}
+}
+
+func (f fence) open() string  { return "<<<DATA " + f.tag + ">>>" }
+func (f fence) close() string { return "<<<END " + f.tag + ">>>" }
+
+// around returns text between the fence's two lines.
+func (f fence) around(text string) string { return f.open() + "\n" + text + "\n" + f.close() }

@@ -1,0 +1,100 @@
+package prompt
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wagent/gateway"
+)
+
+var update = flag.Bool("update", false, "write what Render makes into the golden files")
+
+const separator = "\n======== output ========\n"
+
+// sample is the upper half of a golden file.
+type sample struct {
+	Agent struct {
+		SystemPrompt   string          `json:"system_prompt"`
+		AllowedActions []string        `json:"allowed_actions"`
+		PayloadSchema  []gateway.Field `json:"payload_schema"`
+	} `json:"agent"`
+	Now          string          `json:"now"` // RFC 3339
+	Zone         string          `json:"zone"`
+	ContactPhone string          `json:"contact_phone"`
+	Input        Input           `json:"input"`
+	API          json.RawMessage `json:"api"` // in place of input
+}
+
+func (s *sample) read(t *testing.T) Input {
+	t.Helper()
+	in := s.Input
+	if s.API != nil {
+		var err error
+		if in, err = FromAPI(s.API); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in.Agent = &gateway.Agent{
+		SystemPrompt: s.Agent.SystemPrompt, AllowedActions: s.Agent.AllowedActions, PayloadSchema: s.Agent.PayloadSchema,
+	}
+	in.Contact.Phone = s.ContactPhone
+	if s.Now != "" {
+		now, err := time.Parse(time.RFC3339, s.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, offset := now.Zone()
+		in.Now = now.In(time.FixedZone(s.Zone, offset))
+	}
+	return in
+}
+
+func TestRenderGolden(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.golden")
+	if err != nil || len(files) < 4 {
+		t.Fatalf("found %d golden files, err %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".golden"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			give, want, _ := strings.Cut(string(text), separator)
+			d := json.NewDecoder(bytes.NewReader([]byte(give)))
+			d.DisallowUnknownFields()
+			var s sample
+			if err := d.Decode(&s); err != nil {
+				t.Fatal(err)
+			}
+			got := show(Render(s.read(t)))
+			if *update {
+				if err := os.WriteFile(file, []byte(strings.TrimSpace(give)+"\n"+separator+got), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("prompt (-want +got), -update if it is meant:\n%s", diff)
+			}
+		})
+	}
+}
+
+func show(p Prompt) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "-------- system\n%s\n", p.System)
+	for _, turn := range p.Turns {
+		fmt.Fprintf(&b, "-------- %s\n%s\n", turn.Role, turn.Text)
+	}
+	return b.String()
+}
