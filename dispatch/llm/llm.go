@@ -1,6 +1,9 @@
 // Package llm is what wagent asks of a language model, in terms that belong to
 // no provider. Each provider is a subpackage that satisfies [Model]; none of
 // them retries: the caller decides by the kind of the error.
+//
+// It holds no state. A request that a crash interrupts is made again by
+// whoever claims the run next.
 package llm
 
 import (
@@ -13,9 +16,14 @@ import (
 
 // A Model generates answers. Its methods are safe for concurrent use.
 type Model interface {
-	// Generate makes one request. Its error is a gateway.Error whose kind says
-	// what to do: RateLimited and Unavailable may be repeated, Unauthorized
-	// and Invalid may not. The error's Msg holds no key and no customer's text.
+	// Generate makes one request. Only where a server refuses a part of it
+	// that has a substitute (a way to ask for JSON, the name of a parameter)
+	// is it made again, with the substitute.
+	//
+	// Its error is a gateway.Error whose kind says what to do: RateLimited and
+	// Unavailable may be repeated, Unauthorized and Invalid may not. The
+	// error's text holds no key and no customer's words. When ctx ends the
+	// error wraps ctx's.
 	Generate(ctx context.Context, r Request) (Response, error)
 }
 
@@ -24,6 +32,7 @@ type Request struct {
 	Model       string // the provider's name for the model, without the provider
 	System      string
 	Turns       []transcript.Turn // the last one is the user's
+	Repair      bool              // the last two turns are an answer that was wrong, and what is wrong with it
 	Schema      json.RawMessage   // JSON Schema that the answer must satisfy; nil: free text
 	Strict      bool              // Schema keeps to what strict modes can express
 	Temperature float64

@@ -1,0 +1,331 @@
+package agent
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wagent/dispatch/llm/llmtest"
+	"wagent/gateway"
+)
+
+// swap returns good with one part of it replaced.
+func swap(old, new string) string {
+	if !strings.Contains(good, old) {
+		panic("good has no " + old)
+	}
+	return strings.Replace(good, old, new, 1)
+}
+
+// with returns good with another payload.
+func with(payload string) string {
+	return swap(`{"room":"12","count":null,"urgent":null,"day":null,"hour":null,"at":null}`, payload)
+}
+
+// TestBadAnswers is what models do wrong. Each answer is given twice, so that
+// the repair changes nothing.
+func TestBadAnswers(t *testing.T) {
+	const (
+		accepted = 1 // requests: it is taken as it is
+		repaired = 2 // it was sent back
+		order    = `{"type":"hotel.room.order","payload":{"room":"12"}}`
+	)
+	tests := map[string]struct {
+		text     string
+		wantN    int
+		wantFail bool
+		wantActs int    // how many actions are left
+		wantWord string // in a note, or in the failure
+	}{
+		// What is forgiven.
+		"a code fence":                       {"```json\n" + good + "\n```", accepted, false, 1, ""},
+		"a code fence without a language":    {"```\n" + good + "\n```", accepted, false, 1, ""},
+		"a code fence on one line":           {"```json" + good + "```", accepted, false, 1, ""},
+		"a code fence between words":         {"Here you are:\n```json\n" + good + "\n```\nAnything else?", accepted, false, 1, ""},
+		"words before and after":             {"Sure: " + good + " I hope {this} helps.", accepted, false, 1, ""},
+		"a byte order mark":                  {"\uFEFF" + good, accepted, false, 1, ""},
+		"white space all around":             {"\n\t " + good + "\n\n", accepted, false, 1, ""},
+		"thoughts before it":                 {"<think>maybe {\"intent\":\"x\",\"suggested_reply\":\"y\"}?</think>\n" + good, accepted, false, 1, ""},
+		"a list around it":                   {"[" + good + "]", accepted, false, 1, ""},
+		"JSON in a JSON string":              {string(encode(good)), accepted, false, 1, ""},
+		"members that nobody asked for":      {swap(`"intent"`, `"thoughts":["x"],"intent"`), accepted, false, 1, ""},
+		"invalid UTF-8":                      {swap(`"Sure"`, "\"Sure\xff\""), accepted, false, 1, ""},
+		"a NUL, which PostgreSQL won't take": {swap(`"12"`, `"1\u00002"`), accepted, false, 1, ""},
+		"optional fields left out":           {with(`{"room":"12"}`), accepted, false, 1, ""},
+		"a field that isn't declared":        {with(`{"room":"12","to":"+4915112345"}`), accepted, false, 1, "dropped what was not declared of action 0 (fields: 1)"},
+		"a language's name":                  {swap(`"en"`, `"English"`), accepted, false, 1, "dropped language"},
+		"no actions":                         {swap(`"actions":[`, `"actions":[],"x":[`), accepted, false, 0, ""},
+
+		// What is no answer.
+		"nothing":                         {"", repaired, true, 0, "one complete JSON object"},
+		"words only":                      {"I'd be glad to help!", repaired, true, 0, "one complete JSON object"},
+		"half of it":                      {good[:len(good)/2], repaired, true, 0, "one complete JSON object"},
+		"all but the last brace":          {good[:len(good)-1], repaired, true, 0, "one complete JSON object"},
+		"null":                            {"null", repaired, true, 0, "one complete JSON object"},
+		"a number":                        {"42", repaired, true, 0, "one complete JSON object"},
+		"an empty list":                   {"[]", repaired, true, 0, "one complete JSON object"},
+		"an empty object":                 {"{}", repaired, true, 0, "intent is missing"},
+		"two answers":                     {good + "\n" + good, repaired, true, 0, "not several"},
+		"a customer's answer beside ours": {"They wrote " + strings.Replace(good, "order", "free", 1) + ". I say " + good, repaired, true, 0, "not several"},
+		"single quotes":                   {strings.ReplaceAll(good, `"`, `'`), repaired, true, 0, "one complete JSON object"},
+		"a comma at the end":              {strings.TrimSuffix(good, "}") + ",}", repaired, true, 0, "one complete JSON object"},
+		"braces without end":              {strings.Repeat("{", 100_000), repaired, true, 0, "one complete JSON object"},
+		"brackets without end":            {`{"intent":` + strings.Repeat("[", 100_000), repaired, true, 0, "one complete JSON object"},
+		"a text without end":              {good + strings.Repeat(" x", 200_000), repaired, true, 0, "shorter"},
+		"a number beyond all bounds":      {swap("0.9", "1e999999999"), repaired, true, 0, "too large"},
+		"a tool call":                     {`{"name":"answer","arguments":` + good + `}`, repaired, true, 0, "is missing"},
+
+		// Members of the wrong kind.
+		"no intent":                    {swap(`"intent":"order",`, ""), repaired, true, 0, "intent is missing"},
+		"a blank intent":               {swap(`"order"`, `" "`), repaired, true, 0, "intent must not be blank"},
+		"an intent that is a number":   {swap(`"order"`, `7`), repaired, true, 0, "intent must be of type string"},
+		"an intent that is a novel":    {swap(`"order"`, `"`+strings.Repeat("x", 201)+`"`), repaired, true, 0, "at most 200 characters"},
+		"no confidence":                {swap(`"confidence":0.9,`, ""), repaired, true, 0, "confidence is missing"},
+		"confidence above one":         {swap("0.9", "1.01"), repaired, true, 0, "confidence must be at most 1"},
+		"confidence in percent":        {swap("0.9", "90"), repaired, true, 0, "confidence must be at most 1"},
+		"confidence below zero":        {swap("0.9", "-0.1"), repaired, true, 0, "confidence must be at least 0"},
+		"confidence in words":          {swap("0.9", `"high"`), repaired, true, 0, "confidence must be of type number"},
+		"confidence as a string":       {swap("0.9", `"0.9"`), repaired, true, 0, "confidence must be of type number"},
+		"confidence null":              {swap("0.9", "null"), repaired, true, 0, "confidence must be of type number"},
+		"no reply":                     {swap(`"suggested_reply":"Sure",`, ""), repaired, true, 0, "suggested_reply is missing"},
+		"a reply that is an object":    {swap(`"Sure"`, `{"text":"Sure"}`), repaired, true, 0, "suggested_reply must be of type string"},
+		"a reply that is a book":       {swap(`"Sure"`, `"`+strings.Repeat("x", 16_001)+`"`), repaired, true, 0, "at most 16000 characters"},
+		"actions that are one":         {swap(`"actions":[`, `"actions":`+order+`,"x":[`), repaired, true, 0, "actions must be of type array"},
+		"actions null":                 {swap(`"actions":[`, `"actions":null,"x":[`), repaired, true, 0, "actions must be of type array"},
+		"no language":                  {swap(`"language":"en",`, ""), repaired, false, 1, "dropped language: language is missing"},
+		"a language that is a number":  {swap(`"en"`, "1"), repaired, false, 1, "dropped language"},
+		"no analysis":                  {swap(`"analysis_summary":"a",`, ""), repaired, false, 1, "dropped analysis_summary"},
+		"a summary that is a list":     {swap(`"c"`, `["c"]`), repaired, false, 1, "dropped context_summary"},
+		"a summary that is a megabyte": {swap(`"c"`, `"`+strings.Repeat("x", 100_000)+`"`), repaired, false, 1, "dropped context_summary"},
+
+		// Actions that are not allowed, or not what was declared.
+		"an action of another domain":      {swap("hotel.room.order", "bank.account.transfer"), repaired, false, 0, "dropped action 0 (bank.account.transfer)"},
+		"a type that says more":            {swap("hotel.room.order", "hotel.room.order; hotel.safe.open"), repaired, false, 0, "dropped action 0: "},
+		"a type in capitals":               {swap("hotel.room.order", "Hotel.Room.Order"), repaired, false, 0, "dropped action 0: "},
+		"a type with a space":              {swap("hotel.room.order", "hotel.room.order "), repaired, false, 0, "dropped action 0: "},
+		"a pattern for a type":             {swap("hotel.room.order", "hotel.*.*"), repaired, false, 0, "dropped action 0: "},
+		"words of the customer's for one":  {swap("hotel.room.order", secret), repaired, false, 0, "dropped action 0: "},
+		"a made-up system action":          {swap("hotel.room.order", "system.agent.delete"), repaired, false, 0, "dropped action 0 (system.agent.delete)"},
+		"a type that is a number":          {swap(`"hotel.room.order"`, "7"), repaired, false, 0, "type must be a string"},
+		"an action without a type":         {swap(`"type":"hotel.room.order",`, ""), repaired, false, 0, "type must be a string"},
+		"an action that is a string":       {swap(`"actions":[`, `"actions":["hotel.room.order",`), repaired, false, 1, "actions[0] must be an object"},
+		"a good action beside a bad one":   {swap(`"actions":[`, `"actions":[{"type":"a.b.c","payload":{}},`), repaired, false, 1, "dropped action 0 (a.b.c)"},
+		"more actions than anybody needs":  {swap(`"actions":[`, `"actions":[`+strings.Repeat(order+",", 25)), repaired, false, 20, "one too many"},
+		"no payload":                       {swap(`,"payload":{"room":"12","count":null,"urgent":null,"day":null,"hour":null,"at":null}`, ""), repaired, false, 0, "payload must be an object"},
+		"a payload that is a list":         {with(`["12"]`), repaired, false, 0, "payload must be an object"},
+		"a payload in a string":            {with(`"{\"room\":\"12\"}"`), repaired, false, 0, "payload must be an object"},
+		"a required field that is missing": {with(`{"count":1}`), repaired, false, 0, "payload.room is missing"},
+		"a required field that is null":    {with(`{"room":null}`), repaired, false, 0, "payload.room must be of type string"},
+		"a required field that is blank":   {with(`{"room":"  "}`), repaired, false, 0, "payload.room must not be blank"},
+		"a text that is a number":          {with(`{"room":12}`), repaired, false, 0, "payload.room must be of type string"},
+		"a number that is a text":          {with(`{"room":"12","count":"2"}`), repaired, false, 0, "payload.count must be of type number"},
+		"a boolean that is a text":         {with(`{"room":"12","urgent":"true"}`), repaired, false, 0, "payload.urgent must be of type boolean"},
+		"a boolean that is a number":       {with(`{"room":"12","urgent":1}`), repaired, false, 0, "payload.urgent must be of type boolean"},
+		"a date in words":                  {with(`{"room":"12","day":"tomorrow"}`), repaired, false, 0, "payload.day must be an RFC 3339 date"},
+		"a date that never was":            {with(`{"room":"12","day":"2026-02-30"}`), repaired, false, 0, "payload.day must be an RFC 3339 date"},
+		"a date the other way round":       {with(`{"room":"12","day":"30.11.2026"}`), repaired, false, 0, "payload.day must be an RFC 3339 date"},
+		"a time in words":                  {with(`{"room":"12","hour":"7pm"}`), repaired, false, 0, "payload.hour must be an RFC 3339 time"},
+		"an hour too late":                 {with(`{"room":"12","hour":"24:00:00"}`), repaired, false, 0, "payload.hour must be an RFC 3339 time"},
+		"a datetime without a zone":        {with(`{"room":"12","at":"2026-11-30T14:30:00"}`), repaired, false, 0, "payload.at must be an RFC 3339 date and time"},
+		"a datetime with a space and zone": {with(`{"room":"12","at":"2026-11-30 14:30 CET"}`), repaired, false, 0, "payload.at must be an RFC 3339 date and time"},
+		"a payload of a megabyte":          {with(`{"room":"` + strings.Repeat("x", 100_000) + `"}`), repaired, false, 0, "payload must be smaller"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			b := overTCP(t, &llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{Text: tt.text})})
+			got, err := b.Answer(t.Context(), hotel(), ask())
+			if n := len(b.server.Requests()); n != tt.wantN {
+				t.Errorf("%d requests, want %d", n, tt.wantN)
+			}
+			if tt.wantFail {
+				f := checkFailure(t, err, gateway.StopInvalidResponse, "")
+				if !strings.Contains(f.Msg, tt.wantWord) {
+					t.Errorf("failure %q does not say %q", f.Msg, tt.wantWord)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			notes := strings.Join(got.Notes, "\n")
+			if !strings.Contains(notes, tt.wantWord) || tt.wantWord == "" && notes != "" {
+				t.Errorf("notes %q do not say %q", notes, tt.wantWord)
+			}
+			if strings.Contains(notes, secret) || len(notes) > 2000 {
+				t.Errorf("notes tell too much: %.300q", notes)
+			}
+			if len(got.Output.Actions) != tt.wantActs {
+				t.Errorf("%d actions, want %d", len(got.Output.Actions), tt.wantActs)
+			}
+			holds(t, hotel(), &got.Output)
+		})
+	}
+}
+
+// holds checks what an output guarantees whatever a model said.
+func holds(t *testing.T, ag *gateway.Agent, o *gateway.Output) {
+	t.Helper()
+	if !(o.Confidence >= 0 && o.Confidence <= 1) || o.Intent == "" || o.Actions == nil {
+		t.Errorf("output = %+v", o)
+	}
+	if o.Language != "" && len(o.Language) != 2 {
+		t.Errorf("language = %q", o.Language)
+	}
+	for _, a := range o.Actions {
+		allowed := isSystem(a.Type)
+		for _, kind := range ag.AllowedActions {
+			allowed = allowed || kind == a.Type
+		}
+		if !allowed {
+			t.Errorf("type %q is not allowed", a.Type)
+		}
+		for _, f := range ag.PayloadSchema {
+			v, ok := a.Payload[f.Name]
+			if !ok {
+				if f.Required && !isSystem(a.Type) {
+					t.Errorf("%s is missing", f.Name)
+				}
+				continue
+			}
+			switch f.Type {
+			case gateway.FieldNumber:
+				_, ok = v.(float64)
+			case gateway.FieldBoolean:
+				_, ok = v.(bool)
+			default:
+				_, ok = v.(string)
+			}
+			if !ok {
+				t.Errorf("%s is a %T", f.Name, v)
+			}
+		}
+		for name := range a.Payload {
+			known := false
+			for _, f := range ag.PayloadSchema {
+				known = known || f.Name == name
+			}
+			if !known {
+				t.Errorf("field %q is not declared", name)
+			}
+		}
+	}
+	b, err := json.Marshal(o)
+	if err != nil || strings.Contains(string(b), `\u0000`) {
+		t.Errorf("it can not be stored: %v", err)
+	}
+}
+
+func TestPayloadsThatAreRight(t *testing.T) {
+	tests := map[string]struct {
+		payload string
+		want    map[string]any
+	}{
+		"all fields": {
+			`{"room":"12","count":2.5,"urgent":false,"day":"2028-02-29","hour":"23:59:59Z","at":"2026-11-30T14:30:00+02:00"}`,
+			map[string]any{"room": "12", "count": 2.5, "urgent": false, "day": "2028-02-29", "hour": "23:59:59Z", "at": "2026-11-30T14:30:00+02:00"},
+		},
+		"a time without a zone":                 {`{"room":"12","hour":"19:30:00"}`, map[string]any{"room": "12", "hour": "19:30:00"}},
+		"a time without seconds is given them":  {`{"room":"12","hour":"19:30"}`, map[string]any{"room": "12", "hour": "19:30:00"}},
+		"only what is required":                 {`{"room":"12"}`, map[string]any{"room": "12"}},
+		"zero and false are not the same as no": {`{"room":"0","count":0,"urgent":false}`, map[string]any{"room": "0", "count": 0.0, "urgent": false}},
+	}
+	c, err := newChecker(hotel())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			v := c.check(with(tt.payload))
+			if len(v.faults)+len(v.notes) != 0 {
+				t.Fatalf("faults %q, notes %q", v.faults, v.notes)
+			}
+			if diff := cmp.Diff(tt.want, v.output.Actions[0].Payload); diff != "" {
+				t.Errorf("payload (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestLanguageTags(t *testing.T) {
+	for tag, want := range map[string]string{"en": "en", "PT-br": "pt", "zh_Hans": "zh", " de ": "de", "": ""} {
+		if got, ok := language(tag); got != want || !ok {
+			t.Errorf("%q: %q, %v", tag, got, ok)
+		}
+	}
+	for _, tag := range []string{"English", "e", "12", "-", "日本"} {
+		if got, ok := language(tag); ok && got != "" {
+			t.Errorf("%q: %q", tag, got)
+		}
+	}
+}
+
+func TestDeepPayloadsOfFreeAgents(t *testing.T) {
+	ag := hotel()
+	ag.PayloadSchema = nil
+	c, err := newChecker(ag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := c.check(with(`{"x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`))
+	if len(v.output.Actions) != 0 || len(v.faults) != 1 || len(v.fatal) != 0 {
+		t.Errorf("verdict = %+v", v)
+	}
+}
+
+func TestSchema(t *testing.T) {
+	const want = `{"type":"object","properties":{` +
+		`"intent":{"description":"what the customer wants, in a word or a few, snake_case","type":"string"},` +
+		`"confidence":{"description":"how sure the intent is, from 0 to 1","type":"number"},` +
+		`"actions":{"items":{"anyOf":[` +
+		`{"type":"object","properties":{"type":{"enum":["a.b.c","a.b.d"],"type":"string"},` +
+		`"payload":{"type":"object","properties":{"x":{"type":"string"},"n":{"type":["number","null"]}},"required":["x","n"],"additionalProperties":false}},` +
+		`"required":["type","payload"],"additionalProperties":false},` +
+		`{"type":"object","properties":{"type":{"enum":["system.conversation.pause","system.noop.skip"],"type":"string"},` +
+		`"payload":{"type":"object","properties":{},"required":[],"additionalProperties":false}},` +
+		`"required":["type","payload"],"additionalProperties":false}]},"type":"array"},` +
+		`"language":{"description":"the customer's language, ISO 639-1, such as en","type":"string"},` +
+		`"suggested_reply":{"description":"what is sent to the customer","type":"string"},` +
+		`"analysis_summary":{"description":"what happened, for the business","type":"string"},` +
+		`"context_summary":{"description":"what to remember of the conversation","type":"string"}},` +
+		`"required":["intent","confidence","actions","language","suggested_reply","analysis_summary","context_summary"],"additionalProperties":false}`
+	ag := &gateway.Agent{
+		AllowedActions: []string{"a.b.d", "a.b.c", "a.b.d"},
+		PayloadSchema:  []gateway.Field{{Name: "x", Type: gateway.FieldText, Required: true}, {Name: "n", Type: gateway.FieldNumber}},
+	}
+	got, strict := Schema(ag)
+	if !strict {
+		t.Error("it is not strict")
+	}
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("schema (-want +got):\n%s", diff)
+	}
+}
+
+func FuzzCheck(f *testing.F) {
+	for _, s := range []string{
+		good, "```json\n" + good + "\n```", "x " + good + good, good[:50], swap("0.9", "1e400"), with(`{"room":null,"x":{}}`),
+		`{"intent":"a","suggested_reply":"b","actions":[[],null,{"type":"system.noop.skip"}]}`, "</think>{", "\"{\\\"a\\\":1}\"",
+		swap(`"12"`, `"\u0000"`), `{"\u0000intent":1}`,
+	} {
+		f.Add(s)
+	}
+	ag := hotel()
+	c, err := newChecker(ag)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		v := c.check(text)
+		if len(v.fatal) == 0 {
+			holds(t, ag, &v.output)
+		}
+		if len(v.faults) < len(v.fatal) {
+			t.Errorf("%d faults, %d of them fatal", len(v.faults), len(v.fatal))
+		}
+		if bounded(text) == "" {
+			t.Error("an empty turn")
+		}
+	})
+}

@@ -1,0 +1,140 @@
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+)
+
+// maxText is how much of a model's text is looked into. An answer of 2,048
+// tokens is some 10 KiB.
+const maxText = 256 << 10
+
+// maxStarts is how many opening braces are tried as the start of an answer,
+// so that a text of braces costs no more than one of words.
+const maxStarts = 64
+
+var (
+	errNoObject  = errors.New("the answer must be one complete JSON object")
+	errTwo       = errors.New("the answer must be one JSON object, not several")
+	errTooLong   = errors.New("the answer must be shorter")
+	errOverflows = errors.New("a number is too large")
+)
+
+// extract returns the JSON object that a model's text holds, as
+// encoding/json decodes it into a map. Around it are tolerated a byte order
+// mark, a code fence, words, a reasoning model's thoughts, and JSON that was
+// encoded twice.
+//
+// Between words an object counts only if it looks like an answer, and only
+// one may: a model may quote what a customer wrote, and then nobody can tell
+// which of two is the answer.
+func extract(text string) (map[string]any, error) {
+	if len(text) > maxText {
+		return nil, errTooLong
+	}
+	text = trim(text)
+	if i := strings.LastIndex(text, "</think>"); i >= 0 && !strings.HasPrefix(text, "{") {
+		text = trim(text[i+len("</think>"):])
+	}
+	text = unfence(text)
+	var whole any
+	if err := json.Unmarshal([]byte(text), &whole); err == nil {
+		switch v := whole.(type) {
+		case map[string]any:
+			return v, nil
+		case string: // encoded twice
+			var inner map[string]any
+			if json.Unmarshal([]byte(v), &inner) == nil && inner != nil {
+				return inner, nil
+			}
+			return nil, errNoObject
+		}
+	} else if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		// The only type that any does not take: a number beyond float64.
+		return nil, errOverflows
+	}
+	return among(text)
+}
+
+// trim removes white space and a byte order mark.
+func trim(s string) string {
+	return strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(s), "\uFEFF"))
+}
+
+// unfence removes a Markdown code fence around the whole text.
+func unfence(s string) string {
+	inner, ok := strings.CutPrefix(s, "```")
+	if !ok {
+		return s
+	}
+	inner, ok = strings.CutSuffix(inner, "```")
+	if !ok {
+		return s
+	}
+	if nl := strings.IndexByte(inner, '\n'); nl >= 0 && !strings.ContainsAny(inner[:nl], "{[\"") {
+		inner = inner[nl+1:] // the language
+	}
+	return trim(strings.TrimPrefix(strings.TrimSpace(inner), "json"))
+}
+
+// among finds the one answer between words.
+func among(text string) (map[string]any, error) {
+	var found map[string]any
+	for range maxStarts {
+		i := strings.IndexByte(text, '{')
+		if i < 0 {
+			break
+		}
+		text = text[i:]
+		var object map[string]any
+		dec := json.NewDecoder(strings.NewReader(text))
+		if dec.Decode(&object) != nil {
+			text = text[1:]
+			continue
+		}
+		text = text[dec.InputOffset():]
+		if !looksLikeAnswer(object) {
+			continue
+		}
+		if found != nil {
+			return nil, errTwo
+		}
+		found = object
+	}
+	if found == nil {
+		return nil, errNoObject
+	}
+	return found, nil
+}
+
+func looksLikeAnswer(object map[string]any) bool {
+	_, intent := object["intent"]
+	_, reply := object["suggested_reply"]
+	return intent && reply
+}
+
+// clean removes U+0000 from every string, since PostgreSQL stores none, and
+// returns v. Decoding has replaced what is no UTF-8 already.
+func clean(v any) any {
+	switch v := v.(type) {
+	case string:
+		return strings.ReplaceAll(v, "\x00", "")
+	case []any:
+		for i := range v {
+			v[i] = clean(v[i])
+		}
+		return v
+	case map[string]any:
+		for k, e := range v {
+			if kk := strings.ReplaceAll(k, "\x00", ""); kk != k {
+				delete(v, k)
+				k = kk
+			}
+			v[k] = clean(e)
+		}
+		return v
+	default:
+		return v
+	}
+}

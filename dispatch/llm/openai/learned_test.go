@@ -1,0 +1,160 @@
+package openai
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wagent/dispatch/llm/llmtest"
+	"wagent/gateway"
+)
+
+// picky answers like a server that takes only some ways to ask for JSON.
+func picky(taken ...string) func(llmtest.Request) llmtest.Reply {
+	return func(r llmtest.Request) llmtest.Reply {
+		if slices.Contains(taken, r.Format) {
+			return llmtest.Reply{Text: r.Format}
+		}
+		return llmtest.Reply{Status: 400, Code: "invalid_request_error", Message: "This response_format type is unavailable now"}
+	}
+}
+
+func TestFallsBackToWhatTheServerTakes(t *testing.T) {
+	tests := map[string]struct {
+		answer func(llmtest.Request) llmtest.Reply
+		want   []string // the formats of three requests' attempts
+	}{
+		"json_schema is taken": {picky("json_schema"), []string{"json_schema", "json_schema", "json_schema"}},
+		"json_object is":       {picky("json_object"), []string{"json_schema", "json_object", "json_object", "json_object"}},
+		"neither is":           {picky(""), []string{"json_schema", "json_object", "", "", ""}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := &llmtest.Server{Answer: tt.answer}
+			m := serve(t, s, "")
+			for range 3 {
+				if _, err := m.Generate(t.Context(), request()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var got []string
+			for _, r := range s.Requests() {
+				got = append(got, r.Format)
+				if told := strings.Contains(r.Messages[0].Content, string(schema)); told != (r.Format != "json_schema") {
+					t.Errorf("format %q: prompt carries the schema: %v", r.Format, told)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("formats (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff([]string(nil), s.Problems()); diff != "" {
+				t.Errorf("problems (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestWhatIsLearnedIsPerModel(t *testing.T) {
+	s := &llmtest.Server{Answer: func(r llmtest.Request) llmtest.Reply {
+		if r.Model == "old" {
+			return picky("")(r)
+		}
+		return llmtest.Reply{}
+	}}
+	m := serve(t, s, "")
+	r := request()
+	for _, model := range []string{"old", "new"} {
+		r.Model = model
+		if _, err := m.Generate(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := s.Requests()
+	if last := all[len(all)-1]; last.Format != "json_schema" {
+		t.Errorf("the new model was asked with %q", last.Format)
+	}
+}
+
+func TestOneBadSchemaIsNotHeldAgainstTheModel(t *testing.T) {
+	s := &llmtest.Server{Answer: func(r llmtest.Request) llmtest.Reply {
+		if r.Format == "json_schema" {
+			return llmtest.Reply{Status: 400, Param: "response_format", Message: "Invalid schema for response_format 'answer'"}
+		}
+		return llmtest.Reply{}
+	}}
+	m := serve(t, s, "")
+	if _, err := m.Generate(t.Context(), request()); err != nil {
+		t.Fatal(err)
+	}
+	if q := m.learned.of("m-1"); q.format != formatSchema {
+		t.Errorf("format = %v, want json_schema to be tried again", q.format)
+	}
+}
+
+func TestARefusalThatNoFallbackCuresTeachesNothing(t *testing.T) {
+	// Some servers repeat the whole request in each error, response_format
+	// included.
+	s := &llmtest.Server{Answer: func(r llmtest.Request) llmtest.Reply {
+		return llmtest.Reply{Status: 422, Code: "too_long", Message: "response_format temperature not supported " + string(r.Body)}
+	}}
+	m := serve(t, s, "acme")
+	_, err := m.Generate(t.Context(), request())
+	checkError(t, err, gateway.Invalid, "acme answered 422 (too_long)")
+	if diff := cmp.Diff(quirks{}, m.learned.of("m-1"), cmp.AllowUnexported(quirks{})); diff != "" {
+		t.Errorf("learned (-want +got):\n%s", diff)
+	}
+}
+
+func TestLearnsTheParametersOfNewModels(t *testing.T) {
+	// A host that we don't know for OpenAI's, but which is as strict.
+	s := &llmtest.Server{OpenAI: true}
+	m := serve(t, s, "")
+	r := request()
+	r.Model = "o9"
+	m.learned.models = map[string]quirks{"o9": {}} // as if the name told nothing
+	for range 2 {
+		if _, err := m.Generate(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(s.Requests()) != 2 || len(s.Problems()) != 2 {
+		t.Errorf("%d requests taken, %d refused; want 2 and 2: what was refused once is not tried again", len(s.Requests()), len(s.Problems()))
+	}
+}
+
+func FuzzAnswer(f *testing.F) {
+	for _, s := range []string{
+		``, `{}`, `null`, `[]`, `{"choices":[]}`, `{"choices":[{"message":{"content":"x"},"finish_reason":"stop"}]}`,
+		`{"choices":[{"message":{"content":[{"type":"text"}]}}],"usage":{"prompt_tokens":1e99}}`, `{"choices":[null]}`,
+		`{"error":{"code":429}}`, `{"choices":{"a":1},"usage":[]}`, `{"choices":[{"message":{"tool_calls":[{"type":"x"}]}}]}`,
+	} {
+		f.Add(200, []byte(s))
+		f.Add(400, []byte(s))
+	}
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		if status < 200 || status > 599 {
+			return
+		}
+		client := &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+			w := httptest.NewRecorder()
+			w.WriteHeader(status)
+			_, _ = w.Write(body)
+			return w.Result(), nil
+		})}
+		resp, err := New(Config{BaseURL: "http://llm.test/v1", HTTPClient: client}).Generate(t.Context(), request())
+		if err != nil && gateway.KindOf(err) == gateway.Internal {
+			t.Errorf("unclassified: %v", err)
+		}
+		if err == nil && (resp.InputTokens < 0 || resp.OutputTokens < 0) {
+			t.Errorf("response = %+v", resp)
+		}
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -1,0 +1,241 @@
+// Package openai asks models over the Chat Completions protocol: those of
+// OpenAI, and of every server that speaks it at another base URL.
+//
+// It uses OpenAI's own library, but neither its environment variables nor its
+// retries: what is asked, of whom and with which key is decided by [Config]
+// alone, and a failed request is the caller's to repeat. Redirects are not
+// followed, since they could carry a prompt or a key elsewhere.
+//
+// Servers differ in what they take. A [Model] starts from what the protocol's
+// newest form has and gives up, one at a time, what a server refuses by name:
+// json_schema becomes json_object and then plain text, max_tokens and
+// max_completion_tokens stand in for each other, temperature is left out. What
+// it learned is kept in memory per model and learned again after a restart.
+package openai
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
+	"github.com/openai/openai-go/v3/shared"
+
+	"wagent/context/transcript"
+	"wagent/dispatch/llm"
+	"wagent/gateway"
+)
+
+// DefaultBaseURL is where OpenAI itself answers.
+const DefaultBaseURL = "https://api.openai.com/v1"
+
+// Config says whom to ask.
+type Config struct {
+	BaseURL    string         // with its version, such as https://host/v1; empty: DefaultBaseURL
+	APIKey     gateway.Secret // sent as a bearer token; empty: none is sent, as local servers like it
+	Name       string         // what errors call the provider; empty: openai
+	HTTPClient *http.Client   // nil: a client of its own; what its CheckRedirect says is not asked
+}
+
+// Validate returns nil, or an Error of kind Invalid that says what is wrong
+// with the base URL, without repeating it: it may hold credentials.
+func (c *Config) Validate() error {
+	_, err := c.base()
+	return err
+}
+
+func (c *Config) base() (*url.URL, error) {
+	raw := c.BaseURL
+	if raw == "" {
+		raw = DefaultBaseURL
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return nil, &gateway.Error{Kind: gateway.Invalid, Msg: c.name() + ": base_url must be an http or https URL"}
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		return nil, &gateway.Error{Kind: gateway.Invalid, Msg: c.name() + ": base_url must have no user, query or fragment"}
+	}
+	return u, nil
+}
+
+func (c *Config) name() string {
+	if c.Name == "" {
+		return "openai"
+	}
+	return c.Name
+}
+
+// A Model is a provider that speaks Chat Completions. It is safe for
+// concurrent use.
+type Model struct {
+	name        string
+	key         gateway.Secret
+	invalid     error // what is wrong with the configuration
+	completions openai.ChatCompletionService
+	learned     learned
+}
+
+// New returns a provider. It dials nothing. With a base URL that Validate
+// refuses, every Generate fails with what Validate says.
+func New(cfg Config) *Model {
+	m := &Model{name: cfg.name(), key: cfg.APIKey}
+	base, err := cfg.base()
+	if err != nil {
+		m.invalid = err
+		return m
+	}
+	m.learned.openai = isOpenAI(base.Hostname())
+	client := &http.Client{}
+	if cfg.HTTPClient != nil {
+		*client = *cfg.HTTPClient
+	}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	opts := []option.RequestOption{
+		option.WithBaseURL(strings.TrimSuffix(base.String(), "/") + "/"),
+		option.WithHTTPClient(client),
+		option.WithMaxRetries(0),
+		option.WithMiddleware(m.read),
+	}
+	if cfg.APIKey != "" {
+		opts = append(opts, option.WithAPIKey(string(cfg.APIKey)))
+	}
+	// Unlike openai.NewClient, the service's constructor reads no environment.
+	m.completions = openai.NewChatCompletionService(opts...)
+	return m
+}
+
+// isOpenAI reports whether a host is OpenAI's own API, regional hosts and
+// Azure's included: they take max_completion_tokens where the servers that
+// imitate them mostly know max_tokens only.
+func isOpenAI(host string) bool {
+	return host == "api.openai.com" || strings.HasSuffix(host, ".api.openai.com") || strings.HasSuffix(host, ".openai.azure.com")
+}
+
+// Generate asks for one completion. See [llm.Model].
+func (m *Model) Generate(ctx context.Context, r llm.Request) (llm.Response, error) {
+	if m.invalid != nil {
+		return llm.Response{}, m.invalid
+	}
+	if r.Schema != nil && !json.Valid(r.Schema) {
+		return llm.Response{}, &gateway.Error{Kind: gateway.Invalid, Msg: m.name + ": the request's schema is not JSON"}
+	}
+	start := time.Now()
+	q, known := m.learned.of(r.Model), true
+	for {
+		completion, err := m.completions.New(ctx, params(&r, q))
+		if err == nil {
+			if !known {
+				m.learned.keep(r.Model, q)
+			}
+			resp, err := m.response(completion)
+			resp.Latency = time.Since(start)
+			return resp, err
+		}
+		a, answered := errors.AsType[*answerError](err)
+		if !answered {
+			return llm.Response{}, m.classify(ctx, err)
+		}
+		if a.filtered() {
+			return llm.Response{Refused: true, Latency: time.Since(start)}, nil
+		}
+		// Each change gives something up for good, so this ends. It is
+		// remembered once it helped, unless it was one agent's schema that
+		// the server did not like: that says nothing of the model.
+		next, changed := q.without(a, r.Schema != nil)
+		if !changed {
+			return llm.Response{}, m.classifyAnswer(a)
+		}
+		known = known && a.about("invalid schema")
+		q = next
+	}
+}
+
+// params is the body of the request.
+func params(r *llm.Request, q quirks) openai.ChatCompletionNewParams {
+	p := openai.ChatCompletionNewParams{Model: r.Model}
+	system := r.System
+	if r.Schema != nil && q.format != formatSchema {
+		// The server does not carry the schema, so the prompt must; OpenAI
+		// also wants the word JSON in a prompt that asks for json_object.
+		system = strings.TrimSpace(system + "\n\nAnswer with one JSON object and nothing else. It must satisfy this JSON Schema:\n" + string(r.Schema))
+	}
+	if system != "" {
+		p.Messages = append(p.Messages, openai.SystemMessage(system))
+	}
+	for _, t := range r.Turns {
+		if t.Role == transcript.Assistant {
+			p.Messages = append(p.Messages, openai.AssistantMessage(t.Text))
+		} else {
+			p.Messages = append(p.Messages, openai.UserMessage(t.Text))
+		}
+	}
+	if !q.noTemperature {
+		p.Temperature = openai.Float(r.Temperature)
+	}
+	switch {
+	case r.MaxTokens <= 0:
+	case q.completionTokens:
+		p.MaxCompletionTokens = openai.Int(int64(r.MaxTokens))
+	default:
+		p.MaxTokens = openai.Int(int64(r.MaxTokens))
+	}
+	if r.Schema == nil {
+		return p
+	}
+	switch q.format {
+	case formatSchema:
+		p.ResponseFormat.OfJSONSchema = &shared.ResponseFormatJSONSchemaParam{
+			JSONSchema: shared.ResponseFormatJSONSchemaJSONSchemaParam{
+				Name: "answer", Schema: r.Schema, Strict: openai.Bool(r.Strict),
+			},
+		}
+	case formatObject:
+		p.ResponseFormat.OfJSONObject = &shared.ResponseFormatJSONObjectParam{}
+	case formatPlain:
+	}
+	return p
+}
+
+// response reads the first choice; we never ask for more.
+func (m *Model) response(c *openai.ChatCompletion) (llm.Response, error) {
+	if c == nil || len(c.Choices) == 0 {
+		return llm.Response{}, m.hollow(c)
+	}
+	choice := &c.Choices[0]
+	resp := llm.Response{
+		Text:         strings.ToValidUTF8(choice.Message.Content, "\uFFFD"),
+		Truncated:    choice.FinishReason == "length",
+		Refused:      choice.FinishReason == "content_filter" || choice.Message.Refusal != "",
+		Model:        strings.ToValidUTF8(c.Model, "\uFFFD"),
+		InputTokens:  tokens(c.Usage.PromptTokens),
+		OutputTokens: tokens(c.Usage.CompletionTokens),
+	}
+	if choice.Message.Refusal != "" {
+		resp.Text = strings.ToValidUTF8(choice.Message.Refusal, "\uFFFD")
+	}
+	return resp, nil
+}
+
+// hollow is the error of an answer without choices. Some routers answer 200
+// and put the error of the server behind them into the body, its status as
+// the code.
+func (m *Model) hollow(c *openai.ChatCompletion) error {
+	if c != nil {
+		a := newAnswerError(http.StatusOK, nil, []byte(c.RawJSON()))
+		if a.inner >= 400 && a.inner < 600 {
+			a.status = a.inner
+			return m.classifyAnswer(a)
+		}
+	}
+	return &gateway.Error{Kind: gateway.Unavailable, Msg: fmt.Sprintf("%s answered 200 without choices", m.name)}
+}
+
+// tokens keeps a stranger's count in bounds.
+func tokens(n int64) int { return int(min(max(n, 0), 1<<31-1)) }

@@ -1,0 +1,235 @@
+package route
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"wagent/gateway"
+)
+
+var update = flag.Bool("update", false, "write the bodies that are made into the golden files")
+
+var (
+	t0  = time.Date(2026, 11, 21, 14, 5, 0, 123e6, time.FixedZone("CET", 3600))
+	all = []gateway.Webhook{{ID: 7, Active: true}}
+)
+
+const agentID = gateway.AgentID("0a1b2c3d-1111-4222-8333-444455556666")
+
+func TestPick(t *testing.T) {
+	agent := func(id string, account string, age time.Duration) gateway.Agent {
+		return gateway.Agent{ID: gateway.AgentID(id), Account: gateway.AccountID(account), Active: true, AutoRun: true, CreatedAt: t0.Add(-age)}
+	}
+	off := agent("off", "acc_1", time.Hour)
+	off.Active = false
+	byHand := agent("by hand", "acc_1", time.Hour)
+	byHand.AutoRun = false
+	tests := map[string]struct {
+		give    []gateway.Agent
+		account gateway.AccountID
+		want    gateway.AgentID
+	}{
+		"none answers where there is none":        {nil, "acc_1", ""},
+		"the oldest answers":                      {[]gateway.Agent{agent("b", "acc_1", 1), agent("a", "acc_1", 2), agent("c", "acc_1", 0)}, "acc_1", "a"},
+		"of two of an age, the lesser id":         {[]gateway.Agent{agent("b", "acc_1", 0), agent("a", "acc_1", 0)}, "acc_1", "a"},
+		"one that is off does not answer":         {[]gateway.Agent{off, agent("a", "acc_1", 0)}, "acc_1", "a"},
+		"one that is started by hand does not":    {[]gateway.Agent{byHand}, "acc_1", ""},
+		"another account's does not":              {[]gateway.Agent{agent("a", "acc_2", 0)}, "acc_1", ""},
+		"one without an account answers nobody":   {[]gateway.Agent{agent("a", "", 0)}, "acc_1", ""},
+		"nobody answers messages without account": {[]gateway.Agent{agent("a", "", 0)}, "", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, ok := Pick(tt.give, tt.account)
+			if got.ID != tt.want || ok != (tt.want != "") {
+				t.Errorf("Pick = %q, %v, want %q", got.ID, ok, tt.want)
+			}
+		})
+	}
+}
+
+// inbound is a run that answered a batch.
+func inbound() *gateway.Run {
+	return &gateway.Run{
+		ID: "run_1", Agent: agentID, Account: "acc_1", Conversation: "cnv_1", Peer: gateway.Address{Phone: "+33612345678"},
+		Trigger: gateway.TriggerInbound, Status: gateway.RunCompleted,
+		Input: json.RawMessage(`{"contact":{"name":"Zoé <3"},"last_message":"two towels"}`),
+		Output: &gateway.Output{
+			Intent: "towels", Confidence: 0.9, Language: "fr", SuggestedReply: "Bien sûr !", AnalysisSummary: "Wants <2> towels.", ContextSummary: "Room 204.",
+			Actions: []gateway.OutputAction{
+				{Type: "hotel.room.request", Payload: map[string]any{"room": "204", "count": json.Number("2")}},
+				{Type: gateway.ActionPause, Payload: map[string]any{}},
+				{Type: "hotel.bill.add", Payload: nil},
+			},
+		},
+		InputTokens: 120, OutputTokens: 34, Latency: 850 * time.Millisecond, Duration: 1234567 * time.Microsecond,
+		Actions: []gateway.Action{
+			{Run: "run_1", Index: 0, Type: "hotel.room.request", Payload: map[string]any{"room": "204", "count": json.Number("2")}, Status: gateway.ActionAuto},
+			{Run: "run_1", Index: 1, Type: gateway.ActionPause, Status: gateway.ActionAuto},
+			{Run: "run_1", Index: 2, Type: "hotel.bill.add", Status: gateway.ActionAuto},
+		},
+	}
+}
+
+// confirmed is inbound where a person decides on actions.
+func confirmed() *gateway.Run {
+	r := inbound()
+	r.Actions[0].Status, r.Actions[0].DecidedAt, r.Actions[0].DecidedBy = gateway.ActionConfirmed, t0, "api"
+	r.Actions[1].Status, r.Actions[1].DecidedAt, r.Actions[1].DecidedBy = gateway.ActionConfirmed, t0, "system"
+	r.Actions[2].Status = gateway.ActionPending
+	return r
+}
+
+// api is a run of the API.
+func api() *gateway.Run {
+	r := inbound()
+	r.Conversation, r.Peer, r.Trigger = "", gateway.Address{}, gateway.TriggerAPI
+	r.ConversationKey, r.Metadata = "order-42", json.RawMessage(`{"conversation_key":"order-42","n":12345678901234567890}`)
+	r.Actions, r.Output.Actions = nil, []gateway.OutputAction{}
+	return r
+}
+
+func TestBodies(t *testing.T) {
+	failedRun := inbound()
+	failedRun.Status, failedRun.StopReason, failedRun.Error, failedRun.Output, failedRun.Actions = gateway.RunFailed, gateway.StopLLMError, "the model did not answer", nil, nil
+	done := confirmed()
+	done.Actions[2].Status, done.Actions[2].DecidedAt, done.Actions[2].DecidedBy = gateway.ActionExpired, t0.Add(30*time.Minute), "timeout"
+	done.ActionsDecided = t0.Add(30 * time.Minute)
+	pause := &gateway.Pause{Conversation: "cnv_1", Reason: gateway.PauseAgent, CreatedAt: t0, ExpiresAt: t0.Add(24 * time.Hour)}
+	stored := *pause
+	stored.ID = 3
+	bare := api()
+	bare.ConversationKey, bare.Metadata = "", nil
+	group := inbound()
+	group.Peer = gateway.Address{Group: "120363"}
+	tests := map[string][]gateway.Delivery{
+		"a run completed":                             Completed(all, inbound(), t0),
+		"a run completed whose actions wait":          Completed(all, confirmed(), t0),
+		"a run of the API completed":                  Completed(all, api(), t0),
+		"a run of the API without metadata completed": Completed(all, bare, t0),
+		"a run in a group completed":                  Completed(all, group, t0),
+		"a run failed":                                Failed(all, failedRun, t0),
+		"all actions were decided":                    Actioned(all, done, t0),
+		"actions are dispatched by themselves":        Actions(all, inbound(), inbound().Actions, t0),
+		"actions are dispatched once confirmed":       Actions(all, confirmed(), confirmed().Actions, t0),
+		"a conversation was paused":                   Paused(all, inbound(), pause, t0),
+		"a pause that has its id":                     Paused(all, inbound(), &stored, t0),
+	}
+	for name, ds := range tests {
+		t.Run(name, func(t *testing.T) {
+			var got bytes.Buffer
+			for _, d := range ds {
+				if err := json.Indent(&got, d.Body, "", "  "); err != nil {
+					t.Fatalf("body is no JSON: %v: %s", err, d.Body)
+				}
+				got.WriteByte('\n')
+			}
+			file := filepath.Join("testdata", strings.ReplaceAll(name, " ", "_")+".golden")
+			if *update {
+				if err := os.WriteFile(file, got.Bytes(), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got.String()); diff != "" {
+				t.Errorf("bodies (-want +got), -update if they are meant:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestDeliveries(t *testing.T) {
+	got := Actions(all, inbound(), inbound().Actions, t0)
+	got = append(got, Completed(all, inbound(), t0)...)
+	want := gateway.Delivery{
+		Webhook: 7, Run: "run_1", Conversation: "cnv_1", State: gateway.DeliveryPending, NextAt: t0, CreatedAt: t0,
+	}
+	one := func(event string, action int) gateway.Delivery {
+		d := want
+		d.Event, d.Action = event, action
+		return d
+	}
+	if diff := cmp.Diff(
+		[]gateway.Delivery{one(gateway.EventAction, 0), one(gateway.EventAction, 2), one(gateway.EventRunCompleted, -1)}, got,
+		cmpopts.IgnoreFields(gateway.Delivery{}, "ID", "Body"),
+	); diff != "" {
+		t.Errorf("deliveries (-want +got):\n%s", diff)
+	}
+	seen := map[gateway.DeliveryID]bool{}
+	for _, d := range got {
+		if d.ID == "" || seen[d.ID] {
+			t.Errorf("id %q is empty or not its own", d.ID)
+		}
+		seen[d.ID] = true
+	}
+}
+
+func TestOnlyTheWebhooksThatWantAnEventAreTold(t *testing.T) {
+	hooks := []gateway.Webhook{
+		{ID: 1, Active: true},
+		{ID: 2, Active: true, Events: []string{gateway.EventRunFailed}},
+		{ID: 3, Active: true, Actions: []string{"hotel.room.*"}},
+		{ID: 4},
+		{ID: 5, Active: true, Disabled: "410"},
+		{ID: 6, Active: true, Events: []string{gateway.EventAction}},
+	}
+	tests := map[string]struct {
+		give []gateway.Delivery
+		want []int64
+	}{
+		"of completion":                    {Completed(hooks, inbound(), t0), []int64{1}},
+		"of failure":                       {Failed(hooks, inbound(), t0), []int64{1, 2}},
+		"of actions, system ones left out": {Actions(hooks, inbound(), inbound().Actions, t0), []int64{1, 3, 6, 1, 6}},
+		"of no action that was rejected":   {Actions(hooks, inbound(), []gateway.Action{{Type: "a.b.c", Status: gateway.ActionRejected}}, t0), nil},
+		"of no action that expired":        {Actions(hooks, inbound(), []gateway.Action{{Type: "a.b.c", Status: gateway.ActionExpired}}, t0), nil},
+		"of no action that waits":          {Actions(hooks, inbound(), []gateway.Action{{Type: "a.b.c", Status: gateway.ActionPending}}, t0), nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var got []int64
+			for _, d := range tt.give {
+				got = append(got, d.Webhook)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("webhooks (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAContactOfAnAPICallersInputIsNotVouchedFor(t *testing.T) {
+	r := api()
+	r.Input = json.RawMessage(`{"contact":{"name":"Mallory"}}`)
+	ds := Actions(all, r, []gateway.Action{{Type: "a.b.c", Status: gateway.ActionAuto}}, t0)
+	if len(ds) != 1 || bytes.Contains(ds[0].Body, []byte("Mallory")) {
+		t.Errorf("deliveries = %+v", ds)
+	}
+}
+
+func TestStrangersInputAndMetadataDoNoHarm(t *testing.T) {
+	for name, raw := range map[string]string{
+		"nothing": "", "half an object": `{"a":`, "a list": `[1]`, "null": `null`, "a contact that is none": `{"contact":7}`, "a key that is no string": `{"conversation_key":{}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := inbound()
+			r.Input, r.Metadata = json.RawMessage(raw), json.RawMessage(raw)
+			for _, d := range append(Completed(all, r, t0), Actions(all, r, r.Actions, t0)...) {
+				if !json.Valid(d.Body) {
+					t.Errorf("body is no JSON: %s", d.Body)
+				}
+			}
+		})
+	}
+}

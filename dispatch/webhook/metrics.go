@@ -1,0 +1,62 @@
+package webhook
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// What became of a delivery after an attempt.
+const (
+	outcomeSucceeded = "succeeded"
+	outcomeRetried   = "retried"
+	outcomeDead      = "dead"
+	outcomeDisabled  = "disabled" // dead, because its webhook is off, gone, or said 410
+)
+
+// How an attempt ended.
+const (
+	attemptSucceeded = "succeeded"
+	attemptRefused   = "refused" // an answer, but not 2xx
+	attemptTimeout   = "timeout"
+	attemptFailed    = "failed" // no whole answer
+)
+
+type metrics struct {
+	deliveries *prometheus.CounterVec
+	delivery   prometheus.Histogram
+	attempt    *prometheus.HistogramVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	m := &metrics{
+		deliveries: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "wagent_deliveries_total",
+			Help: "Settled delivery attempts by what became of the delivery.",
+		}, []string{"outcome"}),
+		delivery: f.NewHistogram(histogram("wagent_delivery_seconds",
+			"From the making of a delivery to its 2xx.",
+			[]float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200, 86400})),
+		attempt: f.NewHistogramVec(histogram("wagent_delivery_attempt_seconds",
+			"Duration of one delivery attempt.",
+			[]float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}), []string{"outcome"}),
+	}
+	for _, o := range []string{outcomeSucceeded, outcomeRetried, outcomeDead, outcomeDisabled} {
+		m.deliveries.WithLabelValues(o)
+	}
+	for _, o := range []string{attemptSucceeded, attemptRefused, attemptTimeout, attemptFailed} {
+		m.attempt.WithLabelValues(o)
+	}
+	return m
+}
+
+func histogram(name, help string, buckets []float64) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{
+		Name: name, Help: help, Buckets: buckets,
+		NativeHistogramBucketFactor:     1.1,
+		NativeHistogramMaxBucketNumber:  160,
+		NativeHistogramMinResetDuration: time.Hour,
+	}
+}
