@@ -1,0 +1,235 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"wagent/context/prompt"
+	"wagent/context/recall"
+	"wagent/context/transcript"
+	"wagent/dispatch/agent"
+	"wagent/dispatch/route"
+	"wagent/gateway"
+)
+
+// What an agent is shown from before the batch, if it is within the context's
+// life: so many messages, and so many characters of them.
+const (
+	recentMessages = 30
+	recentBudget   = 12_000
+)
+
+// answer takes a claimed run to its end: asks the agent, and writes what came
+// of it in one transaction.
+func (d *Dispatcher) answer(ctx context.Context, c *gateway.Claim) error {
+	r := &c.Run
+	r.StartedAt = time.Now()
+	a, err := d.agent(ctx, r)
+	if err != nil {
+		return err
+	}
+	if a == nil {
+		return d.cancel(ctx, r, "no active agent answers this account")
+	}
+	r.Agent = a.ID
+	var f gateway.Finish
+	if r.Attempt > d.cfg.MaxAttempts {
+		f.Run = failed(r, &agent.Failure{Stop: gateway.StopError, Msg: fmt.Sprintf("given up: the run did not end in %d attempts", d.cfg.MaxAttempts)})
+	} else {
+		in, err := d.input(ctx, c, a)
+		if err != nil {
+			return err
+		}
+		if f.Run, err = d.ask(ctx, r, a, in); err != nil {
+			return err
+		}
+	}
+	hooks, err := d.Directory.Webhooks(ctx)
+	if err != nil {
+		return fmt.Errorf("list webhooks: %w", err)
+	}
+	d.conclude(&f, c, a, hooks)
+	return d.finish(ctx, &f, a)
+}
+
+// agent returns the agent of a run, or nil if nobody answers.
+func (d *Dispatcher) agent(ctx context.Context, r *gateway.Run) (*gateway.Agent, error) {
+	agents, err := d.Directory.Agents(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list agents: %w", err)
+	}
+	for i := range agents {
+		if agents[i].ID == r.Agent && agents[i].Active {
+			return &agents[i], nil
+		}
+	}
+	if r.Trigger == gateway.TriggerAPI {
+		return nil, nil
+	}
+	if a, ok := route.Pick(agents, r.Account); ok {
+		return &a, nil
+	}
+	return nil, nil
+}
+
+// input gathers what the agent is to know: the batch, the turns before it and
+// the summary of the last run, both within the context's life.
+func (d *Dispatcher) input(ctx context.Context, c *gateway.Claim, a *gateway.Agent) (prompt.Input, error) {
+	in := prompt.FromBatch(c.Messages)
+	if c.Run.Trigger == gateway.TriggerAPI {
+		var err error
+		if in, err = prompt.FromAPI(c.Run.Input); err != nil {
+			return in, fmt.Errorf("read input of run %s: %w", c.Run.ID, err)
+		}
+	}
+	in.Agent, in.Now = a, c.Run.StartedAt
+	in.Contact = prompt.Facts{Name: c.Conversation.Name, Phone: c.Conversation.Peer.Phone}
+	if c.Run.Account != "" {
+		account, err := d.Accounts.Account(ctx, c.Run.Account)
+		if err != nil {
+			return in, fmt.Errorf("find account of run %s: %w", c.Run.ID, err)
+		}
+		in.Account = prompt.Facts{Name: account.Name, Phone: account.PhoneNumber}
+	}
+	key := contextKey(&c.Run)
+	if key == "" || a.ContextTTL == 0 {
+		return in, nil
+	}
+	m, err := d.Memory.Recall(ctx, a.ID, key, a.ContextTTL)
+	if err != nil {
+		return in, fmt.Errorf("recall context of run %s: %w", c.Run.ID, err)
+	}
+	if m != nil {
+		in.ContextSummary = m.Summary
+		in.LastAgentOutput = &prompt.LastOutput{Intent: m.Intent, Actions: m.Actions}
+	}
+	if len(c.Messages) > 0 {
+		recent, err := d.Directory.Recent(ctx, c.Run.Conversation, c.Messages[0].Seq, recentMessages)
+		if err != nil {
+			return in, fmt.Errorf("list messages before run %s: %w", c.Run.ID, err)
+		}
+		since := c.Run.StartedAt.Add(-a.ContextTTL)
+		recent = slices.DeleteFunc(recent, func(m gateway.Message) bool { return !m.ReceivedAt.After(since) })
+		in.RecentMessages = prompt.Recents(transcript.Trim(transcript.FromMessages(recent), recentBudget))
+	}
+	return in, nil
+}
+
+// contextKey is what a run's context is kept under; empty for a stateless run.
+func contextKey(r *gateway.Run) string {
+	switch {
+	case r.Conversation != "":
+		return string(r.Conversation)
+	case r.ConversationKey != "":
+		return "key:" + r.ConversationKey
+	default:
+		return ""
+	}
+}
+
+// ask puts the input before the agent's model. Its error means that the run
+// was interrupted and is not over; a model's failure is a failed run.
+func (d *Dispatcher) ask(ctx context.Context, r *gateway.Run, a *gateway.Agent, in prompt.Input) (gateway.Run, error) {
+	stored, err := json.Marshal(in)
+	if err != nil {
+		return gateway.Run{}, fmt.Errorf("encode input of run %s: %w", r.ID, err)
+	}
+	if r.Trigger == gateway.TriggerInbound {
+		r.Input = stored
+	}
+	limited, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
+	defer cancel()
+	answer, err := d.Answerer.Answer(limited, a, prompt.Render(in))
+	if ctx.Err() != nil {
+		return gateway.Run{}, fmt.Errorf("run %s interrupted: %w", r.ID, context.Cause(ctx))
+	}
+	if err != nil {
+		f, ok := errors.AsType[*agent.Failure](err)
+		if !ok {
+			f = &agent.Failure{Stop: gateway.StopError, Msg: "internal error", Err: err}
+		}
+		d.log.ErrorContext(ctx, "agent gave no answer", "run", r.ID, "agent", a.ID, "stop_reason", f.Stop, "err", err)
+		return failed(r, f), nil
+	}
+	done := *r
+	done.Status, done.StopReason = gateway.RunCompleted, gateway.StopEndTurn
+	done.Output, done.Notes, done.Model = &answer.Output, answer.Notes, answer.Model
+	done.InputTokens, done.OutputTokens, done.Latency = answer.InputTokens, answer.OutputTokens, answer.Latency
+	return done, nil
+}
+
+func failed(r *gateway.Run, f *agent.Failure) gateway.Run {
+	out := *r
+	out.Status, out.StopReason, out.Error = gateway.RunFailed, f.Stop, f.Msg
+	out.Model, out.InputTokens, out.OutputTokens, out.Latency = f.Model, f.InputTokens, f.OutputTokens, f.Latency
+	return out
+}
+
+// finish writes the end of a run. Databases that are away for a moment are
+// waited for, as long as the run is ours.
+func (d *Dispatcher) finish(ctx context.Context, f *gateway.Finish, a *gateway.Agent) error {
+	err := d.Runs.FinishRun(ctx, f)
+	for wait := 250 * time.Millisecond; gateway.KindOf(err) == gateway.Unavailable; wait = min(2*wait, 4*time.Second) {
+		if !sleep(ctx, wait) {
+			break
+		}
+		err = d.Runs.FinishRun(ctx, f)
+	}
+	if gateway.KindOf(err) == gateway.Conflict {
+		// A person took over while the agent was thinking, or another claim
+		// did; only the first leaves something to cancel.
+		return d.cancel(ctx, &f.Run, "the conversation was paused")
+	}
+	if err != nil {
+		return fmt.Errorf("finish run %s: %w", f.Run.ID, err)
+	}
+	r := &f.Run
+	d.metrics.ended(r)
+	for i := range r.Actions {
+		d.metrics.actions.WithLabelValues(string(r.Actions[i].Status)).Inc()
+	}
+	d.log.InfoContext(ctx, "run", "run", r.ID, "agent", r.Agent, "account", r.Account, "conversation", r.Conversation,
+		"trigger", r.Trigger, "status", r.Status, "stop_reason", r.StopReason, "attempt", r.Attempt, "model", r.Model,
+		"actions", len(r.Actions), "sends", len(f.Sends), "deliveries", len(f.Deliveries), "notes", len(r.Notes),
+		"latency_ms", r.Latency.Milliseconds(), "duration_ms", r.Duration.Milliseconds())
+	d.expiries.Wake()
+	wake(d.Sent)
+	wake(d.Delivered)
+	if key := contextKey(r); r.Status == gateway.RunCompleted && key != "" && a.ContextTTL > 0 {
+		m := recall.Memory{Run: r.ID, Summary: r.Output.ContextSummary, Intent: r.Output.Intent, Actions: r.Output.Actions, At: r.CompletedAt}
+		if err := d.Memory.Keep(ctx, a.ID, key, m, a.ContextTTL); err != nil {
+			d.log.WarnContext(ctx, "context left to SQL", "run", r.ID, "err", err)
+		}
+	}
+	return nil
+}
+
+func (d *Dispatcher) cancel(ctx context.Context, r *gateway.Run, reason string) error {
+	err := d.Runs.CancelRun(ctx, r.ID, r.Generation, reason)
+	if gateway.KindOf(err) == gateway.Conflict {
+		return nil // it is in other hands, which will end it
+	}
+	if err != nil {
+		return fmt.Errorf("cancel run %s: %w", r.ID, err)
+	}
+	r.Status, r.StopReason, r.Duration = gateway.RunFailed, gateway.StopCancelled, time.Since(r.StartedAt)
+	d.metrics.ended(r)
+	d.log.InfoContext(ctx, "run cancelled", "run", r.ID, "conversation", r.Conversation, "reason", reason)
+	return nil
+}
+
+// sleep waits, and reports false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

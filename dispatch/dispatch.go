@@ -1,0 +1,240 @@
+// Package dispatch answers. A due batch becomes a run: it is claimed in SQL,
+// put before the account's agent with what is remembered of the conversation,
+// and finished in one transaction that holds the reply, the actions and their
+// deliveries. Runs of the API take the same way without a batch.
+//
+// All state is in SQL. A process that dies in the middle leaves a run whose
+// lease ends; the sweeper hands it to the next claim, whose higher generation
+// keeps the dead one's late writes out.
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"wagent/context/prompt"
+	"wagent/context/recall"
+	"wagent/debounce"
+	"wagent/dispatch/agent"
+	"wagent/gateway"
+)
+
+// Config sets how runs are worked on. All fields must be positive but Drain.
+type Config struct {
+	Concurrency int           // API runs at once
+	Timeout     time.Duration // of one run, its retries included
+	Lease       time.Duration // of a run in hand; renewed while it is worked on
+	MaxAttempts int           // claims after which a run fails instead of being tried again
+	Drain       time.Duration // how long runs in hand may go on after a shutdown began
+}
+
+// Validate reports the first field that is out of range.
+func (c Config) Validate() error {
+	switch {
+	case c.Concurrency < 1:
+		return fmt.Errorf("concurrency must be positive, not %d", c.Concurrency)
+	case c.Timeout <= 0:
+		return fmt.Errorf("timeout must be positive, not %v", c.Timeout)
+	case c.Lease <= 0:
+		return fmt.Errorf("lease must be positive, not %v", c.Lease)
+	case c.MaxAttempts < 1:
+		return fmt.Errorf("max attempts must be positive, not %d", c.MaxAttempts)
+	}
+	return nil
+}
+
+// Parts are what a Dispatcher works with. Sent and Delivered may be nil.
+type Parts struct {
+	Runs      RunStore
+	Requests  RequestStore
+	Actions   ActionStore
+	Accounts  Accounts
+	Directory Directory
+	Memory    Memory
+	Answerer  Answerer
+	Sent      func() // told that the outbox has something to send
+	Delivered func() // told that webhooks have something to deliver
+}
+
+// RunStore keeps the runs of conversations.
+type RunStore interface {
+	// ClaimRun resumes the conversation's unfinished run, or makes one of its
+	// waiting messages. NotFound: there is nothing to do. Conflict: another
+	// process holds it.
+	ClaimRun(ctx context.Context, id gateway.ConversationID, lease time.Duration) (gateway.Claim, error)
+	// RenewRun moves the end of the lease. Conflict: the run is another's now.
+	RenewRun(ctx context.Context, id gateway.RunID, generation int64, until time.Time) error
+	// FinishRun writes all of f or, as a Conflict, nothing.
+	FinishRun(ctx context.Context, f *gateway.Finish) error
+	// CancelRun ends a run that may not finish. Conflict: it is another's now.
+	CancelRun(ctx context.Context, id gateway.RunID, generation int64, reason string) error
+}
+
+// RequestStore keeps the runs that the API asked for.
+type RequestStore interface {
+	CreateRun(ctx context.Context, r *gateway.Run) error
+	// ClaimRuns takes at most limit pending runs, and those whose lease ended.
+	ClaimRuns(ctx context.Context, limit int, lease time.Duration) (runs []gateway.Run, next time.Time, err error)
+}
+
+// ActionStore keeps the actions that a person decides on.
+type ActionStore interface {
+	// DecideActions locks the run, asks decide what changes, and writes that.
+	// With an empty agent the run may be any agent's.
+	DecideActions(ctx context.Context, agent gateway.AgentID, id gateway.RunID, decide func(gateway.Run) (gateway.Decided, error)) (gateway.Run, error)
+	// DueActions returns at most limit runs with actions whose time to be
+	// confirmed is over, and when the next one will be.
+	DueActions(ctx context.Context, limit int) (runs []gateway.Run, next time.Time, err error)
+}
+
+// Accounts knows our accounts.
+type Accounts interface {
+	Account(ctx context.Context, id gateway.AccountID) (gateway.Account, error)
+}
+
+// Directory knows what a run refers to.
+type Directory interface {
+	Agents(ctx context.Context) ([]gateway.Agent, error)
+	Webhooks(ctx context.Context) ([]gateway.Webhook, error)
+	// Recent returns at most limit messages of a conversation that arrived
+	// before the one with that seq, oldest first.
+	Recent(ctx context.Context, id gateway.ConversationID, before int64, limit int) ([]gateway.Message, error)
+}
+
+// Memory is what is kept of a conversation between runs.
+type Memory interface {
+	Recall(ctx context.Context, agent gateway.AgentID, contextKey string, ttl time.Duration) (*recall.Memory, error)
+	Keep(ctx context.Context, agent gateway.AgentID, contextKey string, m recall.Memory, ttl time.Duration) error
+}
+
+// Answerer asks a model and returns an answer that the agent may give.
+type Answerer interface {
+	Answer(ctx context.Context, a *gateway.Agent, p prompt.Prompt) (agent.Answer, error)
+}
+
+// Dispatcher turns batches and requests into finished runs. Its methods are
+// safe for concurrent use.
+type Dispatcher struct {
+	Parts
+	cfg      Config
+	log      *slog.Logger
+	metrics  *metrics
+	requests gateway.Loop[gateway.Run]
+	expiries gateway.Loop[gateway.Run]
+}
+
+// New returns a Dispatcher. It does nothing until Handle or Run is called.
+func New(p Parts, cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Dispatcher, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("dispatch: %w", err)
+	}
+	d := &Dispatcher{Parts: p, cfg: cfg, log: log, metrics: newMetrics(reg)}
+	d.requests = gateway.Loop[gateway.Run]{
+		Name: "api runs", Slots: cfg.Concurrency, Drain: cfg.Drain, Log: log,
+		Claim: func(ctx context.Context, limit int) ([]gateway.Run, time.Time, error) {
+			return p.Requests.ClaimRuns(ctx, limit, cfg.Lease)
+		},
+		Work: d.request,
+	}
+	d.expiries = gateway.Loop[gateway.Run]{
+		Name: "confirmations", Drain: cfg.Drain, Log: log,
+		Claim: p.Actions.DueActions,
+		Work:  d.expire,
+	}
+	return d, nil
+}
+
+// Run works on what the API asked for and on confirmations that nobody gave,
+// until ctx is done. Work in hand has cfg.Drain to finish. It may be called
+// once.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.requests.Run(ctx) })
+	g.Go(func() error { return d.expiries.Run(ctx) })
+	return g.Wait()
+}
+
+// Handle answers what waits in the batch's conversation. The ids in the batch
+// are hints: SQL says what is waiting. An error asks for the batch to be
+// handed over again later.
+func (d *Dispatcher) Handle(ctx context.Context, b debounce.Batch) error {
+	c, err := d.Runs.ClaimRun(ctx, gateway.ConversationID(b.Key), d.cfg.Lease)
+	if gateway.KindOf(err) == gateway.NotFound {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("claim run of conversation %s: %w", b.Key, err)
+	}
+	return d.held(ctx, &c.Run, func(ctx context.Context) error { return d.answer(ctx, &c) })
+}
+
+func (d *Dispatcher) request(ctx context.Context, r gateway.Run) {
+	err := d.held(ctx, &r, func(ctx context.Context) error { return d.answer(ctx, &gateway.Claim{Run: r}) })
+	if err != nil {
+		d.log.WarnContext(ctx, "run left for another try", "run", r.ID, "attempt", r.Attempt, "err", err)
+	}
+}
+
+// held does work while it renews the run's lease. A lease that another claim
+// took cancels the work's context; a panic fails the attempt, not the
+// process. A run that is not finished is let go of, so that nobody has to
+// wait for its lease to end.
+func (d *Dispatcher) held(ctx context.Context, r *gateway.Run, work func(context.Context) error) (err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var g errgroup.Group
+	g.Go(func() error { d.renew(ctx, cancel, r.ID, r.Generation); return nil })
+	defer func() {
+		if p := recover(); p != nil {
+			d.log.ErrorContext(ctx, "panic in run", "run", r.ID, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("run %s: panic: %v", r.ID, p)
+		}
+		cancel(nil)
+		_ = g.Wait()
+		if err != nil && !errors.Is(context.Cause(ctx), errLost) {
+			d.release(context.WithoutCancel(ctx), r)
+		}
+	}()
+	return work(ctx)
+}
+
+var errLost = errors.New("the run is in other hands")
+
+func (d *Dispatcher) renew(ctx context.Context, lost context.CancelCauseFunc, id gateway.RunID, generation int64) {
+	tick := time.NewTicker(d.cfg.Lease / 3)
+	defer tick.Stop()
+	until := time.Now().Add(d.cfg.Lease)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		next := time.Now().Add(d.cfg.Lease)
+		err := d.Runs.RenewRun(ctx, id, generation, next)
+		switch {
+		case err == nil:
+			until = next
+		case gateway.KindOf(err) == gateway.Conflict || !time.Now().Before(until):
+			lost(errLost)
+			return
+		default:
+			d.log.WarnContext(ctx, "renew run", "run", id, "err", err)
+		}
+	}
+}
+
+// release ends the lease of a run that was not finished.
+func (d *Dispatcher) release(ctx context.Context, r *gateway.Run) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := d.Runs.RenewRun(ctx, r.ID, r.Generation, time.Now()); err != nil && gateway.KindOf(err) != gateway.Conflict {
+		d.log.WarnContext(ctx, "release run", "run", r.ID, "err", err)
+	}
+}

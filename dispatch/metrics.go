@@ -1,0 +1,61 @@
+package dispatch
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"wagent/gateway"
+)
+
+type metrics struct {
+	runs     *prometheus.CounterVec
+	duration prometheus.Histogram
+	actions  *prometheus.CounterVec
+	swept    *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	m := &metrics{
+		runs: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "wagent_runs_total",
+			Help: "Runs that ended, by how.",
+		}, []string{"status", "trigger", "stop_reason"}),
+		duration: f.NewHistogram(prometheus.HistogramOpts{
+			Name:                            "wagent_run_duration_seconds",
+			Help:                            "Time from a run's claim to its end.",
+			Buckets:                         []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 20, 30, 60, 120},
+			NativeHistogramBucketFactor:     1.1,
+			NativeHistogramMaxBucketNumber:  160,
+			NativeHistogramMinResetDuration: time.Hour,
+		}),
+		actions: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "wagent_actions_total",
+			Help: "Actions of runs, by what became of them.",
+		}, []string{"status"}),
+		swept: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "wagent_swept_total",
+			Help: "What the sweeper put back into a window.",
+		}, []string{"what"}),
+	}
+	for _, t := range []gateway.Trigger{gateway.TriggerAPI, gateway.TriggerInbound} {
+		m.runs.WithLabelValues(string(gateway.RunCompleted), string(t), string(gateway.StopEndTurn))
+		m.runs.WithLabelValues(string(gateway.RunCompleted), string(t), string(gateway.StopApproval))
+		for _, s := range []gateway.StopReason{gateway.StopError, gateway.StopLLMError, gateway.StopInvalidResponse, gateway.StopMaxTokens, gateway.StopCancelled} {
+			m.runs.WithLabelValues(string(gateway.RunFailed), string(t), string(s))
+		}
+	}
+	for _, s := range []gateway.ActionStatus{gateway.ActionAuto, gateway.ActionPending, gateway.ActionConfirmed, gateway.ActionRejected, gateway.ActionExpired} {
+		m.actions.WithLabelValues(string(s))
+	}
+	m.swept.WithLabelValues("message")
+	m.swept.WithLabelValues("run")
+	return m
+}
+
+func (m *metrics) ended(r *gateway.Run) {
+	m.runs.WithLabelValues(string(r.Status), string(r.Trigger), string(r.StopReason)).Inc()
+	m.duration.Observe(r.Duration.Seconds())
+}

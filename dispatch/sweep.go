@@ -1,0 +1,154 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"wagent/debounce"
+	"wagent/gateway"
+)
+
+// The sweeper's times. A message that waits longer than sweepAge is added to
+// its window again, which changes nothing where the window still has it.
+const (
+	sweepEvery = 10 * time.Second
+	sweepAge   = 15 * time.Second
+	sweepPage  = 500
+)
+
+// Windows puts messages in the debounce windows of their conversations. The
+// account is the group that shares fairly.
+type Windows struct{ Debouncer *debounce.Debouncer }
+
+// Add satisfies gateway.Windower.
+func (w Windows) Add(ctx context.Context, m *gateway.Message, quiet, maxWait time.Duration, maxItems int) error {
+	return w.Debouncer.Add(ctx, string(m.Account), string(m.Conversation), string(m.ID),
+		debounce.Window{Quiet: quiet, MaxWait: maxWait, MaxItems: maxItems})
+}
+
+// Timer is where windows are kept: debounce, or a double of it.
+type Timer interface {
+	Add(ctx context.Context, group, key, item string, w debounce.Window) error
+	// Epoch returns an id that changes when the windows were lost.
+	Epoch(ctx context.Context) (string, error)
+}
+
+// SweepStore knows what still has to be answered.
+type SweepStore interface {
+	// Stranded returns at most limit waiting messages that were received
+	// before a time, by their seq, after the one given.
+	Stranded(ctx context.Context, before time.Time, afterSeq int64, limit int) ([]gateway.Message, error)
+	// StrandedRuns returns the unfinished runs of conversations whose lease
+	// ended.
+	StrandedRuns(ctx context.Context) ([]gateway.Run, error)
+}
+
+// A Sweeper brings SQL and the windows together again: messages that were
+// stored but not added, windows that Redis lost, and runs whose process died.
+type Sweeper struct {
+	store  SweepStore
+	agents gateway.AgentFinder
+	timer  Timer
+	log    *slog.Logger
+	swept  *prometheus.CounterVec
+	epoch  string // of the windows at the last sweep that went through
+}
+
+// NewSweeper returns a Sweeper; d lends it its metrics.
+func NewSweeper(d *Dispatcher, store SweepStore, agents gateway.AgentFinder, timer Timer, log *slog.Logger) *Sweeper {
+	return &Sweeper{store: store, agents: agents, timer: timer, log: log, swept: d.metrics.swept}
+}
+
+// Run sweeps at once and then every 10 s until ctx is done. It may be called
+// once.
+func (s *Sweeper) Run(ctx context.Context) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	down := false
+	for {
+		err := s.sweep(ctx, time.Now())
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !down:
+			s.log.WarnContext(ctx, "sweep stopped; it is repeated until it goes through", "err", err)
+		case err == nil && down:
+			s.log.InfoContext(ctx, "sweep goes through again")
+		}
+		down = err != nil
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// sweep adds what is overdue, or everything where the windows were lost.
+func (s *Sweeper) sweep(ctx context.Context, now time.Time) error {
+	epoch, err := s.timer.Epoch(ctx)
+	if err != nil {
+		return fmt.Errorf("ask for the epoch of the windows: %w", err)
+	}
+	before := now.Add(-sweepAge)
+	if epoch != s.epoch {
+		before = now.Add(time.Second) // everything, whatever the clocks' steps
+	}
+	if err := s.messages(ctx, now, before); err != nil {
+		return err
+	}
+	runs, err := s.store.StrandedRuns(ctx)
+	if err != nil {
+		return fmt.Errorf("list stranded runs: %w", err)
+	}
+	for i := range runs {
+		if err := s.add(ctx, "run", runs[i].Account, runs[i].Conversation, string(runs[i].ID), debounce.Window{}); err != nil {
+			return err
+		}
+	}
+	s.epoch = epoch
+	return nil
+}
+
+func (s *Sweeper) messages(ctx context.Context, now, before time.Time) error {
+	agents := map[gateway.AccountID]gateway.Agent{}
+	for after := int64(0); ; {
+		page, err := s.store.Stranded(ctx, before, after, sweepPage)
+		if err != nil {
+			return fmt.Errorf("list stranded messages: %w", err)
+		}
+		for i := range page {
+			m := &page[i]
+			a, ok := agents[m.Account]
+			if !ok {
+				// Without an agent any more, the message is due at once: its
+				// run will say so.
+				if a, err = s.agents.DefaultAgent(ctx, m.Account); err != nil && gateway.KindOf(err) != gateway.NotFound {
+					return fmt.Errorf("find agent of account %s: %w", m.Account, err)
+				}
+				agents[m.Account] = a
+			}
+			left := func(d time.Duration) time.Duration { return max(0, d-now.Sub(m.ReceivedAt)) }
+			w := debounce.Window{Quiet: left(a.Quiet), MaxWait: left(a.MaxWait), MaxItems: a.MaxBatch}
+			if err := s.add(ctx, "message", m.Account, m.Conversation, string(m.ID), w); err != nil {
+				return err
+			}
+			after = m.Seq
+		}
+		if len(page) < sweepPage {
+			return nil
+		}
+	}
+}
+
+func (s *Sweeper) add(ctx context.Context, what string, account gateway.AccountID, id gateway.ConversationID, item string, w debounce.Window) error {
+	if err := s.timer.Add(ctx, string(account), string(id), item, w); err != nil {
+		return fmt.Errorf("add %s %s to its window: %w", what, item, err)
+	}
+	s.swept.WithLabelValues(what).Inc()
+	return nil
+}
