@@ -1,0 +1,329 @@
+package whatsrb
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"wagent/gateway"
+)
+
+// agentBody is an agent as clients see it.
+type agentBody struct {
+	ID                  string         `json:"id"`
+	Name                string         `json:"name"`
+	Description         *string        `json:"description"`
+	SystemPrompt        string         `json:"system_prompt"`
+	Model               string         `json:"model"`
+	Temperature         float64        `json:"temperature"`
+	MaxTokens           int            `json:"max_tokens"`
+	Active              bool           `json:"active"`
+	AutoRun             bool           `json:"auto_run_inbound"`
+	Debounce            int            `json:"debounce_seconds"`
+	ContextTTL          int            `json:"context_ttl_minutes"`
+	Account             *string        `json:"business_account_id"`
+	AllowedActions      []string       `json:"allowed_actions"`
+	Tools               []toolBody     `json:"tools"`
+	PayloadSchema       []payloadField `json:"payload_schema"`
+	ConfirmationMode    string         `json:"confirmation_mode"`
+	ConfirmationTimeout int            `json:"confirmation_timeout_minutes"`
+	InboundConfig       inboundConfig  `json:"inbound_config"`
+	CreatedAt           *string        `json:"created_at"`
+	UpdatedAt           *string        `json:"updated_at"`
+}
+
+type toolBody struct {
+	Key  string `json:"key"`
+	Name string `json:"name"`
+}
+
+type payloadField struct {
+	Name      string `json:"name"`
+	FieldType string `json:"field_type"`
+	Required  bool   `json:"required"`
+}
+
+type inboundConfig struct {
+	TriggerOn      string   `json:"trigger_on"`
+	MinLength      int      `json:"min_message_length"`
+	MaxPerHour     int      `json:"max_messages_per_hour"`
+	IgnorePatterns []string `json:"ignore_patterns"`
+}
+
+// The values of confirmation_mode and trigger_on.
+const (
+	modeAuto    = "auto"
+	modeConfirm = "confirm"
+	triggerAll  = "all"
+	triggerText = "text_only"
+)
+
+func newAgentBody(a *gateway.Agent) agentBody {
+	b := agentBody{
+		ID:                  a.ID.String(),
+		Name:                a.Name,
+		Description:         orNull(a.Description),
+		SystemPrompt:        a.SystemPrompt,
+		Model:               a.Model,
+		Temperature:         a.Temperature,
+		MaxTokens:           a.MaxTokens,
+		Active:              a.Active,
+		AutoRun:             a.AutoRun,
+		Debounce:            int(a.Quiet / time.Second),
+		ContextTTL:          int(a.ContextTTL / time.Minute),
+		Account:             orNull(string(a.Account)),
+		AllowedActions:      append([]string{}, a.AllowedActions...),
+		Tools:               make([]toolBody, len(a.AllowedActions)),
+		PayloadSchema:       make([]payloadField, len(a.PayloadSchema)),
+		ConfirmationMode:    modeAuto,
+		ConfirmationTimeout: int(a.ConfirmationTimeout / time.Minute),
+		InboundConfig: inboundConfig{
+			TriggerOn:      triggerAll,
+			MinLength:      a.Filter.MinLength,
+			MaxPerHour:     a.Filter.MaxPerHour,
+			IgnorePatterns: append([]string{}, a.Filter.IgnorePatterns...),
+		},
+		CreatedAt: stamp(a.CreatedAt),
+		UpdatedAt: stamp(a.UpdatedAt),
+	}
+	if a.Confirm {
+		b.ConfirmationMode = modeConfirm
+	}
+	if a.Filter.TextOnly {
+		b.InboundConfig.TriggerOn = triggerText
+	}
+	for i, t := range a.AllowedActions {
+		b.Tools[i] = toolBody{Key: t, Name: actionName(t)}
+	}
+	for i, f := range a.PayloadSchema {
+		b.PayloadSchema[i] = payloadField{Name: f.Name, FieldType: string(f.Type), Required: f.Required}
+	}
+	return b
+}
+
+// actionName is an action type for people: support.ticket.create is "Support
+// ticket create".
+func actionName(t string) string {
+	s := strings.NewReplacer(".", " ", "_", " ").Replace(t)
+	return strings.ToUpper(s[:min(1, len(s))]) + s[min(1, len(s)):]
+}
+
+// agentInput is what a client may say of an agent. The settings that the
+// contract does not have are taken and not shown.
+type agentInput struct {
+	Name                nullable[string]         `json:"name"`
+	Description         nullable[string]         `json:"description"`
+	SystemPrompt        nullable[string]         `json:"system_prompt"`
+	Model               *string                  `json:"model"`
+	Temperature         *float64                 `json:"temperature"`
+	MaxTokens           *int                     `json:"max_tokens"`
+	Active              *bool                    `json:"active"`
+	AutoRun             *bool                    `json:"auto_run_inbound"`
+	Debounce            *int                     `json:"debounce_seconds"`
+	MaxWait             *int                     `json:"max_wait_seconds"`
+	MaxBatch            *int                     `json:"max_batch_messages"`
+	ContextTTL          *int                     `json:"context_ttl_minutes"`
+	Account             nullable[string]         `json:"business_account_id"`
+	AllowedActions      nullable[[]string]       `json:"allowed_actions"`
+	PayloadSchema       nullable[[]payloadField] `json:"payload_schema"`
+	ConfirmationMode    *string                  `json:"confirmation_mode"`
+	ConfirmationTimeout *int                     `json:"confirmation_timeout_minutes"`
+	InboundConfig       nullable[inboundConfig]  `json:"inbound_config"`
+	FallbackReply       nullable[string]         `json:"fallback_reply"`
+}
+
+// apply changes what the input names, and returns what makes no sense before
+// the agent's own rules are asked.
+func (in *agentInput) apply(a *gateway.Agent) problems {
+	p := problems{}
+	in.Name.to(&a.Name)
+	in.Description.to(&a.Description)
+	in.SystemPrompt.to(&a.SystemPrompt)
+	set(&a.Model, in.Model)
+	set(&a.Temperature, in.Temperature)
+	set(&a.MaxTokens, in.MaxTokens)
+	set(&a.Active, in.Active)
+	set(&a.AutoRun, in.AutoRun)
+	setTime(&a.Quiet, in.Debounce, time.Second)
+	setTime(&a.MaxWait, in.MaxWait, time.Second)
+	set(&a.MaxBatch, in.MaxBatch)
+	setTime(&a.ContextTTL, in.ContextTTL, time.Minute)
+	in.AllowedActions.to(&a.AllowedActions)
+	setTime(&a.ConfirmationTimeout, in.ConfirmationTimeout, time.Minute)
+	in.FallbackReply.to(&a.FallbackReply)
+	if in.Account.Set {
+		a.Account = gateway.AccountID(in.Account.Value)
+	}
+	if in.PayloadSchema.Set {
+		a.PayloadSchema = make([]gateway.Field, len(in.PayloadSchema.Value))
+		for i, f := range in.PayloadSchema.Value {
+			a.PayloadSchema[i] = gateway.Field{Name: f.Name, Type: gateway.FieldType(f.FieldType), Required: f.Required}
+		}
+	}
+	if mode := in.ConfirmationMode; mode != nil {
+		if *mode != modeAuto && *mode != modeConfirm {
+			p.add("confirmation_mode", "must be auto or confirm")
+		}
+		a.Confirm = *mode == modeConfirm
+	}
+	if in.InboundConfig.Set {
+		in.InboundConfig.Value.apply(a, p)
+	}
+	return p
+}
+
+// maxInbound bounds the numbers of an inbound_config: far above any use, and
+// within what every database keeps.
+const maxInbound = 1_000_000
+
+func (in *inboundConfig) apply(a *gateway.Agent, p problems) {
+	switch in.TriggerOn {
+	case "", triggerAll, triggerText:
+	default:
+		p.add("inbound_config", "trigger_on must be all or text_only")
+	}
+	if in.MinLength > maxInbound {
+		p.add("inbound_config", fmt.Sprintf("min_message_length must be at most %d", maxInbound))
+	}
+	if in.MaxPerHour > maxInbound {
+		p.add("inbound_config", fmt.Sprintf("max_messages_per_hour must be at most %d", maxInbound))
+	}
+	a.Filter = gateway.InboundFilter{
+		TextOnly:       in.TriggerOn == triggerText,
+		MinLength:      in.MinLength,
+		MaxPerHour:     in.MaxPerHour,
+		IgnorePatterns: in.IgnorePatterns,
+	}
+}
+
+// setTime keeps what a duration can't hold out of range instead of wrapping
+// it around into it.
+func setTime(dst *time.Duration, n *int, unit time.Duration) {
+	if n != nil {
+		*dst = time.Duration(min(max(*n, -1), 1_000_000)) * unit
+	}
+}
+
+func (h *API) listAgents(c echo.Context) error {
+	agents, err := h.Agents.Agents(c.Request().Context())
+	if err != nil {
+		return fmt.Errorf("list agents: %w", err)
+	}
+	out := make([]agentBody, len(agents))
+	for i := range agents {
+		out[i] = newAgentBody(&agents[i])
+	}
+	return replyList(c, out, len(out))
+}
+
+func (h *API) createAgent(c echo.Context) error {
+	a := gateway.DefaultAgent()
+	if err := h.readAgent(c, &a); err != nil {
+		return err
+	}
+	a.ID, a.CreatedAt = gateway.NewAgentID(), time.Now()
+	a.UpdatedAt = a.CreatedAt
+	if err := h.Editor.CreateAgent(c.Request().Context(), &a); err != nil {
+		return fmt.Errorf("create agent %s: %w", a.ID, err)
+	}
+	return replyData(c, http.StatusCreated, newAgentBody(&a))
+}
+
+func (h *API) retrieveAgent(c echo.Context) error {
+	a, err := h.pathAgent(c)
+	if err != nil {
+		return err
+	}
+	return replyData(c, http.StatusOK, newAgentBody(&a))
+}
+
+func (h *API) updateAgent(c echo.Context) error {
+	a, err := h.pathAgent(c)
+	if err != nil {
+		return err
+	}
+	if err := h.readAgent(c, &a); err != nil {
+		return err
+	}
+	a.UpdatedAt = time.Now()
+	if err := h.Editor.UpdateAgent(c.Request().Context(), &a); err != nil {
+		return fmt.Errorf("update agent %s: %w", a.ID, err)
+	}
+	return replyData(c, http.StatusOK, newAgentBody(&a))
+}
+
+func (h *API) deleteAgent(c echo.Context) error {
+	id, err := pathAgentID(c)
+	if err != nil {
+		return err
+	}
+	if err := h.Editor.DeleteAgent(c.Request().Context(), id); err != nil {
+		return fmt.Errorf("delete agent %s: %w", id, err)
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+// readAgent changes a as the request's body says, if what comes of it is valid.
+func (h *API) readAgent(c echo.Context, a *gateway.Agent) error {
+	body, err := readObject(c)
+	if err != nil {
+		return err
+	}
+	fields, err := body.member("agent")
+	if err != nil {
+		return err
+	}
+	var in agentInput
+	if err := fields.into(&in); err != nil {
+		return err
+	}
+	p := in.apply(a)
+	if err := p.merge(a.Validate()); err != nil {
+		return err
+	}
+	if in.Account.Set && a.Account != "" {
+		if err := h.checkAccount(c.Request().Context(), a.Account, p); err != nil {
+			return err
+		}
+	}
+	return p.err()
+}
+
+func (h *API) checkAccount(ctx context.Context, id gateway.AccountID, p problems) error {
+	_, err := h.Accounts.Account(ctx, id)
+	switch {
+	case err == nil:
+		return nil
+	case gateway.KindOf(err) == gateway.NotFound:
+		p.add("business_account_id", "does not exist")
+		return nil
+	default:
+		return fmt.Errorf("find account %s: %w", id, err)
+	}
+}
+
+// pathAgent returns the agent that the path names.
+func (h *API) pathAgent(c echo.Context) (gateway.Agent, error) {
+	id, err := pathAgentID(c)
+	if err != nil {
+		return gateway.Agent{}, err
+	}
+	a, err := h.Agents.Agent(c.Request().Context(), id)
+	if err != nil {
+		return gateway.Agent{}, fmt.Errorf("find agent %s: %w", id, err)
+	}
+	return a, nil
+}
+
+func pathAgentID(c echo.Context) (gateway.AgentID, error) {
+	s, _ := pathID(c, "agent")
+	id, ok := gateway.ParseAgentID(s)
+	if !ok {
+		return "", errNotFound("agent")
+	}
+	return id, nil
+}

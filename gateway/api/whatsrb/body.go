@@ -1,0 +1,197 @@
+package whatsrb
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"reflect"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/labstack/echo/v4"
+)
+
+// object is a JSON object whose members have not been looked at.
+type object map[string]json.RawMessage
+
+// readObject reads a request's body, whatever its Content-Type says: one of
+// the SDKs sends none. A body of no bytes is an empty object.
+func readObject(c echo.Context) (object, error) {
+	b, err := io.ReadAll(c.Request().Body)
+	if err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return nil, echo.NewHTTPError(http.StatusRequestEntityTooLarge, "The body is too large").SetInternal(err)
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, echo.NewHTTPError(http.StatusRequestTimeout, "The body took too long").SetInternal(err)
+		}
+		return nil, echo.NewHTTPError(http.StatusBadRequest, "The body could not be read").SetInternal(err)
+	}
+	return parseObject(b)
+}
+
+func parseObject(b []byte) (object, error) {
+	if len(bytes.TrimSpace(b)) == 0 {
+		return object{}, nil
+	}
+	if !utf8.Valid(b) {
+		return nil, badRequest("The body is not UTF-8")
+	}
+	if !json.Valid(b) {
+		return nil, badRequest("The body is not valid JSON")
+	}
+	var o object
+	if err := json.Unmarshal(b, &o); err != nil || o == nil {
+		return nil, badRequest("The body must be a JSON object")
+	}
+	if unstorable(b) {
+		return nil, badRequest("The body holds a zero character or half of a surrogate pair")
+	}
+	return o, nil
+}
+
+// unstorable reports whether valid JSON has an escape that PostgreSQL stores
+// neither as text nor as JSON: the zero character, or a surrogate alone.
+// Backslashes occur in strings only, so it need not know where it is.
+func unstorable(b []byte) bool {
+	for i := 0; i < len(b); i++ {
+		if b[i] != '\\' {
+			continue
+		}
+		i++
+		if b[i] != 'u' {
+			continue
+		}
+		switch unit(b[i+1:]) {
+		case nul, low:
+			return true
+		case high:
+			if i+6 >= len(b) || b[i+5] != '\\' || b[i+6] != 'u' || unit(b[i+7:]) != low {
+				return true
+			}
+			i += 6
+		}
+	}
+	return false
+}
+
+// What the four hexadecimal digits of an escape stand for.
+const (
+	other = iota
+	nul
+	high // the first of a surrogate pair
+	low  // the second
+)
+
+func unit(b []byte) int {
+	switch hex := strings.ToLower(string(b[:4])); {
+	case hex == "0000":
+		return nul
+	case hex >= "d800" && hex <= "dbff":
+		return high
+	case hex >= "dc00" && hex <= "dfff":
+		return low
+	default:
+		return other
+	}
+}
+
+// member returns the object that stands under a name, as agent or run.
+func (o object) member(name string) (object, error) {
+	raw, ok := o[name]
+	if !ok || isNull(raw) {
+		return nil, badRequest("Missing parameter: " + name)
+	}
+	var out object
+	if err := json.Unmarshal(raw, &out); err != nil {
+		return nil, badRequest(name + " must be an object")
+	}
+	return out, nil
+}
+
+// into fills the fields of the struct that dst points to from the members that
+// their json tags name. Other members are passed over; the error names every
+// member of the wrong type.
+func (o object) into(dst any) error {
+	p := problems{}
+	v := reflect.ValueOf(dst).Elem()
+	for i := range v.NumField() {
+		name := v.Type().Field(i).Tag.Get("json")
+		raw, ok := o[name]
+		if !ok {
+			continue
+		}
+		if err := json.Unmarshal(raw, v.Field(i).Addr().Interface()); err != nil {
+			p.add(name, mismatch(raw, err))
+		}
+	}
+	return p.err()
+}
+
+// mismatch says what type a member should have had.
+func mismatch(raw json.RawMessage, err error) string {
+	e, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
+		return "is not valid"
+	}
+	subject := ""
+	switch {
+	case isList(raw) && e.Type.Kind() != reflect.Slice && e.Field != "":
+		subject = fmt.Sprintf("each entry's %s ", e.Field)
+	case isList(raw) && e.Value != "array" && e.Type.Kind() != reflect.Slice:
+		subject = "each entry "
+	case e.Field != "":
+		subject = e.Field + " "
+	}
+	return subject + "must be " + typeName(e.Type)
+}
+
+func typeName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int:
+		return "a whole number"
+	case reflect.Float64:
+		return "a number"
+	case reflect.Slice:
+		return "a list"
+	default:
+		return "an object"
+	}
+}
+
+func isNull(raw json.RawMessage) bool { return string(bytes.TrimSpace(raw)) == "null" }
+
+func isList(raw json.RawMessage) bool { return bytes.HasPrefix(bytes.TrimSpace(raw), []byte("[")) }
+
+// nullable is a member for which null is a value: it empties the field. Where
+// a member is a pointer instead, null is the same as absent.
+type nullable[T any] struct {
+	Set   bool
+	Value T
+}
+
+// UnmarshalJSON is called for null too (encoding/json.Unmarshaler).
+func (n *nullable[T]) UnmarshalJSON(b []byte) error {
+	n.Set = true
+	return json.Unmarshal(b, &n.Value)
+}
+
+func (n nullable[T]) to(dst *T) {
+	if n.Set {
+		*dst = n.Value
+	}
+}
+
+func set[T any](dst, value *T) {
+	if value != nil {
+		*dst = *value
+	}
+}

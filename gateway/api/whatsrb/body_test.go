@@ -1,0 +1,187 @@
+package whatsrb
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"wagent/gateway"
+)
+
+// TestBodyOfNoBytes is what the JS SDK sends to a POST without parameters: no
+// bytes, no Content-Type. It must mean the same as {}, which the Ruby SDK sends.
+func TestBodyOfNoBytes(t *testing.T) {
+	tests := map[string]string{
+		"no bytes":             "",
+		"white space":          " \n",
+		"an empty object":      "{}",
+		"members nobody knows": `{"x":{"y":[1]}}`,
+	}
+	for name, body := range tests {
+		t.Run(name, func(t *testing.T) {
+			o, err := parseObject([]byte(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var in agentInput
+			if err := o.into(&in); err != nil {
+				t.Fatal(err)
+			}
+			a := gateway.DefaultAgent()
+			if p := in.apply(&a); len(p) > 0 {
+				t.Errorf("problems: %v", p)
+			}
+		})
+	}
+}
+
+func TestUnstorable(t *testing.T) {
+	tests := map[string]struct {
+		json string
+		want bool
+	}{
+		"plain text":                              {`"abc"`, false},
+		"a zero character":                        {`"a\u0000"`, true},
+		"an escaped backslash before u0000":       {`"a\\u0000"`, false},
+		"an escaped backslash and a zero":         {`"a\\\u0000"`, true},
+		"a surrogate pair":                        {`"\ud83d\ude00"`, false},
+		"a surrogate pair in upper case":          {`"\uD83D\uDE00"`, false},
+		"a high surrogate at the end":             {`"\ud83d"`, true},
+		"a high surrogate before text":            {`"\ud83dabcdef"`, true},
+		"a high surrogate before another escape":  {`"\ud83d\n"`, true},
+		"a high surrogate before a harmless unit": {`"\ud83d\u0041"`, true},
+		"a low surrogate first":                   {`"\ude00\ud83d"`, true},
+		"two pairs":                               {`"\ud83d\ude00\ud83d\ude00"`, false},
+		"a pair and a low surrogate":              {`"\ud83d\ude00\ude00"`, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if !json.Valid([]byte(tt.json)) {
+				t.Fatal("the sample is not JSON")
+			}
+			if got := unstorable([]byte(tt.json)); got != tt.want {
+				t.Errorf("unstorable(%s) = %v", tt.json, got)
+			}
+		})
+	}
+}
+
+func TestStampIsWholeSecondsInUTC(t *testing.T) {
+	at := time.Date(2026, 3, 4, 5, 6, 7, 999_999_999, time.FixedZone("", 2*60*60))
+	if got := *stamp(at); got != "2026-03-04T03:06:07Z" {
+		t.Error(got)
+	}
+	if stamp(time.Time{}) != nil {
+		t.Error("the zero time is not null")
+	}
+}
+
+func TestActionStatuses(t *testing.T) {
+	status := func(ss ...gateway.ActionStatus) []gateway.Action {
+		out := make([]gateway.Action, len(ss))
+		for i, s := range ss {
+			out[i] = gateway.Action{Index: i, Status: s}
+		}
+		return out
+	}
+	tests := map[string]struct {
+		actions []gateway.Action
+		want    string
+	}{
+		"no actions":                      {nil, `null`},
+		"all automatic":                   {status("auto", "auto"), `null`},
+		"automatic beside a pending one":  {status("auto", "pending"), `["confirmed","pending"]`},
+		"every way in which one can end":  {status("confirmed", "rejected", "expired"), `["confirmed","rejected","expired"]`},
+		"pending, and nobody decided yet": {status("pending"), `["pending"]`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, s := range actionStatuses(tt.actions) {
+				got = append(got, s.Status)
+			}
+			if b, _ := json.Marshal(got); string(b) != tt.want {
+				t.Errorf("got %s, want %s", b, tt.want)
+			}
+		})
+	}
+}
+
+// FuzzBody holds that whatever a body says, it is refused or read, and what
+// was read can be stored: UTF-8 without the zero character.
+func FuzzBody(f *testing.F) {
+	for _, s := range []string{
+		`{"agent":{"name":"x","system_prompt":"y"}}`, `{"agent":{"name":"\ud800"}}`, `{"agent":null}`, `[`, "\xff",
+		`{"agent":{"payload_schema":[{"name":1}],"inbound_config":{"ignore_patterns":["("]}}}`, `{"agent":{"name":"\`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		o, err := parseObject(b)
+		if err != nil {
+			return
+		}
+		agent, err := o.member("agent")
+		if err != nil {
+			return
+		}
+		var in agentInput
+		if err := agent.into(&in); err != nil {
+			if gateway.KindOf(err) != gateway.Invalid {
+				t.Errorf("into: %v", err)
+			}
+			return
+		}
+		a := gateway.DefaultAgent()
+		_ = in.apply(&a)
+		for _, s := range append(a.AllowedActions, a.Name, a.SystemPrompt, a.Description, string(a.Account)) {
+			if !utf8.ValidString(s) || strings.Contains(s, "\x00") {
+				t.Errorf("%q can't be stored", s)
+			}
+		}
+	})
+}
+
+// FuzzRequest holds that no request of a stranger's ends in a 5xx or a panic,
+// and that every answer but 204 is JSON.
+func FuzzRequest(f *testing.F) {
+	a := gateway.DefaultAgent()
+	a.ID, a.Name, a.SystemPrompt, a.Confirm = "11111111-1111-4111-8111-111111111111", "x", "y", true
+	agent := "/api/v1/agents/" + a.ID.String()
+	run := agent + "/runs/run_1"
+	for _, path := range []string{
+		"/api/v1/agents", agent, "/api/v1/agent_templates", agent + "/runs", run, run + "/actions",
+		"/api/v1/sandbox/acc_try/messages", "/api/v1/sandbox/acc_try/messages?phone_number=%2B336&limit=9e9", "/api/v1/agents/%00/runs/%zz",
+	} {
+		for _, method := range []string{"GET", "POST", "PATCH", "DELETE", "PUT"} {
+			for _, body := range []string{
+				``, `{}`, `{"agent":{"name":1}}`, `{"run":{"input":[]}}`, `{"actions":[{"index":0,"status":"confirmed"}]}`,
+				`{"message":{"from":"+33612345678","text":"Hi"}}`, "\xff", `{"run":{"input":"x","metadata":{"conversation_key":1e400}}}`,
+			} {
+				f.Add(method, path, []byte(body))
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, method, path string, body []byte) {
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://x"+path, strings.NewReader(string(body)))
+		if err != nil {
+			return // such a request does not reach a server
+		}
+		m := newMemory()
+		m.agents = []gateway.Agent{a}
+		m.runs = []gateway.Run{{ID: "run_1", Agent: a.ID, Trigger: gateway.TriggerAPI, Input: json.RawMessage(`{}`)}}
+		m.complete(true)
+		w := httptest.NewRecorder()
+		newEcho(m).ServeHTTP(w, r)
+		if w.Code >= http.StatusInternalServerError {
+			t.Errorf("%s %q %q: %d %s", method, path, body, w.Code, w.Body)
+		}
+		if w.Code != http.StatusNoContent && !json.Valid(w.Body.Bytes()) {
+			t.Errorf("%s %q %q: %d %q is not JSON", method, path, body, w.Code, w.Body)
+		}
+	})
+}

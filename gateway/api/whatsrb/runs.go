@@ -1,0 +1,324 @@
+package whatsrb
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/labstack/echo/v4"
+
+	"wagent/gateway"
+)
+
+// lastRuns is how many runs a list shows. There are no pages.
+const lastRuns = 50
+
+// runBody is a run as clients see it.
+type runBody struct {
+	ID             string             `json:"id"`
+	AgentID        string             `json:"agent_id"`
+	Status         string             `json:"status"`
+	TriggeredBy    string             `json:"triggered_by"`
+	Input          json.RawMessage    `json:"input"`
+	Output         *outputBody        `json:"output"`
+	Error          *string            `json:"error"`
+	ErrorMessage   *string            `json:"error_message"` // the same: the SDK reads one, the OpenAPI document has the other
+	ModelUsed      *string            `json:"model_used"`
+	InputTokens    int                `json:"input_tokens"`
+	OutputTokens   int                `json:"output_tokens"`
+	LatencyMS      int64              `json:"latency_ms"`
+	DurationMS     int64              `json:"duration_ms"`
+	ContextSummary *string            `json:"context_summary"`
+	ActionStatuses []actionStatusBody `json:"action_statuses"`
+	ActionsDecided *string            `json:"actions_decided_at"`
+	StartedAt      *string            `json:"started_at"`
+	CompletedAt    *string            `json:"completed_at"`
+	CreatedAt      *string            `json:"created_at"`
+}
+
+type outputBody struct {
+	Intent          string             `json:"intent"`
+	Confidence      float64            `json:"confidence"`
+	Actions         []outputActionBody `json:"actions"`
+	Language        string             `json:"language"`
+	SuggestedReply  string             `json:"suggested_reply"`
+	AnalysisSummary string             `json:"analysis_summary"`
+	ContextSummary  string             `json:"context_summary"`
+}
+
+type outputActionBody struct {
+	Type    string         `json:"type"`
+	Payload map[string]any `json:"payload"`
+}
+
+type actionStatusBody struct {
+	Status    string  `json:"status"`
+	DecidedAt *string `json:"decided_at"`
+	DecidedBy *string `json:"decided_by"`
+}
+
+func newRunBody(r *gateway.Run) runBody {
+	b := runBody{
+		ID:             string(r.ID),
+		AgentID:        r.Agent.String(),
+		Status:         string(r.Status),
+		TriggeredBy:    string(r.Trigger),
+		Input:          r.Input,
+		Error:          orNull(r.Error),
+		ErrorMessage:   orNull(r.Error),
+		ModelUsed:      orNull(r.Model),
+		InputTokens:    r.InputTokens,
+		OutputTokens:   r.OutputTokens,
+		LatencyMS:      r.Latency.Milliseconds(),
+		DurationMS:     r.Duration.Milliseconds(),
+		ActionStatuses: actionStatuses(r.Actions),
+		ActionsDecided: stamp(r.ActionsDecided),
+		StartedAt:      stamp(r.StartedAt),
+		CompletedAt:    stamp(r.CompletedAt),
+		CreatedAt:      stamp(r.CreatedAt),
+	}
+	if len(b.Input) == 0 {
+		b.Input = json.RawMessage("null")
+	}
+	if o := r.Output; o != nil {
+		b.ContextSummary = orNull(o.ContextSummary)
+		b.Output = &outputBody{
+			Intent:          o.Intent,
+			Confidence:      o.Confidence,
+			Actions:         make([]outputActionBody, len(o.Actions)),
+			Language:        o.Language,
+			SuggestedReply:  o.SuggestedReply,
+			AnalysisSummary: o.AnalysisSummary,
+			ContextSummary:  o.ContextSummary,
+		}
+		for i, a := range o.Actions {
+			if a.Payload == nil {
+				a.Payload = map[string]any{} // clients index it
+			}
+			b.Output.Actions[i] = outputActionBody(a)
+		}
+	}
+	return b
+}
+
+// actionStatuses is parallel to the output's actions. It is nil, shown as
+// null, for an agent without confirmation: clients then dispatch everything.
+func actionStatuses(actions []gateway.Action) []actionStatusBody {
+	confirm := false
+	out := make([]actionStatusBody, len(actions))
+	for i, a := range actions {
+		status := a.Status
+		if status == gateway.ActionAuto {
+			status = gateway.ActionConfirmed // beside actions that need it: nobody has to confirm this one
+		} else {
+			confirm = true
+		}
+		out[i] = actionStatusBody{Status: string(status), DecidedAt: stamp(a.DecidedAt), DecidedBy: orNull(a.DecidedBy)}
+	}
+	if !confirm {
+		return nil
+	}
+	return out
+}
+
+func (h *API) listRuns(c echo.Context) error {
+	limit, err := limitParam(c, lastRuns)
+	if err != nil {
+		return err
+	}
+	a, err := h.pathAgent(c)
+	if err != nil {
+		return err
+	}
+	runs, total, err := h.Runs.Runs(c.Request().Context(), a.ID, limit)
+	if err != nil {
+		return fmt.Errorf("list runs of agent %s: %w", a.ID, err)
+	}
+	out := make([]runBody, len(runs))
+	for i := range runs {
+		out[i] = newRunBody(&runs[i])
+	}
+	return replyList(c, out, total)
+}
+
+func (h *API) retrieveRun(c echo.Context) error {
+	agent, id, err := pathRunID(c)
+	if err != nil {
+		return err
+	}
+	r, err := h.Runs.Run(c.Request().Context(), agent, id)
+	if err != nil {
+		return fmt.Errorf("find run %s: %w", id, err)
+	}
+	return replyData(c, http.StatusOK, newRunBody(&r))
+}
+
+type runInput struct {
+	Input    json.RawMessage `json:"input"`
+	Metadata json.RawMessage `json:"metadata"`
+}
+
+func (h *API) createRun(c echo.Context) error {
+	a, err := h.pathAgent(c)
+	if err != nil {
+		return err
+	}
+	body, err := readObject(c)
+	if err != nil {
+		return err
+	}
+	fields, err := body.member("run")
+	if err != nil {
+		return err
+	}
+	var in runInput
+	if err := fields.into(&in); err != nil {
+		return err
+	}
+	p := problems{}
+	input := wrapInput(in.Input, p)
+	metadata := checkMetadata(in.Metadata, p)
+	if !a.Active {
+		p.add("agent", "is not active")
+	}
+	if err := p.err(); err != nil {
+		return err
+	}
+	r, err := h.Runner.Start(c.Request().Context(), &a, input, metadata)
+	if err != nil {
+		return fmt.Errorf("start run of agent %s: %w", a.ID, err)
+	}
+	return replyData(c, http.StatusCreated, newRunBody(&r))
+}
+
+// wrapInput makes an object of a bare string, which is what the Ruby SDK
+// sends. Any other JSON but null is taken as it is.
+func wrapInput(raw json.RawMessage, p problems) json.RawMessage {
+	if len(raw) == 0 || isNull(raw) {
+		p.add("input", "can't be blank")
+		return nil
+	}
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		p.add("input", "holds a number that is out of range")
+		return nil
+	}
+	text, ok := v.(string)
+	if !ok {
+		return raw
+	}
+	if strings.TrimSpace(text) == "" {
+		p.add("input", "can't be blank")
+		return nil
+	}
+	out, err := encode(map[string]string{"last_message": text})
+	if err != nil {
+		p.add("input", "is not valid")
+	}
+	return out
+}
+
+// maxConversationKey is in characters; the key is part of an index.
+const maxConversationKey = 255
+
+// checkMetadata returns nil where there is none.
+func checkMetadata(raw json.RawMessage, p problems) json.RawMessage {
+	if len(raw) == 0 || isNull(raw) {
+		return nil
+	}
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		p.add("metadata", "holds a number that is out of range")
+		return nil
+	}
+	m, ok := v.(map[string]any)
+	if !ok {
+		p.add("metadata", "must be an object")
+		return nil
+	}
+	if key, ok := m["conversation_key"]; ok && key != nil {
+		if s, ok := key.(string); !ok || utf8.RuneCountInString(s) > maxConversationKey {
+			p.add("metadata", fmt.Sprintf("conversation_key must be a string of at most %d characters", maxConversationKey))
+		}
+	}
+	return raw
+}
+
+// decisionsInput is not wrapped: the contract's exception.
+type decisionsInput struct {
+	Actions []struct {
+		Index  *int   `json:"index"`
+		Status string `json:"status"`
+	} `json:"actions"`
+}
+
+// maxDecisions keeps the answer to a nonsensical batch readable.
+const maxDecisions = 1000
+
+func (h *API) decideActions(c echo.Context) error {
+	agent, id, err := pathRunID(c)
+	if err != nil {
+		return err
+	}
+	body, err := readObject(c)
+	if err != nil {
+		return err
+	}
+	var in decisionsInput
+	if err := body.into(&in); err != nil {
+		return err
+	}
+	ds, err := in.decisions()
+	if err != nil {
+		return err
+	}
+	r, err := h.Runner.Decide(c.Request().Context(), agent, id, ds, "api")
+	if err != nil {
+		return fmt.Errorf("decide actions of run %s: %w", id, err)
+	}
+	return replyData(c, http.StatusOK, newRunBody(&r))
+}
+
+func (in *decisionsInput) decisions() ([]gateway.Decision, error) {
+	p := problems{}
+	if len(in.Actions) == 0 {
+		p.add("actions", "can't be blank")
+	}
+	if len(in.Actions) > maxDecisions {
+		p.add("actions", fmt.Sprintf("must have at most %d entries", maxDecisions))
+		return nil, p.err()
+	}
+	ds := make([]gateway.Decision, 0, len(in.Actions))
+	seen := map[int]bool{}
+	for _, a := range in.Actions {
+		status := gateway.ActionStatus(a.Status)
+		switch {
+		case a.Index == nil:
+			p.add("actions", "each entry needs an index")
+			continue
+		case *a.Index < 0:
+			p.add("actions", fmt.Sprintf("index %d must not be negative", *a.Index))
+		case seen[*a.Index]:
+			p.add("actions", fmt.Sprintf("index %d stands there twice", *a.Index))
+		case status != gateway.ActionConfirmed && status != gateway.ActionRejected:
+			p.add("actions", fmt.Sprintf("status of index %d must be confirmed or rejected", *a.Index))
+		}
+		seen[*a.Index] = true
+		ds = append(ds, gateway.Decision{Index: *a.Index, Status: status})
+	}
+	return ds, p.err()
+}
+
+func pathRunID(c echo.Context) (gateway.AgentID, gateway.RunID, error) {
+	agent, err := pathAgentID(c)
+	if err != nil {
+		return "", "", err
+	}
+	id, ok := pathID(c, "run")
+	if !ok {
+		return "", "", errNotFound("run")
+	}
+	return agent, gateway.RunID(id), nil
+}

@@ -1,0 +1,154 @@
+package whatsrb
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/labstack/echo/v4"
+
+	"wagent/gateway"
+)
+
+const (
+	// lastMessages is how many messages a list shows.
+	lastMessages = 100
+	// maxText is in characters: what the Cloud API takes in a text message.
+	maxText = 4096
+	// maxName is in characters.
+	maxName = 255
+)
+
+// sandboxMessageBody is a message of a sandbox account. All types but text
+// have their readable part, if any, as text.
+type sandboxMessageBody struct {
+	ID         string  `json:"id"`
+	Direction  string  `json:"direction"` // inbound or outbound, as the customer's own phone would not say it
+	Type       string  `json:"message_type"`
+	Text       string  `json:"text"`
+	Status     string  `json:"status"` // outbound: how far it got; inbound: what became of it
+	RunID      *string `json:"run_id"`
+	SentAt     *string `json:"sent_at"`
+	ReceivedAt *string `json:"received_at"`
+}
+
+func newSandboxMessageBody(m *gateway.Message) sandboxMessageBody {
+	b := sandboxMessageBody{
+		ID: string(m.ID), Direction: "inbound", Type: string(m.Type), Text: m.Text, Status: string(m.State),
+		RunID: orNull(string(m.Run)), SentAt: stamp(m.SentAt), ReceivedAt: stamp(m.ReceivedAt),
+	}
+	if m.Direction == gateway.Out {
+		b.Direction, b.Status = "outbound", string(m.Status)
+	}
+	return b
+}
+
+func (h *API) listSandbox(c echo.Context) error {
+	limit, err := limitParam(c, lastMessages)
+	if err != nil {
+		return err
+	}
+	phone := c.QueryParam("phone_number")
+	if phone != "" {
+		var ok bool
+		if phone, ok = phoneNumber(phone); !ok {
+			return badRequest("phone_number must be a number in E.164 form")
+		}
+	}
+	id, err := h.pathSandbox(c)
+	if err != nil {
+		return err
+	}
+	messages, err := h.Sandbox.SandboxMessages(c.Request().Context(), id, phone, limit)
+	if err != nil {
+		return fmt.Errorf("list messages of sandbox account %s: %w", id, err)
+	}
+	out := make([]sandboxMessageBody, len(messages))
+	for i := range messages {
+		out[i] = newSandboxMessageBody(&messages[i])
+	}
+	return replyList(c, out, len(out))
+}
+
+type injectInput struct {
+	From nullable[string] `json:"from"`
+	Name nullable[string] `json:"name"`
+	Text nullable[string] `json:"text"`
+}
+
+// injectBody answers an injection. The id is the one that WhatsApp would have
+// given the message.
+type injectBody struct {
+	ID      string `json:"id"`
+	Outcome string `json:"outcome"`
+}
+
+func (h *API) injectSandbox(c echo.Context) error {
+	id, err := h.pathSandbox(c)
+	if err != nil {
+		return err
+	}
+	body, err := readObject(c)
+	if err != nil {
+		return err
+	}
+	fields, err := body.member("message")
+	if err != nil {
+		return err
+	}
+	var in injectInput
+	if err := fields.into(&in); err != nil {
+		return err
+	}
+	p := problems{}
+	from, ok := phoneNumber(in.From.Value)
+	if !ok {
+		p.add("from", "must be a number in E.164 form")
+	}
+	switch {
+	case strings.TrimSpace(in.Text.Value) == "":
+		p.add("text", "can't be blank")
+	case utf8.RuneCountInString(in.Text.Value) > maxText:
+		p.add("text", fmt.Sprintf("must have at most %d characters", maxText))
+	}
+	if utf8.RuneCountInString(in.Name.Value) > maxName {
+		p.add("name", fmt.Sprintf("must have at most %d characters", maxName))
+	}
+	if err := p.err(); err != nil {
+		return err
+	}
+	outcome, external, err := h.Sandbox.Inject(c.Request().Context(), id, from, in.Name.Value, in.Text.Value)
+	if err != nil {
+		return fmt.Errorf("inject into account %s: %w", id, err)
+	}
+	return replyData(c, http.StatusCreated, injectBody{ID: external, Outcome: string(outcome)})
+}
+
+// pathSandbox returns the sandbox account that the path names. A real account
+// is not found: nobody may write messages into it in a customer's name.
+func (h *API) pathSandbox(c echo.Context) (gateway.AccountID, error) {
+	s, ok := pathID(c, "account")
+	if !ok {
+		return "", errNotFound("account")
+	}
+	id := gateway.AccountID(s)
+	a, err := h.Accounts.Account(c.Request().Context(), id)
+	if err != nil {
+		return "", fmt.Errorf("find account %s: %w", id, err)
+	}
+	if a.Kind != gateway.Sandbox {
+		return "", errNotFound("sandbox account")
+	}
+	return id, nil
+}
+
+// phoneNumber returns a number in E.164 form with its plus sign, which may be
+// missing, or have become a space in a query.
+func phoneNumber(s string) (string, bool) {
+	digits := strings.TrimPrefix(strings.TrimSpace(s), "+")
+	if len(digits) < 7 || len(digits) > 15 || digits[0] == '0' || strings.Trim(digits, "0123456789") != "" {
+		return "", false
+	}
+	return "+" + digits, true
+}
