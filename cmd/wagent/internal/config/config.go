@@ -1,0 +1,151 @@
+// Package config reads wagent's one configuration file.
+//
+// It guarantees that what it returns can be run: every key has a default,
+// nothing is accepted that is not understood, and all that is wrong with a
+// file is told at once, each fault in one sentence with its line and its key.
+// A fault never carries a value that could be a secret.
+//
+// A value that is wholly ${NAME} is taken from the environment; no other part
+// of the environment is looked at. The package keeps no state, so a crash
+// leaves nothing of it behind.
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"wagent/gateway"
+)
+
+// A Config is everything that an operator can set. Its slices and maps are not
+// shared with other Configs.
+type Config struct {
+	Listen  string // host:port; an empty host listens on every address
+	DataDir string // holds the embedded database, its lock and its socket
+	Log     struct {
+		Level  slog.Level
+		Format string // text or json
+	}
+	Database struct {
+		URL gateway.Secret // postgres://…; empty: SQLite in DataDir
+	}
+	Redis struct {
+		URLs []gateway.Secret // redis:// or rediss://, all of one scheme; none: in-process, several: nodes of a cluster
+	}
+	SecretKey     gateway.Secret // base64, see Key; empty only without Database.URL
+	Drain         time.Duration  // how long a stop waits for runs in hand
+	UnknownSends  string         // resend or hold
+	MaxMessageAge time.Duration  // older backlog is held for a person
+	APIKeys       []APIKey       // empty only without Database.URL
+	Debounce      struct {
+		Shards int
+		Lease  time.Duration
+	}
+	Runs struct {
+		Concurrency int
+		Timeout     time.Duration
+	}
+	WebhookDelivery struct {
+		Concurrency    int
+		Timeout        time.Duration
+		AllowAddresses []netip.Prefix // what the guard against private addresses lets through
+	}
+	Providers map[string]Provider // by the name that model handles begin with; always holds openai and scripted
+	Accounts  []gateway.Account   // all Declared
+	Agents    []gateway.Agent     // all with a Key, none with an ID
+	Webhooks  []gateway.Webhook   // all with a Key, none with an ID
+}
+
+// An APIKey is a key that the file declares.
+type APIKey struct {
+	Name string
+	Key  gateway.Secret // at least 16 characters
+}
+
+// A Provider is where models are.
+type Provider struct {
+	Kind    string         // openai (anything that speaks its API) or scripted
+	BaseURL string         // of kind openai: with the version, without a trailing slash
+	APIKey  gateway.Secret // of kind openai; may be empty
+	Rules   []byte         // of kind scripted: what scripted.New takes; nil: the built-in rules
+}
+
+// The kinds of provider.
+const (
+	OpenAI   = "openai"
+	Scripted = "scripted"
+)
+
+// openAIURL is where the provider named openai is unless the file says
+// otherwise (OpenAI's API reference).
+const openAIURL = "https://api.openai.com/v1"
+
+// graphURL is Meta's Graph API in the version that we are tested against.
+const graphURL = "https://graph.facebook.com/v23.0"
+
+// Default returns the configuration of an empty file.
+func Default() Config {
+	c := Config{
+		Listen:        "127.0.0.1:8080",
+		DataDir:       "./data",
+		Drain:         25 * time.Second,
+		UnknownSends:  "resend",
+		MaxMessageAge: 6 * time.Hour,
+		Providers: map[string]Provider{
+			OpenAI:   {Kind: OpenAI, BaseURL: openAIURL},
+			Scripted: {Kind: Scripted},
+		},
+	}
+	c.Log.Level, c.Log.Format = slog.LevelInfo, "text"
+	c.Debounce.Shards, c.Debounce.Lease = 16, 30*time.Second
+	c.Runs.Concurrency, c.Runs.Timeout = 64, 60*time.Second
+	c.WebhookDelivery.Concurrency, c.WebhookDelivery.Timeout = 64, 10*time.Second
+	return c
+}
+
+// Embedded returns what serve runs without any configuration file: the
+// defaults, a sandbox account and an agent on it whose model needs no network.
+func Embedded() Config {
+	c := Default()
+	c.Accounts = []gateway.Account{{ID: "acc_try", Kind: gateway.Sandbox, Name: "Try it out", Declared: true}}
+	a := gateway.DefaultAgent()
+	a.Key, a.Name, a.Account = "concierge", "Concierge", "acc_try"
+	a.Description = "Answers on the sandbox account, without a model provider."
+	a.SystemPrompt = "You are the concierge of a small hotel. Answer in the guest's language, kindly and briefly."
+	a.Model = "scripted/default"
+	a.AutoRun = true
+	c.Agents = []gateway.Agent{a}
+	return c
+}
+
+// Key returns the key that seals secrets in the database, or false if the file
+// names none and one has to be made.
+func (c *Config) Key() ([32]byte, bool) {
+	b, err := base64.StdEncoding.DecodeString(string(c.SecretKey))
+	if err != nil || len(b) != 32 {
+		return [32]byte{}, false
+	}
+	return [32]byte(b), true
+}
+
+// GatewayKeys returns the declared API keys as they are stored: hashed.
+func (c *Config) GatewayKeys() []gateway.APIKey {
+	var out []gateway.APIKey
+	for _, k := range c.APIKeys {
+		out = append(out, gateway.APIKey{Name: k.Name, Hash: sha256.Sum256([]byte(k.Key)), Declared: true})
+	}
+	return out
+}
+
+// GatewayAccounts returns the declared accounts; the slice is the caller's.
+func (c *Config) GatewayAccounts() []gateway.Account { return slices.Clone(c.Accounts) }
+
+// GatewayAgents returns the declared agents; the slice is the caller's.
+func (c *Config) GatewayAgents() []gateway.Agent { return slices.Clone(c.Agents) }
+
+// GatewayWebhooks returns the declared webhooks; the slice is the caller's.
+func (c *Config) GatewayWebhooks() []gateway.Webhook { return slices.Clone(c.Webhooks) }

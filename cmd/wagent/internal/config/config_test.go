@@ -1,0 +1,308 @@
+package config
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"wagent/gateway"
+)
+
+const reference = "../../../../configs/wagent.yaml"
+
+var equatePrefixes = cmpopts.EquateComparable(netip.Prefix{})
+
+// values is the environment of tests.
+func values(name string) (string, bool) {
+	v, ok := map[string]string{
+		"DATABASE_URL":       "postgres://wagent:hunter2hunter2@db/wagent",
+		"REDIS_URL":          "redis://a:6379,redis://b:6379",
+		"WAGENT_SECRET_KEY":  base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32)),
+		"WAGENT_API_KEY":     "a-key-of-some-length",
+		"OPENAI_API_KEY":     "sk-test",
+		"META_TOKEN":         "EAAG",
+		"META_APP_SECRET":    "0123456789abcdef",
+		"META_VERIFY_TOKEN":  "verify",
+		"HOOK_SECRET":        "whsec_c2VjcmV0c2VjcmV0c2VjcmV0",
+		"PORT_FROM_ENV":      "12",
+		"EMPTY":              "",
+		"SECRET_WITH_BREAK":  "leaked-secret\n",
+		"NOT_A_NUMBER":       "leaked-secret",
+		"PASSWORD_IN_A_PORT": "postgres://u:pw@db:leaked-secret/x",
+	}[name]
+	return v, ok
+}
+
+func none(string) (string, bool) { return "", false }
+
+func TestReferenceHoldsEveryKeyAtItsDefault(t *testing.T) {
+	got, err := Load(reference, none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(Default(), got, equatePrefixes); diff != "" {
+		t.Errorf("configs/wagent.yaml is not the defaults (-default +file):\n%s", diff)
+	}
+}
+
+var example = regexp.MustCompile(`(?m)^#(  .*)$`)
+
+// uncommented returns the reference with its examples in use.
+func uncommented(t *testing.T) []byte {
+	t.Helper()
+	src, err := os.ReadFile(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src = bytes.ReplaceAll(src, []byte("rules: scripted.yaml"), []byte("rules: ../../../../configs/scripted.yaml"))
+	return example.ReplaceAll(src, []byte("$1"))
+}
+
+func TestReferenceShowsEveryKeyInItsExamples(t *testing.T) {
+	index := regexp.MustCompile(`\[\d+\]`)
+	known, set := map[string]bool{}, map[string]bool{}
+	p := parser{env: values, onKeys: func(path string, keys, has []string) {
+		path = index.ReplaceAllString(path, "[]")
+		if name, ok := strings.CutPrefix(path, "providers."); ok && name != "" {
+			path = "providers.*"
+		}
+		for _, k := range keys {
+			known[join(path, k)] = true
+		}
+		for _, k := range has {
+			set[join(path, k)] = true
+		}
+	}}
+	p.parse(uncommented(t))
+	for _, f := range p.faults {
+		t.Error(f)
+	}
+	if len(known) < 70 {
+		t.Errorf("only %d keys are known: the walk did not reach them all", len(known))
+	}
+	for k := range known {
+		if !set[k] {
+			t.Errorf("configs/wagent.yaml does not show %s", k)
+		}
+	}
+}
+
+// The examples say what the defaults of an agent are; this holds them to it.
+func TestReferenceExampleOfAnAgentIsAtItsDefaults(t *testing.T) {
+	c, err := Parse(uncommented(t), values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := gateway.DefaultAgent()
+	got := c.Agents[0]
+	want.Key, want.Account, want.Name, want.Description, want.SystemPrompt = got.Key, got.Account, got.Name, got.Description, got.SystemPrompt
+	want.Model, want.AutoRun, want.AllowedActions, want.PayloadSchema = got.Model, true, got.AllowedActions, got.PayloadSchema
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the example differs from gateway.DefaultAgent (-default +example):\n%s", diff)
+	}
+}
+
+func TestExamplesLoad(t *testing.T) {
+	files, err := filepath.Glob("../../../../configs/examples/*.yaml")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("Glob = %v, %v", files, err)
+	}
+	for _, f := range files {
+		t.Run(filepath.Base(f), func(t *testing.T) {
+			c, err := Load(f, values)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(c.Accounts) == 0 || len(c.Agents) == 0 || !c.Agents[0].AutoRun {
+				t.Error("the example answers nobody")
+			}
+		})
+	}
+}
+
+func TestExampleThatNeedsNothingAsksTheEnvironmentForNothing(t *testing.T) {
+	for _, f := range []string{"sandbox", "local-model"} {
+		if _, err := Load("../../../../configs/examples/"+f+".yaml", none); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	with := func(change func(*Config)) Config {
+		c := Default()
+		change(&c)
+		return c
+	}
+	tests := map[string]struct {
+		src  string
+		want Config
+	}{
+		"nothing":                         {"", Default()},
+		"comments only":                   {"# nothing\n", Default()},
+		"a document of null":              {"---\n~\n", Default()},
+		"keys without values":             {"listen:\nlog:\naccounts:\ndrain: ~\n", Default()},
+		"a number out of the environment": {`runs: {concurrency: "${PORT_FROM_ENV}"}`, with(func(c *Config) { c.Runs.Concurrency = 12 })},
+		"part of a value is not replaced": {`data_dir: "./${HOME}"`, with(func(c *Config) { c.DataDir = "./${HOME}" })},
+		"every address":                   {`listen: ":9000"`, with(func(c *Config) { c.Listen = ":9000" })},
+		"an address of IPv6":              {`listen: "[::1]:0"`, with(func(c *Config) { c.Listen = "[::1]:0" })},
+		"an alias": {"runs: {timeout: &t 9s}\nwebhook_delivery: {timeout: *t}", with(func(c *Config) {
+			c.Runs.Timeout, c.WebhookDelivery.Timeout = 9*time.Second, 9*time.Second
+		})},
+		"a range and one address": {"webhook_delivery: {allow_addresses: [10.1.2.3/8, \"fd00::1\"]}", with(func(c *Config) {
+			c.WebhookDelivery.AllowAddresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::1/128")}
+		})},
+		"one Redis whose password holds a comma": {"redis: {url: \"redis://u:a,b@host:6379/1\"}", with(func(c *Config) {
+			c.Redis.URLs = []gateway.Secret{"redis://u:a,b@host:6379/1"}
+		})},
+		"a cluster as a list": {"redis: {url: [rediss://a:1, rediss://b:2]}", with(func(c *Config) {
+			c.Redis.URLs = []gateway.Secret{"rediss://a:1", "rediss://b:2"}
+		})},
+		"a cluster out of the environment": {"redis:\n  url: ${REDIS_URL}", with(func(c *Config) {
+			c.Redis.URLs = []gateway.Secret{"redis://a:6379", "redis://b:6379"}
+		})},
+		"an account with its default URL": {
+			`accounts: [{id: a, kind: cloud_api, phone_number_id: 1001, access_token: t, app_secret: s, verify_token: v}]`,
+			with(func(c *Config) {
+				c.Accounts = []gateway.Account{{ID: "a", Kind: gateway.CloudAPI, Declared: true, Cloud: gateway.Cloud{
+					PhoneNumberID: "1001", AccessToken: "t", AppSecret: "s", VerifyToken: "v", GraphURL: "https://graph.facebook.com/v23.0",
+				}}}
+			}),
+		},
+		"a webhook that is off": {
+			`webhooks: [{id: w, url: "http://10.0.0.1/x/?a=b", secret: plain, active: false, actions: ["a.*.b_*"]}]`,
+			with(func(c *Config) {
+				c.Webhooks = []gateway.Webhook{{Key: "w", URL: "http://10.0.0.1/x/?a=b", Secret: "plain", Actions: []string{"a.*.b_*"}}}
+			}),
+		},
+		"a provider's rules inline": {"providers: {house: {kind: scripted, rules: {default: {output: {intent: other}}}}}", with(func(c *Config) {
+			c.Providers["house"] = Provider{Kind: Scripted, Rules: []byte("{default: {output: {intent: other}}}\n")}
+		})},
+		"openai elsewhere": {"providers: {openai: {base_url: \"https://proxy/v1/\"}}", with(func(c *Config) {
+			c.Providers["openai"] = Provider{Kind: OpenAI, BaseURL: "https://proxy/v1"}
+		})},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := Parse([]byte(tt.src), values)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got, equatePrefixes); diff != "" {
+				t.Errorf("Parse (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestParseAgent(t *testing.T) {
+	c, err := Parse([]byte(`
+accounts: [{id: acc, kind: sandbox}]
+agents:
+  - id: full
+    name: Full
+    description: All of it
+    account: acc
+    model: scripted/x
+    system_prompt: Be kind.
+    temperature: 1
+    max_tokens: 2048
+    active: false
+    auto_run_inbound: true
+    debounce_seconds: 1
+    max_wait_seconds: 3600
+    max_batch_messages: 100
+    context_ttl_minutes: 0
+    on_new_message: follow_up
+    allowed_actions: [a.b.c]
+    payload_schema: [{name: n, field_type: date}]
+    confirmation_mode: confirm
+    confirmation_timeout_minutes: 1440
+    inbound_config: {trigger_on: text_only, min_message_length: 2, max_messages_per_hour: 3, ignore_patterns: ["^ok$"]}
+    fallback_reply: Sorry
+`), none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []gateway.Agent{{
+		Key: "full", Account: "acc", Name: "Full", Description: "All of it", SystemPrompt: "Be kind.", Model: "scripted/x",
+		Temperature: 1, MaxTokens: 2048, AutoRun: true, Quiet: time.Second, MaxWait: time.Hour, MaxBatch: 100,
+		AllowedActions: []string{"a.b.c"}, PayloadSchema: []gateway.Field{{Name: "n", Type: gateway.FieldDate}},
+		Confirm: true, ConfirmationTimeout: 24 * time.Hour, FallbackReply: "Sorry",
+		Filter: gateway.InboundFilter{TextOnly: true, MinLength: 2, MaxPerHour: 3, IgnorePatterns: []string{"^ok$"}},
+	}}
+	if diff := cmp.Diff(want, c.GatewayAgents()); diff != "" {
+		t.Errorf("GatewayAgents (-want +got):\n%s", diff)
+	}
+}
+
+func TestEmbeddedAnswersOutOfTheBox(t *testing.T) {
+	c, err := Load("", none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accounts, agents := c.GatewayAccounts(), c.GatewayAgents()
+	if len(accounts) != 1 || len(agents) != 1 || accounts[0].Kind != gateway.Sandbox || !accounts[0].Declared {
+		t.Fatalf("Load(\"\") = %d accounts, %d agents", len(accounts), len(agents))
+	}
+	a := agents[0]
+	if err := a.Validate(); err != nil {
+		t.Error(err)
+	}
+	if a.Account != accounts[0].ID || !a.AutoRun || !a.Active {
+		t.Error("the embedded agent answers nobody")
+	}
+	provider, _, _ := strings.Cut(a.Model, "/")
+	if c.Providers[provider].Kind != Scripted {
+		t.Errorf("model %s needs a network", a.Model)
+	}
+	if _, ok := c.Key(); ok {
+		t.Error("the embedded default has a key that everybody knows")
+	}
+}
+
+func TestKeys(t *testing.T) {
+	c, err := Load("../../../../configs/examples/hotel.yaml", values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, ok := c.Key(); !ok || key != [32]byte(bytes.Repeat([]byte{7}, 32)) {
+		t.Errorf("Key = %x, %t", key, ok)
+	}
+	keys := c.GatewayKeys()
+	if len(keys) != 1 || keys[0].Name != "ops" || !keys[0].Declared {
+		t.Fatalf("GatewayKeys = %+v", keys)
+	}
+	// sha256sum of the text a-key-of-some-length
+	if got := fmt.Sprintf("%x", keys[0].Hash); got != "7602afe257e4bd460fcbc16b78c16d0822834244638fbee1d489cdaed5b179d3" {
+		t.Errorf("hash = %s", got)
+	}
+	if w := c.GatewayWebhooks(); len(w) != 1 || w[0].Key != "house" || !w[0].Active {
+		t.Errorf("GatewayWebhooks = %+v", w)
+	}
+}
+
+func TestConfigDoesNotPrintSecrets(t *testing.T) {
+	c, err := Load("../../../../configs/examples/hotel.yaml", values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []string{"%v", "%+v", "%#v"} {
+		printed := fmt.Sprintf(format, c)
+		for _, name := range []string{"DATABASE_URL", "REDIS_URL", "WAGENT_SECRET_KEY", "WAGENT_API_KEY", "OPENAI_API_KEY", "META_TOKEN", "META_APP_SECRET", "HOOK_SECRET"} {
+			if v, _ := values(name); strings.Contains(printed, v) {
+				t.Errorf("%s prints %s", format, name)
+			}
+		}
+	}
+}

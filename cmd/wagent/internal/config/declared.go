@@ -1,0 +1,153 @@
+package config
+
+import (
+	"encoding/base64"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"wagent/gateway"
+)
+
+var (
+	declaredID  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
+	phoneNumber = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`) // E.164
+	metaID      = regexp.MustCompile(`^[0-9]{1,32}$`)
+	actionMatch = regexp.MustCompile(`^[a-z0-9_*]+(\.[a-z0-9_*]+){2}$`)
+)
+
+// id reads what the records of the file are upserted by.
+func (v value) id(to *string) {
+	v.matching(to, declaredID, "letters, digits, dots, dashes and underscores, at most 64")
+}
+
+func (v value) matching(to *string, re *regexp.Regexp, want string) {
+	s, ok := v.scalar(want)
+	switch {
+	case !ok || s == "":
+	case !re.MatchString(s):
+		v.fault("must be %s", want)
+	default:
+		*to = s
+	}
+}
+
+func (v value) accounts(c *Config) {
+	ids, numbers, metaIDs := places{}, places{}, places{}
+	v.list(func(v value) {
+		a := gateway.Account{Declared: true}
+		set := v.account(&a)
+		ids.once(set["id"], string(a.ID))
+		numbers.once(set["phone_number"], a.PhoneNumber)
+		metaIDs.once(set["phone_number_id"], a.Cloud.PhoneNumberID)
+		c.Accounts = append(c.Accounts, a)
+	})
+}
+
+func (v value) account(a *gateway.Account) map[string]value {
+	var id, kind string
+	cloud := gateway.Cloud{GraphURL: graphURL}
+	set := v.mapping(fields{
+		"id":              func(v value) { v.id(&id) },
+		"kind":            func(v value) { v.accountKind(&kind) },
+		"name":            func(v value) { v.text(&a.Name) },
+		"phone_number":    func(v value) { v.matching(&a.PhoneNumber, phoneNumber, `E.164, such as "+15550001111"`) },
+		"phone_number_id": func(v value) { v.matching(&cloud.PhoneNumberID, metaID, "the digits that Meta shows for the number") },
+		"waba_id": func(v value) {
+			v.matching(&cloud.WABAID, metaID, "the digits that Meta shows for the business account")
+		},
+		"access_token": func(v value) { v.secret(&cloud.AccessToken) },
+		"app_secret":   func(v value) { v.secret(&cloud.AppSecret) },
+		"verify_token": func(v value) { v.secret(&cloud.VerifyToken) },
+		"graph_url":    func(v value) { v.baseURL(&cloud.GraphURL) },
+	})
+	a.ID, a.Kind = gateway.AccountID(id), gateway.AccountKind(kind)
+	v.require(set, "", map[string]bool{"id": id == ""})
+	v.require(set, ", it is cloud_api or sandbox", map[string]bool{"kind": kind == ""})
+	switch a.Kind {
+	case gateway.CloudAPI:
+		a.Cloud = cloud
+		v.require(set, " for an account of kind cloud_api", map[string]bool{
+			"phone_number_id": cloud.PhoneNumberID == "",
+			"access_token":    cloud.AccessToken == "",
+			"app_secret":      cloud.AppSecret == "",
+			"verify_token":    cloud.VerifyToken == "",
+		})
+	case gateway.Sandbox:
+		for _, key := range []string{"phone_number_id", "waba_id", "access_token", "app_secret", "verify_token", "graph_url"} {
+			if at, ok := set[key]; ok && !at.null() {
+				at.fault("means nothing to an account of kind sandbox, remove it")
+			}
+		}
+	}
+	return set
+}
+
+func (v value) accountKind(to *string) {
+	if v.node.Value == "linked_device" {
+		v.fault("this build has no linked devices, use cloud_api or sandbox")
+		return
+	}
+	v.oneOf(to, string(gateway.CloudAPI), string(gateway.Sandbox))
+}
+
+func (v value) webhooks(c *Config) {
+	ids := places{}
+	v.list(func(v value) {
+		w := gateway.Webhook{Active: true}
+		set := v.mapping(fields{
+			"id":      func(v value) { v.id(&w.Key) },
+			"url":     func(v value) { v.httpURL(&w.URL) },
+			"secret":  func(v value) { v.signingSecret(&w.Secret) },
+			"active":  func(v value) { v.boolean(&w.Active) },
+			"events":  func(v value) { v.list(func(v value) { v.event(&w.Events) }) },
+			"actions": func(v value) { v.list(func(v value) { v.actionPattern(&w.Actions) }) },
+		})
+		v.require(set, "", map[string]bool{"id": w.Key == "", "url": w.URL == ""})
+		v.require(set, ", make one with: openssl rand -base64 32", map[string]bool{"secret": w.Secret == ""})
+		ids.once(set["id"], w.Key)
+		c.Webhooks = append(c.Webhooks, w)
+	})
+}
+
+// signingSecret reads whsec_ and base64, as Standard Webhooks write it, or a
+// plain text.
+func (v value) signingSecret(to *gateway.Secret) {
+	var s gateway.Secret
+	if !v.secret(&s) {
+		return
+	}
+	if encoded, ok := strings.CutPrefix(string(s), "whsec_"); ok {
+		if b, err := base64.StdEncoding.DecodeString(encoded); err != nil || len(b) == 0 {
+			v.fault("must be base64 after whsec_, make one with: openssl rand -base64 32")
+			return
+		}
+	}
+	*to = s
+}
+
+func (v value) event(to *[]string) {
+	s, ok := v.scalar("the name of an event")
+	if !ok {
+		return
+	}
+	if !slices.Contains(gateway.Events(), s) {
+		v.fault("there is no such event%s", suggest(s, gateway.Events(), "events"))
+		return
+	}
+	*to = append(*to, s)
+}
+
+func (v value) actionPattern(to *[]string) {
+	const want = "three segments in which * stands for anything, such as support.*.*"
+	s, ok := v.scalar(want)
+	if !ok {
+		return
+	}
+	if _, err := path.Match(s, ""); err != nil || !actionMatch.MatchString(s) {
+		v.fault("must be %s", want)
+		return
+	}
+	*to = append(*to, s)
+}

@@ -1,0 +1,310 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// A parser walks one document and gathers its faults.
+type parser struct {
+	file   string
+	dir    string // where files that the document names are looked for
+	env    func(string) (string, bool)
+	faults []*Fault
+	bad    map[string]bool                       // the paths of faults, and what they stand in
+	values int                                   // how many were looked at
+	onKeys func(path string, keys, set []string) // told of every mapping; nil outside tests
+}
+
+func (p *parser) fault(line int, key, format string, args ...any) {
+	p.faults = append(p.faults, &Fault{File: p.file, Line: line, Key: key, Msg: fmt.Sprintf(format, args...)})
+	if p.bad == nil {
+		p.bad = map[string]bool{}
+	}
+	for key != "" {
+		p.bad[key] = true
+		key = key[:max(strings.LastIndexAny(key, ".["), 0)]
+	}
+}
+
+// faulty reports whether a fault is known of the key or of something in it.
+func (p *parser) faulty(path string) bool { return p.bad[path] }
+
+var (
+	yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
+	// grammar matches the faults whose line the YAML parser counts from 0; it
+	// counts those of its scanner from 1.
+	grammar  = regexp.MustCompile(`^did not find expected (<|key|node content|',' or|'-' indicator)`)
+	noAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced`)
+)
+
+// syntax makes a fault of what the YAML parser says, which leaves the line out
+// where that is the first.
+func (p *parser) syntax(src []byte, err error) {
+	line, msg := 1, err.Error()
+	if m := yamlError.FindStringSubmatch(msg); m != nil {
+		msg = m[2]
+		if n, err := strconv.Atoi(m[1]); err == nil {
+			line = n
+			if grammar.MatchString(msg) {
+				line++
+			}
+		}
+	}
+	lines := strings.Split(strings.TrimRight(string(src), "\n"), "\n")
+	line = min(max(line, 1), len(lines))
+	if m := noAnchor.FindStringSubmatch(msg); m != nil {
+		// The name is not repeated: it may be a password that begins with *.
+		i := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, "*"+m[1]) })
+		p.fault(max(i+1, 1), "", "a value begins with * and is no alias, put it in quotes")
+		return
+	}
+	switch text := lines[line-1]; {
+	case strings.Contains(msg, "tab character"), strings.HasPrefix(strings.TrimLeft(text, " "), "\t"):
+		p.fault(line, "", "a tab stands in the indentation, use spaces")
+	case strings.Contains(text, "${"):
+		p.fault(line, "", `the line is not YAML (%s), put "${NAME}" in quotes inside braces`, msg)
+	default:
+		p.fault(line, "", "the file is not YAML from here on (%s), look at the indentation, colons and quotes", msg)
+	}
+}
+
+// A value is a node of the document, with the key that a person would call it
+// by and the line that they would look at.
+type value struct {
+	p    *parser
+	node *yaml.Node
+	path string
+	line int
+}
+
+// value returns the value at n, or at what n is an alias of.
+func (p *parser) value(n *yaml.Node, path string, line int) value {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	p.values++
+	if p.values == maxValues {
+		p.fault(line, path, "the file has more than %d values once its aliases are expanded, write fewer", maxValues)
+	}
+	return value{p: p, node: n, path: path, line: line}
+}
+
+func (v value) fault(format string, args ...any) { v.p.fault(v.line, v.path, format, args...) }
+
+// readable reports whether v may be looked into.
+func (v value) readable() bool {
+	tagged := v.node.Style&yaml.TaggedStyle != 0
+	if tagged {
+		v.fault("YAML tags such as !!binary are not understood, write the plain value")
+	}
+	return !tagged && v.p.values < maxValues
+}
+
+// isList reports whether v is a list.
+func (v value) isList() bool { return v.node.Kind == yaml.SequenceNode }
+
+// null reports whether v has no value: its key then stands at its default.
+func (v value) null() bool { return v.node.Kind == yaml.ScalarNode && v.node.ShortTag() == "!!null" }
+
+// fields are the keys that a mapping may have, each with its reader.
+type fields map[string]func(value)
+
+// mapping reads v and returns which keys it has, also those without a value.
+func (v value) mapping(known fields) map[string]value {
+	return v.entries(func(key value) {
+		if name := key.node.Value; name == "<<" {
+			key.fault("merge keys are not understood, write the keys out")
+		} else {
+			key.fault("there is no such key%s", suggest(name, slices.Collect(maps.Keys(known)), "keys"))
+		}
+	}, known)
+}
+
+// entries reads the mapping v. Keys that are not known go to other.
+func (v value) entries(other func(value), known fields) map[string]value {
+	set := map[string]value{}
+	if !v.readable() {
+		return set
+	}
+	if v.node.Kind != yaml.MappingNode {
+		v.fault("must be a mapping, with a key before each value")
+		return set
+	}
+	for i := 0; i+1 < len(v.node.Content) && v.p.values < maxValues; i += 2 {
+		k, n := v.node.Content[i], v.node.Content[i+1]
+		if k.Kind != yaml.ScalarNode {
+			v.p.fault(k.Line, v.path, "a key must be a plain word")
+			continue
+		}
+		key := v.p.value(n, join(v.path, k.Value), k.Line)
+		if first, ok := set[k.Value]; ok {
+			key.fault("the key stands there twice, first in line %d, keep one", first.line)
+			continue
+		}
+		set[k.Value] = key
+		if read, ok := known[k.Value]; !ok {
+			other(value{p: v.p, node: k, path: key.path, line: k.Line})
+		} else if !key.null() {
+			read(key)
+		}
+	}
+	if v.p.onKeys != nil {
+		v.p.onKeys(v.path, slices.Collect(maps.Keys(known)), slices.Collect(maps.Keys(set)))
+	}
+	return set
+}
+
+// plainKey is what a fault repeats of a key that the file made up.
+var plainKey = regexp.MustCompile(`^[A-Za-z0-9_.<-]{1,40}$`)
+
+func join(path, key string) string {
+	if !plainKey.MatchString(key) {
+		key = fmt.Sprintf("%.40q", key)
+	}
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// list reads each element of the sequence v.
+func (v value) list(read func(value)) {
+	if !v.readable() {
+		return
+	}
+	if !v.isList() {
+		v.fault("must be a list, with a dash before each element")
+		return
+	}
+	for i, n := range v.node.Content {
+		if v.p.values >= maxValues {
+			return
+		}
+		read(v.p.value(n, fmt.Sprintf("%s[%d]", v.path, i), n.Line))
+	}
+}
+
+var envRef = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$`)
+
+// scalar returns v's text, from the environment if it asks for that. want
+// completes the sentence "must be …".
+func (v value) scalar(want string) (string, bool) {
+	if !v.readable() {
+		return "", false
+	}
+	if v.node.Kind != yaml.ScalarNode || v.null() {
+		v.fault("must be %s", want)
+		return "", false
+	}
+	m := envRef.FindStringSubmatch(v.node.Value)
+	if m == nil {
+		return v.node.Value, true
+	}
+	s, ok := v.p.env(m[1])
+	if !ok {
+		v.fault("%s is not set in the environment, set it or write the value here", m[1])
+	}
+	return s, ok
+}
+
+func (v value) text(to *string) {
+	if s, ok := v.scalar("a text"); ok {
+		*to = s
+	}
+}
+
+func (v value) boolean(to *bool) {
+	s, ok := v.scalar("true or false")
+	switch {
+	case !ok:
+	case s == "true", s == "false":
+		*to = s == "true"
+	default:
+		v.fault("must be true or false")
+	}
+}
+
+// integer reads a whole number. Numbers that no key allows are cut to ±1e6, so
+// that they stay out of range when they are multiplied by a unit.
+func (v value) integer(to *int) {
+	const want = "a whole number such as 20"
+	s, ok := v.scalar(want)
+	if !ok {
+		return
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		v.fault("must be %s", want)
+		return
+	}
+	*to = int(min(max(n, -1e6), 1e6))
+}
+
+func (v value) integerIn(to *int, least, most int) {
+	n := *to
+	v.integer(&n)
+	if n < least || n > most {
+		v.fault("must be between %d and %d", least, most)
+		return
+	}
+	*to = n
+}
+
+func (v value) number(to *float64) {
+	const want = "a number such as 0.3"
+	s, ok := v.scalar(want)
+	if !ok {
+		return
+	}
+	n, err := strconv.ParseFloat(s, 64)
+	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
+		v.fault("must be %s", want)
+		return
+	}
+	*to = n
+}
+
+func (v value) durationIn(to *time.Duration, least, most time.Duration) {
+	const want = "a duration such as 30s"
+	s, ok := v.scalar(want)
+	if !ok {
+		return
+	}
+	d, err := time.ParseDuration(s)
+	switch {
+	case err != nil:
+		v.fault("must be %s", want)
+	case d < least || d > most:
+		v.fault("must be between %s and %s", short(least), short(most))
+	default:
+		*to = d
+	}
+}
+
+// short is d.String without units that are zero: 1h, not 1h0m0s.
+func short(d time.Duration) string {
+	return strings.NewReplacer("h0m0s", "h", "m0s", "m").Replace(d.String())
+}
+
+// oneOf reads one of some words.
+func (v value) oneOf(to *string, words ...string) {
+	last := len(words) - 1
+	want := strings.Join(words[:last], ", ") + " or " + words[last]
+	s, ok := v.scalar(want)
+	switch {
+	case !ok:
+	case slices.Contains(words, s):
+		*to = s
+	default:
+		v.fault("must be %s", want)
+	}
+}

@@ -1,0 +1,125 @@
+package config
+
+import (
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"wagent/dispatch/llm/scripted"
+)
+
+var providerName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+
+// providers reads the providers over those that need no declaration.
+func (v value) providers(c *Config) {
+	set := v.entries(func(value) {}, nil)
+	for name, at := range set {
+		if !providerName.MatchString(name) {
+			at.fault("a provider's name must be of small letters, digits, dashes and underscores")
+			continue
+		}
+		p, known := c.Providers[name]
+		if at.null() {
+			if !known {
+				at.fault("has no settings, give it a kind and a base_url")
+			}
+			continue
+		}
+		at.provider(&p)
+		c.Providers[name] = p
+	}
+}
+
+func (v value) provider(p *Provider) {
+	set := v.mapping(fields{
+		"kind":     func(v value) { v.oneOf(&p.Kind, OpenAI, Scripted) },
+		"base_url": func(v value) { v.baseURL(&p.BaseURL) },
+		"api_key":  func(v value) { v.secret(&p.APIKey) },
+		"rules":    func(v value) { v.rules(&p.Rules) },
+	})
+	v.require(set, ", it is openai or scripted", map[string]bool{"kind": p.Kind == ""})
+	foreign := map[string][]string{OpenAI: {"rules"}, Scripted: {"base_url", "api_key"}}[p.Kind]
+	for _, key := range foreign {
+		if at, ok := set[key]; ok && !at.null() {
+			at.fault("means nothing to a provider of kind %s, remove it", p.Kind)
+		}
+	}
+	if p.Kind == OpenAI {
+		v.require(set, " for a provider of kind openai", map[string]bool{"base_url": p.BaseURL == ""})
+	}
+	if p.Kind == Scripted {
+		p.BaseURL = ""
+	}
+}
+
+// rules reads the rules of a scripted provider: the name of a file, or the
+// rules themselves, in which ${NAME} means nothing.
+func (v value) rules(to *[]byte) {
+	read := value.inline
+	if v.node.Kind == yaml.ScalarNode {
+		read = value.fileContent
+	}
+	src, ok := read(v)
+	if !ok {
+		return
+	}
+	if _, err := scripted.New(src); err != nil {
+		v.fault("%s (its lines are those of the rules)", strings.Join(strings.Fields(err.Error()), " "))
+		return
+	}
+	*to = src
+}
+
+func (v value) fileContent() ([]byte, bool) {
+	name, ok := v.scalar("the name of a file, or the rules themselves")
+	if !ok {
+		return nil, false
+	}
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(v.p.dir, name)
+	}
+	src, err := readFile(name)
+	if err != nil {
+		v.fault("%s", err.Error())
+	}
+	return src, err == nil
+}
+
+// inline returns v as a document of its own, in which aliases would lead
+// nowhere.
+func (v value) inline() ([]byte, bool) {
+	if hasAlias(v.node) {
+		v.fault("must hold no aliases, write the values out")
+		return nil, false
+	}
+	src, err := yaml.Marshal(v.node)
+	if err != nil {
+		v.fault("can not be written as YAML of their own, put them in a file")
+	}
+	return src, err == nil
+}
+
+func hasAlias(n *yaml.Node) bool {
+	return n.Kind == yaml.AliasNode || slices.ContainsFunc(n.Content, hasAlias)
+}
+
+// model checks that the provider of a model handle is known and usable.
+func (v value) model(c *Config, handle string) {
+	name, model, ok := strings.Cut(handle, "/")
+	if !ok {
+		name, model = OpenAI, handle
+	}
+	p, known := c.Providers[name]
+	switch {
+	case v.p.faulty(join("providers", name)):
+	case strings.TrimSpace(model) == "" || strings.ContainsAny(handle, " \t\r\n"):
+		v.fault("must be provider/model, such as openai/gpt-4o-mini")
+	case !known:
+		v.fault("no provider %.40q stands under providers, declare it there with kind and base_url, or use openai or scripted", name)
+	case name == OpenAI && p.Kind == OpenAI && p.BaseURL == openAIURL && p.APIKey == "":
+		v.fault("the provider openai has no key, set providers.openai.api_key")
+	}
+}

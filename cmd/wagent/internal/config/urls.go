@@ -1,0 +1,103 @@
+package config
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"wagent/gateway"
+)
+
+// httpURL reads the URL of a server. What is wrong with a URL is not repeated:
+// it may hold a password.
+func (v value) httpURL(to *string) {
+	var s gateway.Secret
+	if !v.secret(&s) {
+		return
+	}
+	if !isURL(string(s), "https", "http") {
+		v.fault("must be a URL such as https://example.com/v1")
+		return
+	}
+	*to = string(s)
+}
+
+// baseURL reads a URL that paths are appended to.
+func (v value) baseURL(to *string) {
+	v.httpURL(to)
+	*to = strings.TrimRight(*to, "/")
+}
+
+func (v value) databaseURL(to *gateway.Secret) {
+	var s gateway.Secret
+	if !v.secret(&s) || s == "" {
+		return
+	}
+	if !isURL(string(s), "postgres", "postgresql") {
+		v.fault("must be a URL such as postgres://user:password@host/database, or empty for SQLite")
+		return
+	}
+	*to = s
+}
+
+// redisURLs reads one URL, several in one text with commas between, or a list.
+func (v value) redisURLs(to *[]gateway.Secret) {
+	var all []gateway.Secret
+	add := func(v value) {
+		var s gateway.Secret
+		if !v.secret(&s) {
+			return
+		}
+		for _, one := range splitURLs(string(s)) {
+			if _, err := redis.ParseURL(one); err != nil || !isURL(one, "redis", "rediss") {
+				v.fault("must be a URL such as redis://host:6379, or empty for the built-in one")
+				return
+			}
+			all = append(all, gateway.Secret(one))
+		}
+	}
+	if v.isList() {
+		v.list(add)
+	} else {
+		add(v)
+	}
+	tls := func(s gateway.Secret) bool { return strings.HasPrefix(string(s), "rediss:") }
+	for _, s := range all {
+		if tls(s) != tls(all[0]) {
+			v.fault("the nodes of a cluster must be all redis:// or all rediss://")
+			return
+		}
+	}
+	*to = all
+}
+
+// splitURLs splits s at the commas that a scheme follows: a password may hold
+// others.
+func splitURLs(s string) []string {
+	var out []string
+	for part := range strings.SplitSeq(s, ",") {
+		part = strings.TrimSpace(part)
+		switch {
+		case len(out) == 0 || strings.HasPrefix(part, "redis:") || strings.HasPrefix(part, "rediss:"):
+			out = append(out, part)
+		default:
+			out[len(out)-1] += "," + part
+		}
+	}
+	if s == "" {
+		return nil
+	}
+	return out
+}
+
+// isURL reports whether s is absolute, of one of the schemes, and says where
+// its server is.
+func isURL(s string, schemes ...string) bool {
+	u, err := url.Parse(s)
+	if err != nil || !slices.Contains(schemes, u.Scheme) {
+		return false
+	}
+	return u.Hostname() != "" || u.Query().Get("host") != "" && !strings.HasPrefix(u.Scheme, "http")
+}
