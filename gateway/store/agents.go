@@ -1,0 +1,181 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"sync"
+	"time"
+
+	"wagent/gateway"
+)
+
+// CreateAgent adds an agent. It fills the id and the times that a lacks, and
+// a.Key is emptied: only the configuration file declares keys. Invalid: its
+// account does not exist.
+func (s *Store) CreateAgent(ctx context.Context, a *gateway.Agent) error {
+	a.Key = ""
+	if a.ID == "" {
+		a.ID = gateway.NewAgentID()
+	}
+	if a.CreatedAt.IsZero() {
+		a.CreatedAt = now()
+	}
+	if a.UpdatedAt.IsZero() {
+		a.UpdatedAt = a.CreatedAt
+	}
+	err := s.inTx(ctx, func(q queries) error {
+		if err := agentAccount(ctx, q, a); err != nil {
+			return err
+		}
+		return insertAgent(ctx, q, a)
+	})
+	s.answers.forget()
+	return s.fail(err, "create agent %s", a.ID)
+}
+
+// UpdateAgent replaces the settings of the agent with a's id, and sets a's
+// times. NotFound: there is none. Conflict: it is declared in the
+// configuration file. Invalid: its account does not exist.
+func (s *Store) UpdateAgent(ctx context.Context, a *gateway.Agent) error {
+	err := s.inTx(ctx, func(q queries) error {
+		old, err := editableAgent(ctx, q, a.ID)
+		if err != nil {
+			return err
+		}
+		if err := agentAccount(ctx, q, a); err != nil {
+			return err
+		}
+		a.Key, a.CreatedAt, a.UpdatedAt = "", old.CreatedAt, now()
+		return updateAgent(ctx, q, a)
+	})
+	s.answers.forget()
+	return s.fail(err, "update agent %s", a.ID)
+}
+
+// DeleteAgent takes an agent out of every list; its runs stay readable.
+// NotFound: there is none. Conflict: it is declared in the configuration file.
+func (s *Store) DeleteAgent(ctx context.Context, id gateway.AgentID) error {
+	err := s.inTx(ctx, func(q queries) error {
+		if _, err := editableAgent(ctx, q, id); err != nil {
+			return err
+		}
+		_, err := q.exec(ctx, `UPDATE agents SET deleted_at = $2, active = FALSE WHERE id = $1`, id, now())
+		return err
+	})
+	s.answers.forget()
+	return s.fail(err, "delete agent %s", id)
+}
+
+// Agent returns one agent, or an Error of kind NotFound.
+func (s *Store) Agent(ctx context.Context, id gateway.AgentID) (gateway.Agent, error) {
+	a, err := agent(ctx, s.q, id, "")
+	return a, s.fail(err, "read agent %s", id)
+}
+
+// Agents returns all agents, oldest first, the inactive ones too.
+func (s *Store) Agents(ctx context.Context) ([]gateway.Agent, error) {
+	as, err := list(ctx, s.q, scanAgent, agentSelect+`WHERE deleted_at = 0 ORDER BY seq`)
+	return as, s.fail(err, "list agents")
+}
+
+// DefaultAgent returns the account's oldest active agent that runs by itself,
+// or an Error of kind NotFound. What another process changes shows within two
+// seconds.
+func (s *Store) DefaultAgent(ctx context.Context, account gateway.AccountID) (gateway.Agent, error) {
+	if a, known := s.answers.get(account); known {
+		return a.result(account)
+	}
+	version := s.answers.version()
+	a, err := defaultAgent(ctx, s.q, account)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return gateway.Agent{}, s.fail(err, "find agent of account %s", account)
+	}
+	found := answering{agent: a, none: err != nil, at: time.Now()}
+	s.answers.put(account, found, version)
+	return found.result(account)
+}
+
+func defaultAgent(ctx context.Context, q queries, account gateway.AccountID) (gateway.Agent, error) {
+	return one(ctx, q, scanAgent, agentSelect+`WHERE account = $1 AND active AND auto_run AND deleted_at = 0 ORDER BY seq LIMIT 1`, account)
+}
+
+// agentTTL is how long an agent is believed to be its account's default.
+const agentTTL = 2 * time.Second
+
+// An agentCache remembers who answers an account: every message asks.
+type agentCache struct {
+	mu     sync.Mutex
+	by     map[gateway.AccountID]answering
+	forgot int // counts forget: what was read before must not be put after it
+}
+
+type answering struct {
+	agent gateway.Agent
+	none  bool
+	at    time.Time
+}
+
+func (a *answering) result(account gateway.AccountID) (gateway.Agent, error) {
+	if a.none {
+		return gateway.Agent{}, &gateway.Error{Kind: gateway.NotFound, Msg: "No agent answers account " + string(account)}
+	}
+	return a.agent, nil
+}
+
+func (c *agentCache) get(account gateway.AccountID) (answering, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a, ok := c.by[account]
+	return a, ok && time.Since(a.at) < agentTTL
+}
+
+func (c *agentCache) version() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.forgot
+}
+
+func (c *agentCache) put(account gateway.AccountID, a answering, version int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if version != c.forgot {
+		return
+	}
+	if c.by == nil {
+		c.by = map[gateway.AccountID]answering{}
+	}
+	c.by[account] = a
+}
+
+func (c *agentCache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.forgot++
+	clear(c.by)
+}
+
+// editableAgent reads and locks an agent that the API may change.
+func editableAgent(ctx context.Context, q queries, id gateway.AgentID) (gateway.Agent, error) {
+	a, err := agent(ctx, q, id, q.lock)
+	if err == nil && a.Key != "" {
+		err = &gateway.Error{Kind: gateway.Conflict, Msg: "The agent is declared in the configuration file as " + a.Key + ": change it there"}
+	}
+	return a, err
+}
+
+func agent(ctx context.Context, q queries, id gateway.AgentID, lock string) (gateway.Agent, error) {
+	a, err := one(ctx, q, scanAgent, agentSelect+`WHERE id = $1 AND deleted_at = 0`+lock, id)
+	return a, or(err, "There is no agent %s", id)
+}
+
+func agentAccount(ctx context.Context, q queries, a *gateway.Agent) error {
+	if a.Account == "" {
+		return nil
+	}
+	known, err := exists(ctx, q, `SELECT 1 FROM accounts WHERE id = $1`, a.Account)
+	if err == nil && !known {
+		err = &gateway.Error{Kind: gateway.Invalid, Msg: "Validation failed", Details: map[string][]string{"account": {"does not exist"}}}
+	}
+	return err
+}

@@ -1,0 +1,226 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"wagent/gateway"
+)
+
+// ClaimRun takes the conversation's unfinished run, if nobody holds it, or
+// makes one of all messages that wait. The claim is good for lease.
+//
+// NotFound: there is nothing to do. That is also so while the conversation is
+// paused: an unfinished run is then cancelled, and the messages are held for a
+// person. Conflict: another process holds the run.
+func (s *Store) ClaimRun(ctx context.Context, id gateway.ConversationID, lease time.Duration) (gateway.Claim, error) {
+	var c gateway.Claim
+	var none error // what the transaction writes stays written
+	err := s.inTx(ctx, func(q queries) (err error) {
+		c, none = gateway.Claim{}, nil
+		if err := lockConversation(ctx, q, id); err != nil {
+			return err
+		}
+		open, err := unfinished(ctx, q, id)
+		if err != nil {
+			return err
+		}
+		is, err := paused(ctx, q, id)
+		if err != nil {
+			return err
+		}
+		if is {
+			none = &gateway.Error{Kind: gateway.NotFound, Msg: "The conversation is paused"}
+			return holdMessages(ctx, q, id, open)
+		}
+		if c.Conversation, err = conversation(ctx, q, id); err != nil {
+			return err
+		}
+		if open != "" {
+			if c.Messages, err = batch(ctx, q, open); err != nil {
+				return err
+			}
+			if len(c.Messages) > 0 {
+				c.Run, err = resumeRun(ctx, q, open, lease)
+				return err
+			}
+			// Its messages went elsewhere.
+			if err := endRun(ctx, q, open, "the run has no messages any more"); err != nil {
+				return err
+			}
+		}
+		if err := startRun(ctx, q, &c, lease); !errors.Is(err, errNothing) {
+			return err
+		}
+		none = errNothing
+		return nil
+	})
+	if err == nil {
+		err = none
+	}
+	if err != nil {
+		return gateway.Claim{}, s.fail(err, "claim conversation %s", id)
+	}
+	return c, nil
+}
+
+var errNothing = &gateway.Error{Kind: gateway.NotFound, Msg: "No message waits"}
+
+// resumeRun claims an unfinished run that nobody holds.
+func resumeRun(ctx context.Context, q queries, id gateway.RunID, lease time.Duration) (gateway.Run, error) {
+	at := now()
+	n, err := q.exec(ctx, `UPDATE runs SET status = 'running', generation = generation + 1, attempt = attempt + 1, lease_until = $3,
+		started_at = CASE WHEN started_at = 0 THEN $2 ELSE started_at END WHERE id = $1 AND lease_until <= $2`, id, at, at.Add(lease))
+	if err != nil {
+		return gateway.Run{}, err
+	}
+	r, err := run(ctx, q, "", id)
+	if err == nil && n == 0 {
+		err = &gateway.Error{Kind: gateway.Conflict, Msg: fmt.Sprintf("run %s is in hand until %s", id, r.LeaseUntil.Format(time.RFC3339Nano))}
+	}
+	return r, err
+}
+
+// startRun makes a run of what waits, or returns errNothing.
+func startRun(ctx context.Context, q queries, c *gateway.Claim, lease time.Duration) error {
+	at := now()
+	a, err := defaultAgent(ctx, q, c.Conversation.Account)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	r := gateway.Run{
+		ID: gateway.NewRunID(), Agent: a.ID, Account: c.Conversation.Account, Conversation: c.Conversation.ID, Peer: c.Conversation.Peer,
+		Trigger: gateway.TriggerInbound, Status: gateway.RunRunning, Generation: 1, Attempt: 1,
+		LeaseUntil: at.Add(lease), CreatedAt: at, StartedAt: at,
+	}
+	n, err := q.exec(ctx, `UPDATE messages SET state = 'batched', run = $2 WHERE conversation = $1 AND state = 'waiting'`, r.Conversation, r.ID)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return errNothing
+	}
+	if err := insertRun(ctx, q, &r); err != nil {
+		return err
+	}
+	c.Run = r
+	c.Messages, err = batch(ctx, q, r.ID)
+	return err
+}
+
+// batch returns the messages that a run took.
+func batch(ctx context.Context, q queries, id gateway.RunID) ([]gateway.Message, error) {
+	return list(ctx, q, scanMessage, messageSelect+`WHERE run = $1 AND run <> '' AND direction = 'in' AND state = 'batched' ORDER BY seq`, id)
+}
+
+// holdMessages leaves to a person what waits in a paused conversation, and
+// what its unfinished run, if there is one, was to answer.
+func holdMessages(ctx context.Context, q queries, id gateway.ConversationID, open gateway.RunID) error {
+	if open != "" {
+		if err := endRun(ctx, q, open, "the conversation was paused"); err != nil {
+			return err
+		}
+		if err := holdBatch(ctx, q, open, reasonPaused); err != nil {
+			return err
+		}
+	}
+	_, err := q.exec(ctx, `UPDATE messages SET state = 'held', state_reason = $2 WHERE conversation = $1 AND state = 'waiting'`, id, reasonPaused)
+	return err
+}
+
+func holdBatch(ctx context.Context, q queries, id gateway.RunID, reason string) error {
+	_, err := q.exec(ctx, `UPDATE messages SET state = 'held', state_reason = $2 WHERE run = $1 AND run <> '' AND state = 'batched'`, id, reason)
+	return err
+}
+
+// RenewRun moves the end of a claim's lease. Conflict: the run has ended, or
+// somebody else claimed it.
+func (s *Store) RenewRun(ctx context.Context, id gateway.RunID, generation int64, until time.Time) error {
+	n, err := s.q.exec(ctx, `UPDATE runs SET lease_until = $3 WHERE id = $1 AND generation = $2 AND status = 'running'`, id, generation, until)
+	if err == nil && n == 0 {
+		err = lostRun(id)
+	}
+	return s.fail(err, "renew run %s", id)
+}
+
+// CancelRun ends a claim without an answer; the run fails, and its messages
+// are held for a person. reason is text that a client may see. Conflict: the
+// run has ended, or somebody else claimed it.
+func (s *Store) CancelRun(ctx context.Context, id gateway.RunID, generation int64, reason string) error {
+	err := s.inTx(ctx, func(q queries) error {
+		if err := lockRun(ctx, q, id, generation); err != nil {
+			return err
+		}
+		if err := endRun(ctx, q, id, reason); err != nil {
+			return err
+		}
+		return holdBatch(ctx, q, id, "cancelled")
+	})
+	return s.fail(err, "cancel run %s", id)
+}
+
+// ClaimRuns takes at most limit runs that the API asked for, oldest first:
+// those that are pending, and those whose lease ended. next is when the next
+// lease ends; zero if there are no such runs.
+func (s *Store) ClaimRuns(ctx context.Context, limit int, lease time.Duration) (claimed []gateway.Run, next time.Time, err error) {
+	err = s.inTx(ctx, func(q queries) error {
+		claimed, next = nil, time.Time{}
+		at := now()
+		ids, err := list(ctx, q, scanText[gateway.RunID], `SELECT id FROM runs WHERE conversation = '' AND status IN ('pending', 'running')
+			AND lease_until <= $1 ORDER BY seq LIMIT $2`+q.lock+q.skip, at, limit)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			r, err := resumeRun(ctx, q, id, lease)
+			if err != nil {
+				return err
+			}
+			claimed = append(claimed, r)
+		}
+		next, err = due(ctx, q, at, `SELECT lease_until FROM runs WHERE conversation = '' AND status IN ('pending', 'running') ORDER BY lease_until LIMIT 1`)
+		return err
+	})
+	if err != nil {
+		return nil, time.Time{}, s.fail(err, "claim runs")
+	}
+	return claimed, next, nil
+}
+
+// due returns when the first row of a query, which is a time, is to be looked
+// at again: zero if there is none. What is due already is left because
+// somebody holds it, or for want of room: it is looked at again in a moment.
+func due(ctx context.Context, q queries, at time.Time, query string, args ...any) (time.Time, error) {
+	next, err := one(ctx, q, scanTime, query, args...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	return soonest(next, at), err
+}
+
+// soonest is t, but in a moment rather than in the past.
+func soonest(t, at time.Time) time.Time {
+	if again := at.Add(moment); t.Before(again) {
+		return again
+	}
+	return t
+}
+
+// moment is how long what is due, but could not be claimed, is left alone.
+const moment = 20 * time.Millisecond
+
+// lockRun locks a run that is in hand under a generation, or returns Conflict.
+func lockRun(ctx context.Context, q queries, id gateway.RunID, generation int64) error {
+	_, err := one(ctx, q, scanInt, `SELECT 1 FROM runs WHERE id = $1 AND generation = $2 AND status = 'running'`+q.lock, id, generation)
+	if errors.Is(err, sql.ErrNoRows) {
+		return lostRun(id)
+	}
+	return err
+}
+
+func lostRun(id gateway.RunID) error {
+	return &gateway.Error{Kind: gateway.Conflict, Msg: fmt.Sprintf("run %s has ended or is in other hands", id)}
+}

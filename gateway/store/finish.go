@@ -1,0 +1,133 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"wagent/gateway"
+)
+
+// FinishRun writes the end of a run and all that follows from it: actions,
+// sends with their messages, deliveries, a pause. It fills the ids and times
+// that f lacks. Conflict, and nothing is written: the run has ended or is in
+// other hands, or its conversation is paused.
+func (s *Store) FinishRun(ctx context.Context, f *gateway.Finish) error {
+	r := &f.Run
+	if r.Status != gateway.RunCompleted && r.Status != gateway.RunFailed {
+		return fmt.Errorf("finish run %s: %s is not an end", r.ID, r.Status)
+	}
+	if r.CompletedAt.IsZero() {
+		r.CompletedAt = now()
+	}
+	err := s.inTx(ctx, func(q queries) error {
+		if r.Conversation != "" {
+			if err := mayAnswer(ctx, q, r.Conversation); err != nil {
+				return err
+			}
+		}
+		if err := lockRun(ctx, q, r.ID, r.Generation); err != nil {
+			return err
+		}
+		if err := writeEnd(ctx, q, r); err != nil {
+			return err
+		}
+		if err := insertActions(ctx, q, r); err != nil {
+			return err
+		}
+		for i := range f.Sends {
+			if err := insertSend(ctx, q, &f.Sends[i], r); err != nil {
+				return fmt.Errorf("send %d: %w", i, err)
+			}
+		}
+		if err := insertDeliveries(ctx, q, f.Deliveries); err != nil {
+			return err
+		}
+		if f.Pause != nil {
+			return putPause(ctx, q, f.Pause)
+		}
+		return nil
+	})
+	return s.fail(err, "finish run %s", r.ID)
+}
+
+// mayAnswer locks a conversation that an agent may answer, or returns
+// Conflict.
+func mayAnswer(ctx context.Context, q queries, id gateway.ConversationID) error {
+	err := lockConversation(ctx, q, id)
+	if gateway.KindOf(err) == gateway.NotFound {
+		return &gateway.Error{Kind: gateway.Conflict, Msg: "The conversation became one with another", Err: err}
+	}
+	if err != nil {
+		return err
+	}
+	is, err := paused(ctx, q, id)
+	if err == nil && is {
+		err = &gateway.Error{Kind: gateway.Conflict, Msg: "The conversation is paused"}
+	}
+	return err
+}
+
+func writeEnd(ctx context.Context, q queries, r *gateway.Run) error {
+	var output any = ""
+	if r.Output != nil {
+		output = asJSON{r.Output}
+	}
+	_, err := q.exec(ctx, `UPDATE runs SET agent = $2, status = $3, lease_until = 0, input = $4, metadata = $5, output = $6, stop_reason = $7,
+			error = $8, notes = $9, model = $10, input_tokens = $11, output_tokens = $12, latency_ms = $13, duration_ms = $14,
+			actions_decided = $15, completed_at = $16 WHERE id = $1`,
+		r.ID, r.Agent, r.Status, r.Input, r.Metadata, output, r.StopReason,
+		r.Error, asJSON{r.Notes}, r.Model, r.InputTokens, r.OutputTokens, r.Latency, r.Duration,
+		r.ActionsDecided, r.CompletedAt)
+	return err
+}
+
+// insertSend puts a message in the outbox, and on record.
+func insertSend(ctx context.Context, q queries, x *gateway.Send, r *gateway.Run) error {
+	if x.ID == "" {
+		x.ID = gateway.NewMessageID()
+	}
+	if x.CreatedAt.IsZero() {
+		x.CreatedAt = now()
+	}
+	x.State = gateway.SendReady
+	_, err := q.exec(ctx, `INSERT INTO sends (id, account, conversation, to_phone, to_lid, to_group, origin, origin_id, part, body, reply_to,
+			state, attempt, unknowns, next_at, deadline, answers, external_id, error, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0, $13, 0, $14, '', '', $15)`,
+		x.ID, x.Account, x.Conversation, x.To.Phone, x.To.LID, x.To.Group, x.Origin, x.OriginID, x.Part, x.Text, x.ReplyTo,
+		x.State, x.NextAt, x.Answers, x.CreatedAt)
+	if err != nil {
+		if q.unique(err) {
+			err = &gateway.Error{Kind: gateway.Conflict, Msg: fmt.Sprintf("part %d of %s %s is in the outbox already", x.Part, x.Origin, x.OriginID), Err: err}
+		}
+		return err
+	}
+	_, err = insertMessage(ctx, q, &gateway.Message{
+		ID: x.ID, Account: x.Account, Conversation: x.Conversation, Direction: gateway.Out, Type: gateway.TypeText,
+		Text: x.Text, ReplyTo: x.ReplyTo, SentAt: x.CreatedAt, ReceivedAt: x.CreatedAt, Status: gateway.StatusQueued, Run: r.ID,
+	}, gateway.Origin(x.Origin))
+	return err
+}
+
+// insertDeliveries adds what is not there yet.
+func insertDeliveries(ctx context.Context, q queries, ds []gateway.Delivery) error {
+	for i := range ds {
+		d := &ds[i]
+		if d.Webhook == 0 || d.Event == "" {
+			return errors.New("a delivery needs a webhook and an event")
+		}
+		if d.ID == "" {
+			d.ID = gateway.NewDeliveryID()
+		}
+		if d.CreatedAt.IsZero() {
+			d.CreatedAt = now()
+		}
+		d.State = gateway.DeliveryPending
+		if _, err := q.exec(ctx, `INSERT INTO deliveries (id, webhook, event, run, action_index, conversation, body, state, attempt, next_at, lease_until, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, 0, $10) ON CONFLICT (webhook, event, run, action_index) DO NOTHING`,
+			d.ID, d.Webhook, d.Event, d.Run, d.Action, d.Conversation, d.Body, d.State, d.NextAt, d.CreatedAt); err != nil {
+			return fmt.Errorf("delivery to webhook %d: %w", d.Webhook, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+package store_test
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"wagent/gateway"
+	"wagent/gateway/store"
+	"wagent/gateway/store/storetest"
+)
+
+// Each version has a file of rows that a wagent of its time may have left.
+// Whoever adds a migration adds the file of the version before it, if that
+// lacks one.
+func TestMigratesFromEveryEarlierVersion(t *testing.T) {
+	latest, err := store.Latest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for version := int64(1); version <= latest; version++ {
+		t.Run(fmt.Sprintf("from %d", version), func(t *testing.T) {
+			rows, err := os.ReadFile(fmt.Sprintf("testdata/v%d.sql", version))
+			if err != nil {
+				t.Fatal(err)
+			}
+			storetest.EachConfig(t, func(t *testing.T, cfg store.Config) {
+				if err := store.MigrateTo(t.Context(), cfg, version); err != nil {
+					t.Fatal(err)
+				}
+				if err := store.Exec(t.Context(), cfg, string(rows)); err != nil {
+					t.Fatal(err)
+				}
+				s := storetest.At(t, cfg)
+				c, err := s.ClaimRun(t.Context(), "cnv_old", time.Minute)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(c.Messages) != 1 || c.Messages[0].ID != "msg_old" || c.Conversation.Name != "Alice" || c.Run.Agent == "" {
+					t.Errorf("claimed %+v", c)
+				}
+				if rs, _, err := s.ClaimRuns(t.Context(), 9, time.Minute); err != nil || len(rs) != 1 || rs[0].ID != "run_old" {
+					t.Errorf("claimed %+v, %v", rs, err)
+				}
+				again := gateway.Arrival{Inbound: gateway.Inbound{
+					Account: "acc_old", Peer: gateway.Address{Phone: "+15550000001"}, ExternalID: "wamid.1", Type: gateway.TypeText,
+				}}
+				if as, err := s.AddMessages(t.Context(), []gateway.Arrival{again}); err != nil || as[0].New {
+					t.Errorf("added %+v, %v", as, err)
+				}
+			})
+		})
+	}
+}
+
+func TestRefusesADatabaseOfANewerWagent(t *testing.T) {
+	latest, err := store.Latest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.EachConfig(t, func(t *testing.T, cfg store.Config) {
+		if err := store.MigrateTo(t.Context(), cfg, latest+1); err != nil {
+			t.Fatal(err)
+		}
+		_, err := store.Open(t.Context(), cfg, slog.New(slog.DiscardHandler), nil)
+		if err == nil || !strings.Contains(err.Error(), "newer wagent") {
+			t.Errorf("the error is %v", err)
+		}
+	})
+}

@@ -1,0 +1,136 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"wagent/gateway"
+)
+
+// CreateRun adds a run that the API asked for, to be claimed by ClaimRuns.
+func (s *Store) CreateRun(ctx context.Context, r *gateway.Run) error {
+	if r.ID == "" {
+		r.ID = gateway.NewRunID()
+	}
+	if r.CreatedAt.IsZero() {
+		r.CreatedAt = now()
+	}
+	r.Status, r.Generation, r.Attempt, r.LeaseUntil = gateway.RunPending, 0, 0, time.Time{}
+	return s.fail(insertRun(ctx, s.q, r), "create run %s", r.ID)
+}
+
+// Run returns one run with its actions, or an Error of kind NotFound. With an
+// empty agent it may be any agent's.
+func (s *Store) Run(ctx context.Context, agent gateway.AgentID, id gateway.RunID) (gateway.Run, error) {
+	r, err := run(ctx, s.q, agent, id)
+	return r, s.fail(err, "read run %s", id)
+}
+
+// Runs returns at most limit runs of an agent, newest first, and how many it
+// has in all. With an empty agent they are everybody's.
+func (s *Store) Runs(ctx context.Context, agent gateway.AgentID, limit int) ([]gateway.Run, int, error) {
+	where, args := ``, []any{}
+	if agent != "" {
+		where, args = `WHERE r.agent = $1 `, []any{agent}
+	}
+	total, err := one(ctx, s.q, scanInt, `SELECT COUNT(*) FROM runs r `+where, args...)
+	if err != nil {
+		return nil, 0, s.fail(err, "count runs")
+	}
+	rs, err := runs(ctx, s.q, fmt.Sprintf(`%sORDER BY r.seq DESC LIMIT $%d`, where, len(args)+1), append(args, limit)...)
+	return rs, int(total), s.fail(err, "list runs")
+}
+
+// LastRun returns the last completed run of an agent in a context, or an Error
+// of kind NotFound. The context of a run that answers a conversation is the
+// conversation's id, that of an API run "key:" and its conversation key.
+func (s *Store) LastRun(ctx context.Context, agent gateway.AgentID, contextKey string) (gateway.Run, error) {
+	rs, err := runs(ctx, s.q, `WHERE r.agent = $1 AND r.context_key = $2 AND r.context_key <> '' AND r.status = 'completed'
+		ORDER BY r.completed_at DESC, r.seq DESC LIMIT 1`, agent, contextKey)
+	if err == nil && len(rs) == 0 {
+		err = &gateway.Error{Kind: gateway.NotFound, Msg: "There is no completed run in this context"}
+	}
+	if err != nil {
+		return gateway.Run{}, s.fail(err, "find the last run of agent %s", agent)
+	}
+	return rs[0], nil
+}
+
+// StrandedRuns returns the unfinished runs of conversations that nobody holds:
+// their lease ended. They come oldest first, at most a thousand.
+func (s *Store) StrandedRuns(ctx context.Context) ([]gateway.Run, error) {
+	rs, err := runs(ctx, s.q, `WHERE r.conversation <> '' AND r.status IN ('pending', 'running') AND r.lease_until <= $1 ORDER BY r.seq LIMIT 1000`, now())
+	return rs, s.fail(err, "list stranded runs")
+}
+
+// run reads a run. sql.ErrNoRows becomes NotFound.
+func run(ctx context.Context, q queries, agent gateway.AgentID, id gateway.RunID) (gateway.Run, error) {
+	rs, err := runs(ctx, q, `WHERE r.id = $1`, id)
+	if err == nil && (len(rs) == 0 || agent != "" && rs[0].Agent != agent) {
+		err = &gateway.Error{Kind: gateway.NotFound, Msg: "There is no run " + string(id)}
+	}
+	if err != nil {
+		return gateway.Run{}, err
+	}
+	return rs[0], nil
+}
+
+// runs reads runs with their actions.
+func runs(ctx context.Context, q queries, where string, args ...any) ([]gateway.Run, error) {
+	rs, err := list(ctx, q, scanRun, `SELECT r.id, r.agent, r.account, r.conversation, r.conversation_key,
+		COALESCE(c.phone, ''), COALESCE(c.lid, ''), COALESCE(c.group_id, ''), r.started_by, r.status, r.generation, r.attempt,
+		r.lease_until, r.input, r.metadata, r.output, r.stop_reason, r.error, r.notes, r.model, r.input_tokens, r.output_tokens,
+		r.latency_ms, r.duration_ms, r.actions_decided, r.created_at, r.started_at, r.completed_at
+		FROM runs r LEFT JOIN conversations v ON v.id = r.conversation LEFT JOIN contacts c ON c.id = v.contact `+where, args...)
+	if err != nil || len(rs) == 0 {
+		return nil, err
+	}
+	return rs, addActions(ctx, q, rs)
+}
+
+func scanRun(s row) (gateway.Run, error) {
+	var r gateway.Run
+	var out *gateway.Output
+	err := s.Scan(&r.ID, &r.Agent, &r.Account, &r.Conversation, &r.ConversationKey,
+		&r.Peer.Phone, &r.Peer.LID, &r.Peer.Group, &r.Trigger, &r.Status, &r.Generation, &r.Attempt,
+		at(&r.LeaseUntil), raw(&r.Input), raw(&r.Metadata), from(&out), &r.StopReason, &r.Error, from(&r.Notes), &r.Model, &r.InputTokens, &r.OutputTokens,
+		span(&r.Latency), span(&r.Duration), at(&r.ActionsDecided), at(&r.CreatedAt), at(&r.StartedAt), at(&r.CompletedAt))
+	if out != nil && out.Actions == nil {
+		out.Actions = []gateway.OutputAction{}
+	}
+	r.Output = out
+	return r, err
+}
+
+func insertRun(ctx context.Context, q queries, r *gateway.Run) error {
+	contextKey := string(r.Conversation)
+	if contextKey == "" && r.ConversationKey != "" {
+		contextKey = "key:" + r.ConversationKey
+	}
+	_, err := q.exec(ctx, `INSERT INTO runs (id, agent, account, conversation, conversation_key, context_key, started_by, status, generation,
+			attempt, lease_until, input, metadata, output, stop_reason, error, notes, model, input_tokens, output_tokens, latency_ms,
+			duration_ms, actions_decided, created_at, started_at, completed_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', '', '', '', '', 0, 0, 0, 0, 0, $14, $15, 0)`,
+		r.ID, r.Agent, r.Account, r.Conversation, r.ConversationKey, contextKey, r.Trigger, r.Status, r.Generation,
+		r.Attempt, r.LeaseUntil, r.Input, r.Metadata, r.CreatedAt, r.StartedAt)
+	return err
+}
+
+// unfinished returns the run in hand of a conversation, or "".
+func unfinished(ctx context.Context, q queries, id gateway.ConversationID) (gateway.RunID, error) {
+	run, err := one(ctx, q, scanText[gateway.RunID], `SELECT id FROM runs WHERE conversation = $1 AND conversation <> '' AND status IN ('pending', 'running')`+q.lock, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return run, err
+}
+
+// endRun cancels an unfinished run, whoever holds it.
+func endRun(ctx context.Context, q queries, id gateway.RunID, reason string) error {
+	_, err := q.exec(ctx, `UPDATE runs SET status = 'failed', stop_reason = $2, error = $3, lease_until = 0, completed_at = $4
+		WHERE id = $1 AND status IN ('pending', 'running')`, id, gateway.StopCancelled, reason, now())
+	return err
+}

@@ -1,0 +1,226 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"wagent/gateway"
+)
+
+const sendColumns = `id, account, conversation, to_phone, to_lid, to_group, origin, origin_id, part, body, reply_to,
+	state, attempt, unknowns, next_at, deadline, answers, external_id, error, created_at`
+
+func scanSend(r row) (gateway.Send, error) {
+	var s gateway.Send
+	err := r.Scan(&s.ID, &s.Account, &s.Conversation, &s.To.Phone, &s.To.LID, &s.To.Group, &s.Origin, &s.OriginID, &s.Part, &s.Text, &s.ReplyTo,
+		&s.State, &s.Attempt, &s.Unknowns, at(&s.NextAt), at(&s.Deadline), at(&s.Answers), &s.ExternalID, &s.Error, at(&s.CreatedAt))
+	return s, err
+}
+
+// Sends returns the outbox of a conversation, oldest first.
+func (s *Store) Sends(ctx context.Context, id gateway.ConversationID) ([]gateway.Send, error) {
+	out, err := list(ctx, s.q, scanSend, `SELECT `+sendColumns+` FROM sends WHERE conversation = $1 ORDER BY seq`, id)
+	return out, s.fail(err, "read sends of conversation %s", id)
+}
+
+// maxUnknowns is how many attempts may end unknown until a send is left to a
+// person: sent once more, and no further.
+const maxUnknowns = 2
+
+// ClaimSends settles what the rules stop and claims at most limit sends that
+// are due, oldest first and one per conversation, each for
+// gateway.SendDeadline. Within a conversation nothing overtakes: a send waits
+// for the older ones, unless their end is unknown.
+//
+// settled are the sends that became cancelled (an agent's reply in a paused
+// conversation), refused (the service window is over) or unknown (the claim's
+// quarantine is over). next is when to ask again; zero if nothing is to come,
+// or if limit was reached.
+//
+// An unknown send becomes ready once its quarantine is over, if resend says
+// so, but only once; otherwise it stays unknown, for a person.
+func (s *Store) ClaimSends(ctx context.Context, resend bool, limit int) (claimed []gateway.ClaimedSend, settled []gateway.Send, next time.Time, err error) {
+	err = s.inTx(ctx, func(q queries) error {
+		at := now()
+		next = time.Time{}
+		var err error
+		if settled, err = loseClaims(ctx, q, at); err != nil {
+			return err
+		}
+		if err := endQuarantine(ctx, q, resend, at); err != nil {
+			return err
+		}
+		stopped, err := stopSends(ctx, q, at)
+		if err != nil {
+			return err
+		}
+		settled = append(settled, stopped...)
+		if claimed, err = s.claimSends(ctx, q, limit, at); err != nil {
+			return err
+		}
+		if len(claimed) < limit { // or else there may be more to claim at once
+			next, err = nextSend(ctx, q, at)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, nil, time.Time{}, s.fail(err, "claim sends")
+	}
+	return claimed, settled, next, nil
+}
+
+// loseClaims gives up on claims that nobody settled.
+func loseClaims(ctx context.Context, q queries, at time.Time) ([]gateway.Send, error) {
+	return list(ctx, q, scanSend, `UPDATE sends SET state = 'unknown', unknowns = unknowns + 1, next_at = $1,
+		error = 'nobody knows how the attempt ended' WHERE state = 'claimed' AND deadline <= $2 RETURNING `+sendColumns,
+		at, at.Add(-gateway.SendQuarantine))
+}
+
+func endQuarantine(ctx context.Context, q queries, resend bool, at time.Time) error {
+	if resend {
+		if _, err := q.exec(ctx, `UPDATE sends SET state = 'ready' WHERE state = 'unknown' AND next_at > 0 AND next_at <= $1 AND unknowns < $2`,
+			at, maxUnknowns); err != nil {
+			return err
+		}
+	}
+	_, err := q.exec(ctx, `UPDATE sends SET next_at = 0 WHERE state = 'unknown' AND next_at > 0 AND next_at <= $1`, at)
+	return err
+}
+
+// activePause finds the pause of a send's conversation at $1.
+const activePause = `EXISTS (SELECT 1 FROM pauses p WHERE p.conversation = sends.conversation AND p.resumed_at = 0 AND p.expires_at > $1)`
+
+// stopSends ends what may not be sent any more.
+func stopSends(ctx context.Context, q queries, at time.Time) ([]gateway.Send, error) {
+	out, err := list(ctx, q, scanSend, `UPDATE sends SET state = 'cancelled', error = 'the conversation is paused'
+		WHERE state = 'ready' AND next_at <= $1 AND origin = $2 AND `+activePause+` RETURNING `+sendColumns, at, gateway.FromRun)
+	if err != nil {
+		return nil, err
+	}
+	refused, err := list(ctx, q, scanSend, `UPDATE sends SET state = 'refused', error = 'service window closed'
+		WHERE state = 'ready' AND next_at <= $1 AND EXISTS (SELECT 1 FROM conversations c JOIN accounts a ON a.id = c.account
+			WHERE c.id = sends.conversation AND a.kind = $2 AND c.last_inbound_at <= $3) RETURNING `+sendColumns,
+		at, gateway.CloudAPI, at.Add(-gateway.ServiceWindow))
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, refused...)
+	for i := range out {
+		if err := mirror(ctx, q, &out[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// first is true of ready sends with nothing before them in their conversation.
+const first = `state = 'ready' AND NOT EXISTS (SELECT 1 FROM sends o WHERE o.conversation = sends.conversation
+	AND (o.state = 'claimed' OR o.state = 'ready' AND o.seq < sends.seq))`
+
+// claimSends claims while it holds the conversations: what it checked can not
+// change before it commits. Conversations that others hold are left for the
+// next time.
+func (s *Store) claimSends(ctx context.Context, q queries, limit int, at time.Time) ([]gateway.ClaimedSend, error) {
+	type head struct {
+		id   gateway.MessageID
+		conv gateway.ConversationID
+	}
+	due, err := list(ctx, q, func(r row) (head, error) {
+		var h head
+		err := r.Scan(&h.id, &h.conv)
+		return h, err
+	}, `SELECT id, conversation FROM sends WHERE `+first+` AND next_at <= $1 ORDER BY seq LIMIT $2`, at, limit)
+	if err != nil || len(due) == 0 {
+		return nil, err
+	}
+	convs := make([]any, len(due))
+	for i := range due {
+		convs[i] = due[i].conv
+	}
+	held, err := list(ctx, q, scanText[gateway.ConversationID], `SELECT id FROM conversations WHERE id IN (`+places(1, len(convs))+`)`+q.lock+q.skip, convs...)
+	if err != nil {
+		return nil, err
+	}
+	var out []gateway.ClaimedSend
+	accounts := map[gateway.AccountID]gateway.Account{}
+	for _, h := range due {
+		if !slices.Contains(held, h.conv) {
+			continue
+		}
+		got, err := list(ctx, q, scanSend, `UPDATE sends SET state = 'claimed', attempt = attempt + 1, deadline = $2 WHERE id = $3 AND next_at <= $1
+			AND `+first+` AND NOT (origin = $4 AND `+activePause+`) RETURNING `+sendColumns,
+			at, at.Add(gateway.SendDeadline), h.id, gateway.FromRun)
+		if err != nil {
+			return nil, err
+		}
+		for _, x := range got {
+			a, ok := accounts[x.Account]
+			if !ok {
+				if a, err = s.account(ctx, q, x.Account); err != nil {
+					return nil, err
+				}
+				accounts[x.Account] = a
+			}
+			out = append(out, gateway.ClaimedSend{Send: x, Account: a})
+		}
+	}
+	return out, nil
+}
+
+// nextSend returns when something in the outbox falls due.
+func nextSend(ctx context.Context, q queries, at time.Time) (time.Time, error) {
+	var next time.Time
+	earliest := func(query string, later time.Duration) error {
+		t, err := one(ctx, q, scanTime, query)
+		if err != nil {
+			return err
+		}
+		if !t.IsZero() {
+			next = earlierOf(next, t.Add(later))
+		}
+		return nil
+	}
+	// A send that was never put off has next_at 0, which must not read as none.
+	err := errors.Join(
+		earliest(`SELECT MIN(CASE WHEN next_at = 0 THEN 1 ELSE next_at END) FROM sends WHERE `+first, 0),
+		earliest(`SELECT MIN(deadline) FROM sends WHERE state = 'claimed'`, gateway.SendQuarantine),
+		earliest(`SELECT MIN(next_at) FROM sends WHERE state = 'unknown' AND next_at > 0`, 0),
+	)
+	if next.IsZero() {
+		return next, err
+	}
+	return soonest(next, at), err
+}
+
+// SettleSend records how an attempt ended. Where another claim or a status of
+// WhatsApp's came first it changes nothing.
+func (s *Store) SettleSend(ctx context.Context, x *gateway.Send) error {
+	err := s.inTx(ctx, func(q queries) error {
+		n, err := q.exec(ctx, `UPDATE sends SET state = $3, external_id = $4, error = $5, next_at = $6, unknowns = $7
+			WHERE id = $1 AND attempt = $2 AND state = 'claimed'`, x.ID, x.Attempt, x.State, x.ExternalID, x.Error, x.NextAt, x.Unknowns)
+		if err != nil || n == 0 {
+			return err
+		}
+		return mirror(ctx, q, x)
+	})
+	return s.fail(err, "settle send %s", x.ID)
+}
+
+// mirror shows on the message what became of its send.
+func mirror(ctx context.Context, q queries, x *gateway.Send) error {
+	switch x.State {
+	case gateway.SendAccepted:
+		if err := nameMessage(ctx, q, x.Account, x.ID, x.ExternalID); err != nil {
+			return err
+		}
+		_, err := q.exec(ctx, `UPDATE messages SET status = 'sent' WHERE id = $1 AND status = 'queued'`, x.ID)
+		return err
+	case gateway.SendRefused, gateway.SendCancelled:
+		_, err := q.exec(ctx, `UPDATE messages SET status = 'failed' WHERE id = $1 AND status = 'queued'`, x.ID)
+		return err
+	default:
+		return nil
+	}
+}

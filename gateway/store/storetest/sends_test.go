@@ -1,0 +1,309 @@
+package storetest_test
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"wagent/gateway"
+	"wagent/gateway/store"
+	"wagent/gateway/store/storetest"
+)
+
+// claim claims all that is due.
+func claim(t *testing.T, s *store.Store, resend bool) (claimed []gateway.ClaimedSend, settled []gateway.Send, next time.Time) {
+	t.Helper()
+	claimed, settled, next, err := s.ClaimSends(t.Context(), resend, 99)
+	must(t, err)
+	return claimed, settled, next
+}
+
+// claimOne claims what must be the only send that is due.
+func claimOne(t *testing.T, s *store.Store) gateway.Send {
+	t.Helper()
+	c, settled, _ := claim(t, s, true)
+	if len(c) != 1 || len(settled) != 0 {
+		t.Fatalf("%d sends are due, %d settled; want 1 and 0", len(c), len(settled))
+	}
+	return c[0].Send
+}
+
+func settle(t *testing.T, s *store.Store, x gateway.Send, state gateway.SendState, externalID string) {
+	t.Helper()
+	x.State, x.ExternalID = state, externalID
+	must(t, s.SettleSend(t.Context(), &x))
+}
+
+func wantSend(t *testing.T, s *store.Store, x gateway.Send, state gateway.SendState, status gateway.SendStatus) {
+	t.Helper()
+	for _, y := range got(s.Sends(t.Context(), x.Conversation))(t) {
+		if y.ID == x.ID && y.State != state {
+			t.Errorf("the send is %s (%s), want %s", y.State, y.Error, state)
+		}
+	}
+	for _, m := range got(s.Messages(t.Context(), x.Account, x.Conversation, 99))(t) {
+		if m.ID == x.ID && m.Status != status {
+			t.Errorf("its message is %s, want %s", m.Status, status)
+		}
+	}
+}
+
+func TestSendsKeepTheirOrder(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		seed(t, s)
+		c := claimed(t, s, sandbox, alice, "wamid.1")
+		f := finish(c, "one")
+		f.Sends = append(f.Sends, replyTo(c, gateway.FromRun, 1, "two"), replyTo(c, gateway.FromRun, 2, "three"))
+		must(t, s.FinishRun(t.Context(), f))
+		other := sent(t, s, sandbox, bob, "wamid.2")
+
+		first, _, next := claim(t, s, true)
+		if len(first) != 2 || first[0].Send.Text != "one" || first[1].Send.ID != other.ID {
+			t.Fatalf("claimed first: %+v", first)
+		}
+		if first[0].Account.ID != sandbox || first[0].Send.Attempt != 1 || time.Until(first[0].Send.Deadline) > gateway.SendDeadline || next.IsZero() {
+			t.Errorf("claim %+v, next %v", first[0], next)
+		}
+		if none, _, _ := claim(t, s, true); len(none) != 0 {
+			t.Errorf("claimed while the first is in hand: %+v", none)
+		}
+		// Put off: what follows it waits too.
+		x := first[0].Send
+		x.State, x.NextAt = gateway.SendReady, time.Now().Add(time.Hour)
+		must(t, s.SettleSend(t.Context(), &x))
+		if none, _, _ := claim(t, s, true); len(none) != 0 {
+			t.Errorf("claimed before the first: %+v", none)
+		}
+		wantSend(t, s, x, gateway.SendReady, gateway.StatusQueued)
+	})
+}
+
+func TestUnknownSendsDoNotBlock(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		seed(t, s)
+		c := claimed(t, s, sandbox, alice, "wamid.1")
+		f := finish(c, "one")
+		f.Sends = append(f.Sends, replyTo(c, gateway.FromRun, 1, "two"))
+		must(t, s.FinishRun(t.Context(), f))
+		x := claimOne(t, s)
+		x.NextAt, x.Unknowns = time.Now().Add(time.Hour), 1
+		settle(t, s, x, gateway.SendUnknown, "")
+		if y := claimOne(t, s); y.Text != "two" {
+			t.Errorf("claimed %q", y.Text)
+		}
+	})
+}
+
+func TestSettleSend(t *testing.T) {
+	for name, tc := range map[string]struct {
+		state  gateway.SendState
+		status gateway.SendStatus
+	}{
+		"accepted": {gateway.SendAccepted, gateway.StatusSent},
+		"refused":  {gateway.SendRefused, gateway.StatusFailed},
+		"unknown":  {gateway.SendUnknown, gateway.StatusQueued},
+	} {
+		t.Run(name, func(t *testing.T) {
+			storetest.Each(t, func(t *testing.T, s *store.Store) {
+				seed(t, s)
+				sent(t, s, sandbox, alice, "wamid.1")
+				x := claimOne(t, s)
+				stale := x
+				stale.Attempt++
+				settle(t, s, stale, gateway.SendRefused, "")
+				wantSend(t, s, x, gateway.SendClaimed, gateway.StatusQueued)
+				settle(t, s, x, tc.state, "wamid.out")
+				wantSend(t, s, x, tc.state, tc.status)
+				settle(t, s, x, gateway.SendCancelled, "")
+				wantSend(t, s, x, tc.state, tc.status)
+			})
+		})
+	}
+}
+
+func TestAPauseStopsRepliesOnly(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		seed(t, s)
+		c := claimed(t, s, sandbox, alice, "wamid.1")
+		f := finish(c, "a reply")
+		f.Sends = append(f.Sends, replyTo(c, gateway.FromHandover, 0, "a colleague will write"))
+		must(t, s.FinishRun(t.Context(), f))
+		must(t, s.PutPause(t.Context(), &gateway.Pause{Conversation: c.Run.Conversation, Reason: gateway.PauseManual, ExpiresAt: time.Now().Add(time.Hour)}))
+		sends, settled, _ := claim(t, s, true)
+		if len(settled) != 1 || settled[0].ID != f.Sends[0].ID || settled[0].State != gateway.SendCancelled || settled[0].Error == "" {
+			t.Errorf("settled %+v", settled)
+		}
+		wantSend(t, s, f.Sends[0], gateway.SendCancelled, gateway.StatusFailed)
+		if len(sends) != 1 || sends[0].Send.ID != f.Sends[1].ID {
+			t.Errorf("claimed %+v", sends)
+		}
+	})
+}
+
+func TestTheServiceWindowCloses(t *testing.T) {
+	for name, tc := range map[string]struct {
+		account gateway.AccountID
+		after   time.Duration
+		state   gateway.SendState
+	}{
+		"just before it closes":              {cloud, gateway.ServiceWindow - time.Millisecond, gateway.SendClaimed},
+		"once it is closed":                  {cloud, gateway.ServiceWindow, gateway.SendRefused},
+		"never where there is no such thing": {sandbox, 2 * gateway.ServiceWindow, gateway.SendClaimed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := storetest.Open(t)
+				seed(t, s)
+				x := sent(t, s, tc.account, alice, "wamid.1")
+				time.Sleep(tc.after)
+				_, settled, _ := claim(t, s, true)
+				if tc.state != gateway.SendRefused {
+					wantSend(t, s, x, tc.state, gateway.StatusQueued)
+					return
+				}
+				wantSend(t, s, x, tc.state, gateway.StatusFailed)
+				if len(settled) != 1 || settled[0].Error != "service window closed" {
+					t.Errorf("settled %+v", settled)
+				}
+			})
+		})
+	}
+}
+
+func TestLostClaims(t *testing.T) {
+	for name, resend := range map[string]bool{"are sent once more": true, "are left to a person": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := storetest.Open(t)
+				seed(t, s)
+				x := sent(t, s, sandbox, alice, "wamid.1")
+				quarantine := gateway.SendDeadline + gateway.SendQuarantine
+				_, _, next := claim(t, s, resend)
+				if time.Until(next) != quarantine {
+					t.Errorf("asked to come back in %v", time.Until(next))
+				}
+				time.Sleep(quarantine - time.Millisecond)
+				if c, settled, _ := claim(t, s, resend); len(c)+len(settled) != 0 {
+					t.Fatalf("before the quarantine is over: %+v %+v", c, settled)
+				}
+				time.Sleep(time.Millisecond)
+				c, settled, next := claim(t, s, resend)
+				if len(settled) != 1 || settled[0].State != gateway.SendUnknown || settled[0].Unknowns != 1 {
+					t.Errorf("settled %+v", settled)
+				}
+				if !resend {
+					if len(c) != 0 || !next.IsZero() {
+						t.Errorf("claimed %+v, next %v", c, next)
+					}
+					wantSend(t, s, x, gateway.SendUnknown, gateway.StatusQueued)
+					return
+				}
+				if len(c) != 1 || c[0].Send.ID != x.ID || c[0].Send.Attempt != 2 {
+					t.Fatalf("claimed %+v", c)
+				}
+				time.Sleep(quarantine)
+				c, settled, next = claim(t, s, resend)
+				if len(c) != 0 || len(settled) != 1 || settled[0].Unknowns != 2 || !next.IsZero() {
+					t.Errorf("after the second time: claimed %+v, settled %+v, next %v", c, settled, next)
+				}
+				time.Sleep(24 * time.Hour)
+				if c, settled, _ := claim(t, s, resend); len(c)+len(settled) != 0 {
+					t.Errorf("a day later: %+v %+v", c, settled)
+				}
+			})
+		})
+	}
+}
+
+func TestUnknownEndsWaitForTheirQuarantine(t *testing.T) {
+	for name, tc := range map[string]struct {
+		resend   bool
+		unknowns int
+		claimed  int
+	}{
+		"and are sent once more":         {true, 1, 1},
+		"and stay unknown if so told":    {false, 1, 0},
+		"and stay unknown after a third": {true, 2, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := storetest.Open(t)
+				seed(t, s)
+				sent(t, s, sandbox, alice, "wamid.1")
+				x := claimOne(t, s)
+				x.Unknowns, x.NextAt = tc.unknowns, x.Deadline.Add(gateway.SendQuarantine)
+				settle(t, s, x, gateway.SendUnknown, "")
+				c, settled, next := claim(t, s, tc.resend)
+				if len(c)+len(settled) != 0 || !next.Equal(x.NextAt) {
+					t.Errorf("at once: %+v, %+v, next %v", c, settled, next)
+				}
+				time.Sleep(time.Until(x.NextAt))
+				c, settled, _ = claim(t, s, tc.resend)
+				if len(c) != tc.claimed || len(settled) != 0 {
+					t.Errorf("later: %+v, %+v", c, settled)
+				}
+			})
+		})
+	}
+}
+
+func TestReplicasClaimEachSendOnce(t *testing.T) {
+	storetest.EachConfig(t, func(t *testing.T, cfg store.Config) {
+		a := storetest.At(t, cfg)
+		seed(t, a)
+		const conversations, parts = 8, 4
+		for i := range conversations {
+			c := claimed(t, a, sandbox, alice+ids(9)[i][6:], "wamid.1")
+			f := finish(c, "0")
+			for p := 1; p < parts; p++ {
+				f.Sends = append(f.Sends, replyTo(c, gateway.FromRun, p, ids(parts)[p]))
+			}
+			must(t, a.FinishRun(t.Context(), f))
+		}
+		var mu sync.Mutex
+		seen := map[gateway.ConversationID][]int{}
+		var wg sync.WaitGroup
+		for _, s := range []*store.Store{a, storetest.At(t, cfg), a} {
+			wg.Go(func() {
+				deadline := time.Now().Add(time.Minute)
+				for done := 0; done < conversations*parts && time.Now().Before(deadline); {
+					claimed, _, _, err := s.ClaimSends(t.Context(), true, 3)
+					if gateway.KindOf(err) == gateway.Unavailable {
+						continue // one SQLite file is not made for several processes
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					for _, c := range claimed {
+						mu.Lock()
+						seen[c.Send.Conversation] = append(seen[c.Send.Conversation], c.Send.Part)
+						mu.Unlock()
+						c.Send.State, c.Send.ExternalID = gateway.SendAccepted, "out."+string(c.Send.ID)
+						err := s.SettleSend(t.Context(), &c.Send)
+						for gateway.KindOf(err) == gateway.Unavailable {
+							err = s.SettleSend(t.Context(), &c.Send)
+						}
+						if err != nil {
+							t.Error(err)
+						}
+					}
+					mu.Lock()
+					done = 0
+					for _, p := range seen {
+						done += len(p)
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		for conv, order := range seen {
+			equal(t, "order of "+string(conv), order, []int{0, 1, 2, 3})
+		}
+		if len(seen) != conversations {
+			t.Errorf("sent in %d conversations", len(seen))
+		}
+	})
+}
