@@ -38,8 +38,8 @@ check: $(GOLANGCI_LINT) $(GOVULNCHECK) ## format, lint, vet, build, modules, gen
 	.ci/generated
 	.ci/vulncheck $(GOVULNCHECK)
 
-bench: ## measure (ARGS="--help" lists what)
-	go run ./cmd/wagent bench $(ARGS)
+bench: ## measure what has benchmarks, against a real Redis and a real disk
+	go test -run='^$$' -bench=. -benchmem ./...
 
 module: ## give the module another path (PATH=github.com/you/wagent)
 	@test -n "$(TO)" || { echo "say which: make module PATH=github.com/you/wagent"; exit 2; }

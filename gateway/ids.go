@@ -6,16 +6,26 @@ import (
 	"strings"
 )
 
-// The ids of our records. All but AgentID are opaque: a prefix that names the
-// noun, an underscore and 26 random characters.
-type (
-	AccountID      string // acc_…, or what the configuration says
-	ContactID      string // ctc_…
-	ConversationID string // cnv_…
-	MessageID      string // msg_…; of a message we send it is also the id of its row in the outbox
-	RunID          string // run_…
-	DeliveryID     string // del_…; the webhook-id of Standard Webhooks
-)
+// Ids are opaque but for AgentID: a prefix that names the noun, an underscore
+// and 26 random characters.
+
+// An AccountID names an account: acc_…, or what the configuration says.
+type AccountID string
+
+// A ContactID names a contact: ctc_….
+type ContactID string
+
+// A ConversationID names a conversation: cnv_….
+type ConversationID string
+
+// A MessageID names a message: msg_…. For a message of ours it is also the id of its row in the outbox.
+type MessageID string
+
+// A RunID names a run: run_….
+type RunID string
+
+// A DeliveryID names a delivery: del_…, which is also the webhook-id of Standard Webhooks.
+type DeliveryID string
 
 // NewAccountID returns an id that nobody else has.
 func NewAccountID() AccountID { return AccountID(newID("acc")) }

@@ -39,8 +39,10 @@ func TestLoopWorksExactlyWhenDue(t *testing.T) {
 		start := time.Now()
 		d := &due{at: []time.Time{start.Add(3 * time.Second), start.Add(7 * time.Second), start.Add(time.Minute)}}
 		var late []time.Duration
-		l := gateway.Loop[time.Time]{Claim: d.claim, Log: quiet(), Idle: time.Hour,
-			Work: func(_ context.Context, at time.Time) { late = append(late, time.Since(at)) }}
+		l := gateway.Loop[time.Time]{
+			Claim: d.claim, Log: quiet(), Idle: time.Hour,
+			Work: func(_ context.Context, at time.Time) { late = append(late, time.Since(at)) },
+		}
 		ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer stop()
 		if err := l.Run(ctx); err != nil {
@@ -56,8 +58,10 @@ func TestLoopWakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &due{}
 		worked := make(chan time.Time, 1)
-		l := gateway.Loop[time.Time]{Claim: d.claim, Log: quiet(), Idle: time.Hour,
-			Work: func(context.Context, time.Time) { worked <- time.Now() }}
+		l := gateway.Loop[time.Time]{
+			Claim: d.claim, Log: quiet(), Idle: time.Hour,
+			Work: func(context.Context, time.Time) { worked <- time.Now() },
+		}
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- l.Run(ctx) }()
@@ -81,7 +85,8 @@ func TestLoopKeepsToItsSlots(t *testing.T) {
 			d.at = append(d.at, now)
 		}
 		var busy, most, all atomic.Int64
-		l := gateway.Loop[time.Time]{Slots: 3, Claim: d.claim, Log: quiet(),
+		l := gateway.Loop[time.Time]{
+			Slots: 3, Claim: d.claim, Log: quiet(),
 			Work: func(context.Context, time.Time) {
 				if n := busy.Add(1); n > most.Load() {
 					most.Store(n)
@@ -89,7 +94,8 @@ func TestLoopKeepsToItsSlots(t *testing.T) {
 				time.Sleep(time.Second)
 				busy.Add(-1)
 				all.Add(1)
-			}}
+			},
+		}
 		ctx, stop := context.WithTimeout(t.Context(), 3500*time.Millisecond)
 		defer stop()
 		_ = l.Run(ctx)
@@ -112,13 +118,15 @@ func TestLoopFlushesBeforeItEnds(t *testing.T) {
 				now := time.Now()
 				d := &due{at: []time.Time{now, now, now, now, now}}
 				var all atomic.Int64
-				l := gateway.Loop[time.Time]{Slots: 1, Claim: d.claim, Log: quiet(), Drain: time.Minute, Flush: tt.flush,
+				l := gateway.Loop[time.Time]{
+					Slots: 1, Claim: d.claim, Log: quiet(), Drain: time.Minute, Flush: tt.flush,
 					Work: func(ctx context.Context, _ time.Time) {
 						time.Sleep(time.Second)
 						if ctx.Err() == nil {
 							all.Add(1)
 						}
-					}}
+					},
+				}
 				ctx, stop := context.WithTimeout(t.Context(), 500*time.Millisecond)
 				defer stop()
 				_ = l.Run(ctx)

@@ -75,8 +75,10 @@ func TestOutboxSettlesByKind(t *testing.T) {
 				start := time.Now()
 				store := &sendStore{send: gateway.Send{ID: "msg_1", State: gateway.SendReady}}
 				var at time.Duration
-				o := &gateway.Outbox{Store: store, Channels: map[gateway.AccountKind]gateway.Channel{gateway.Sandbox: &channel{errs: tt.errs}},
-					Log: quiet(), Observe: func(*gateway.Send) { at = time.Since(start) }}
+				o := &gateway.Outbox{
+					Store: store, Channels: map[gateway.AccountKind]gateway.Channel{gateway.Sandbox: &channel{errs: tt.errs}},
+					Log: quiet(), Observe: func(*gateway.Send) { at = time.Since(start) },
+				}
 				ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
 				defer stop()
 				if err := o.Run(ctx); err != nil {

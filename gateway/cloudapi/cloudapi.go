@@ -11,6 +11,9 @@
 // No state lives here but a snapshot of the accounts, a few seconds old at
 // most. After a crash Meta delivers again what was not acknowledged, and the
 // outbox settles the sends that were in hand.
+//
+// The package is a little over our budget of lines: the way in and the way out
+// share the accounts, the names of fields and the handling of strangers' bytes.
 package cloudapi
 
 import (

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"wagent/cmd/wagent/internal/config"
+	"wagent/context/recall"
+	"wagent/debounce"
+	"wagent/dispatch"
+	"wagent/dispatch/agent"
+	"wagent/dispatch/webhook"
+	"wagent/gateway"
+	"wagent/gateway/api"
+	"wagent/gateway/api/whatsrb"
+	"wagent/gateway/cloudapi"
+	"wagent/gateway/sandbox"
+	"wagent/gateway/store"
+)
+
+// host is the world that a program runs in. The zero host is the real one; the
+// demo watches, and tests bring a network of their own.
+type host struct {
+	listener net.Listener                                                         // nil: listen where the configuration says
+	dial     func(ctx context.Context, network, address string) (net.Conn, error) // nil: the real network
+	batch    func(debounce.Batch)                                                 // told of each batch that is due; may be nil
+	send     func(*gateway.Send)                                                  // told of each send that was settled; may be nil
+}
+
+// An app is the whole program, joined but not running.
+type app struct {
+	home     *home // nil where replicas share a database
+	listener net.Listener
+	store    *store.Store
+	sandbox  *sandbox.Sandbox
+	registry *prometheus.Registry
+	in, out  []func(context.Context) error // the way in ends first
+	closers  []func()
+}
+
+// Close gives back what build opened. Run must have returned.
+func (a *app) Close() {
+	for _, give := range slices.Backward(a.closers) {
+		give()
+	}
+}
+
+// build joins the parts. It is one straight line on purpose, from the way in
+// to the way out: read it top to bottom to learn who depends on whom.
+func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ *app, err error) {
+	a := &app{registry: newRegistry()}
+	reg := prometheus.Registerer(a.registry)
+	defer func() {
+		if err != nil {
+			a.Close()
+		}
+	}()
+
+	// Where state lives: SQL is the truth, Redis is the timer.
+	storeConfig := store.Config{URL: string(cfg.Database.URL)}
+	keys := cfg.GatewayKeys()
+	if storeConfig.URL == "" {
+		if a.home, err = openHome(&cfg); err != nil {
+			return nil, err
+		}
+		a.closers = append(a.closers, func() { _ = a.home.Close() })
+		storeConfig.Path, storeConfig.Key = a.home.database(), a.home.key
+		keys = append(keys, a.home.keys...)
+	} else {
+		storeConfig.Key, _ = cfg.Key()
+	}
+	db, err := store.Open(ctx, storeConfig, log, reg)
+	if err != nil {
+		return nil, err
+	}
+	a.store = db
+	a.closers = append(a.closers, func() { _ = db.Close() })
+	if a.home != nil { // whoever held leases in this database is dead
+		if err := db.ReleaseLeases(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := db.Declare(ctx, cfg.GatewayAccounts(), cfg.GatewayAgents(), cfg.GatewayWebhooks(), keys); err != nil {
+		return nil, err
+	}
+	rdb, closeRedis, err := openRedis(ctx, &cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, closeRedis)
+
+	// A stop gives most of its time to runs, the rest to what they say.
+	runDrain, sendDrain := cfg.Drain*4/5, cfg.Drain/5
+
+	// debounce: when is a burst over?
+	windows, err := debounce.New(rdb, debounce.Config{
+		Prefix: "wagent", Shards: cfg.Debounce.Shards, Lease: cfg.Debounce.Lease,
+		Concurrency: cfg.Runs.Concurrency, Drain: runDrain,
+	}, log, reg)
+	if err != nil {
+		return nil, err
+	}
+
+	// gateway: the way in.
+	inbox := &gateway.Inbox{Store: db, Agents: db, Window: dispatch.Windows{Debouncer: windows}, MaxAge: cfg.MaxMessageAge, Log: log}
+	a.sandbox = sandbox.New(inbox, db, log, reg)
+	events := cloudapi.NewHandler(db, inbox, db, log, reg)
+
+	// gateway: the way out.
+	client := &http.Client{Transport: transport(h)}
+	replies := newReplyMetrics(reg)
+	outbox := &gateway.Outbox{
+		Store: db, Resend: cfg.UnknownSends == "resend", Drain: sendDrain, Log: log,
+		Channels: map[gateway.AccountKind]gateway.Channel{
+			gateway.CloudAPI: cloudapi.NewChannel(client, log, reg),
+			gateway.Sandbox:  a.sandbox,
+		},
+		Observe: func(s *gateway.Send) {
+			replies.observe(s)
+			if h.send != nil {
+				h.send(s)
+			}
+		},
+	}
+	delivery := webhook.Defaults()
+	delivery.Concurrency, delivery.Timeout = cfg.WebhookDelivery.Concurrency, cfg.WebhookDelivery.Timeout
+	delivery.AllowAddresses, delivery.Drain, delivery.Dial = cfg.WebhookDelivery.AllowAddresses, sendDrain, h.dial
+	hooks := webhook.New(db, delivery, log, reg)
+
+	// dispatch: from a due batch to a reply and its actions.
+	models, err := newModels(&cfg, client)
+	if err != nil {
+		return nil, err
+	}
+	dispatcher, err := dispatch.New(dispatch.Parts{
+		Runs: db, Requests: db, Actions: db, Accounts: db, Directory: db,
+		Memory:   recall.New(rdb, db, "wagent", log, reg),
+		Answerer: agent.New(models, log, reg),
+		Sent:     outbox.Wake, Delivered: hooks.Wake,
+	}, dispatch.Config{
+		Concurrency: cfg.Runs.Concurrency, Timeout: cfg.Runs.Timeout, Lease: cfg.Debounce.Lease,
+		MaxAttempts: 5, Drain: runDrain,
+	}, log, reg)
+	if err != nil {
+		return nil, err
+	}
+	sweeper := dispatch.NewSweeper(dispatcher, db, db, windows, log)
+	handle := func(ctx context.Context, b debounce.Batch) error {
+		if h.batch != nil {
+			h.batch(b)
+		}
+		return dispatcher.Handle(ctx, b)
+	}
+
+	handler, err := api.New(api.Deps{ //nolint:contextcheck // it has each request's context
+		Keys: db, Webhook: events, Registry: a.registry, Log: log,
+		AgentAPI: whatsrb.API{
+			Agents: db, Editor: db, Accounts: db, Runs: db, Runner: dispatcher,
+			Sandbox: customers{a.sandbox, db},
+		},
+		// Without Redis messages are still taken in safely, so it does not count.
+		Ready: map[string]api.Check{"database": db.Ping},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if a.listener = h.listener; a.listener == nil {
+		if a.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen); err != nil {
+			return nil, fmt.Errorf("listen: %w", err)
+		}
+	}
+	a.closers = append(a.closers, func() { _ = a.listener.Close() })
+
+	a.in = []func(context.Context) error{
+		func(ctx context.Context) error { return serveHTTP(ctx, a.listener, handler, runDrain, log) },
+		sweeper.Run,
+		func(ctx context.Context) error { return windows.Run(ctx, handle) },
+		dispatcher.Run,
+	}
+	a.out = []func(context.Context) error{outbox.Run, hooks.Run}
+	return a, nil
+}
+
+// transport is how models and the Graph API are reached. No request has a
+// timeout of its own: the run's and the send's contexts end it.
+func transport(h host) *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConnsPerHost, t.IdleConnTimeout = 64, 90*time.Second
+	if h.dial != nil {
+		t.DialContext, t.Proxy, t.ForceAttemptHTTP2 = h.dial, nil, false
+	}
+	return t
+}
+
+// customers is the customer's side of sandbox accounts, as the API shows it.
+type customers struct {
+	*sandbox.Sandbox
+	store *store.Store
+}
+
+// SandboxMessages satisfies whatsrb.Sandbox.
+func (c customers) SandboxMessages(ctx context.Context, account gateway.AccountID, phone string, limit int) ([]gateway.Message, error) {
+	var conversation gateway.ConversationID
+	if phone != "" {
+		found, err := c.store.ConversationWith(ctx, account, gateway.Address{Phone: phone})
+		if gateway.KindOf(err) == gateway.NotFound {
+			return nil, nil // they never wrote
+		}
+		if err != nil {
+			return nil, err
+		}
+		conversation = found.ID
+	}
+	return c.store.Messages(ctx, account, conversation, limit)
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"wagent/cmd/wagent/internal/config"
+)
+
+// openRedis returns a client of the Redis that the configuration names, or of
+// one in this process, and what closes both.
+func openRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (redis.UniversalClient, func(), error) {
+	if len(cfg.Redis.URLs) == 0 {
+		m := miniredis.NewMiniRedis()
+		m.ClockTTL(true) // its clock follows real time, TTLs included
+		rdb := redis.NewClient(&redis.Options{
+			Addr:   "127.0.0.1:0", // an IP, lest somebody resolve it
+			Dialer: func(context.Context, string, string) (net.Conn, error) { return m.Dial() },
+		})
+		return rdb, func() { _ = rdb.Close(); m.Close() }, nil
+	}
+	opts := &redis.UniversalOptions{ContextTimeoutEnabled: true}
+	for _, u := range cfg.Redis.URLs {
+		one, err := redis.ParseURL(string(u))
+		if err != nil {
+			return nil, nil, fmt.Errorf("redis.url is not a Redis address") // the cause may quote a password
+		}
+		opts.Addrs = append(opts.Addrs, one.Addr)
+		opts.Username, opts.Password, opts.DB, opts.TLSConfig = one.Username, one.Password, one.DB, one.TLSConfig
+	}
+	rdb := redis.NewUniversalClient(opts)
+	if err := checkRedis(ctx, rdb, log); err != nil {
+		_ = rdb.Close()
+		return nil, nil, err
+	}
+	return rdb, func() { _ = rdb.Close() }, nil
+}
+
+// checkRedis asks for what our windows rely on. An evicting policy is refused:
+// windows would vanish one by one, unseen. A Redis that is away or that does
+// not answer CONFIG is no reason to stay away ourselves.
+func checkRedis(ctx context.Context, rdb redis.UniversalClient, log *slog.Logger) error {
+	got, err := rdb.ConfigGet(ctx, "*max*policy").Result()
+	if err != nil {
+		log.WarnContext(ctx, "redis does not tell its maxmemory-policy; it must be noeviction", "err", err)
+		return nil
+	}
+	if p := got["maxmemory-policy"]; p != "" && p != "noeviction" {
+		return fmt.Errorf("redis.url: maxmemory-policy is %s, which makes windows vanish; set it to noeviction", p)
+	}
+	got, err = rdb.ConfigGet(ctx, "appendonly").Result()
+	if err == nil && got["appendonly"] == "no" {
+		log.WarnContext(ctx, "redis keeps nothing over its restarts (appendonly no): windows then open again from SQL, later than they were due")
+	}
+	return nil
+}
+
+// redisLogs sends what go-redis logs through its own global logger to ours.
+func redisLogs(log *slog.Logger) { redis.SetLogger(redisLogger{log}) }
+
+type redisLogger struct{ log *slog.Logger }
+
+// Printf satisfies go-redis' logger.
+func (l redisLogger) Printf(ctx context.Context, format string, v ...any) {
+	l.log.WarnContext(ctx, "redis client", "detail", strings.TrimSpace(fmt.Sprintf(format, v...)))
+}
