@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/extra/redisprometheus/v9"
 
 	"wagent/cmd/wagent/internal/config"
 	"wagent/context/recall"
@@ -95,6 +96,9 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		return nil, err
 	}
 	a.closers = append(a.closers, closeRedis)
+	if err := reg.Register(redisprometheus.NewCollector("wagent", "redis", rdb)); err != nil {
+		return nil, fmt.Errorf("register metrics of the redis pool: %w", err)
+	}
 
 	// A stop gives most of its time to runs, the rest to what they say.
 	runDrain, sendDrain := cfg.Drain*4/5, cfg.Drain/5

@@ -38,6 +38,9 @@ func (c serveCommand) Run(ctx context.Context, p process) error {
 	}
 	defer a.Close()
 	fmt.Fprintf(p.stdout, "wagent listens on http://%s\n", a.listener.Addr())
+	if a.home != nil {
+		fmt.Fprintf(p.stdout, "Data is in %s: one process, moderate load. For more, set database.url and redis.url.\n", cfg.DataDir)
+	}
 	if a.home != nil && a.home.newKey != "" {
 		fmt.Fprintf(p.stdout, "API key (kept in %s, printed this once): %s\n", a.home.keyFile(), a.home.newKey)
 	}

@@ -25,7 +25,7 @@ import (
 // shared with other Configs.
 type Config struct {
 	Listen  string // host:port; an empty host listens on every address
-	DataDir string // holds the embedded database, its lock and its socket
+	DataDir string // holds the embedded database, its lock, and keys that were made
 	Log     struct {
 		Level  slog.Level
 		Format string // text or json
