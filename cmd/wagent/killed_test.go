@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -281,5 +282,49 @@ func TestWebhookOfMeta(t *testing.T) {
 	r.exec(`ALTER TABLE elsewhere RENAME TO messages`)
 	if code := r.post(appSecret, body(ada.Text("wamid.late", "late"))); code != http.StatusOK || stored() != 5 {
 		t.Errorf("with it again %d, and %d messages stored", code, stored())
+	}
+}
+
+// TestOneOfTwoReplicasIsKilled: thirty customers' runs are at work in both
+// processes when one of them dies.
+func TestOneOfTwoReplicasIsKilled(t *testing.T) {
+	const customers = 30
+	g := newGate()
+	r := newRig(t, false, func(q llmtest.Request) llmtest.Reply { g.pass(); return echo(q) })
+	t.Cleanup(g.lift)
+	first, second := r.proc, r.start()
+	for part := range 3 {
+		for i := range customers {
+			r.proc = []*replica{first, second}[(i+part)%2]
+			who := graphtest.Customer{Phone: fmt.Sprint(491700000000 + i), Name: "Customer"}
+			r.say(who, fmt.Sprintf("c%d-%d", i, part))
+		}
+	}
+	for range customers {
+		r.wait("every run to be at work", g.came)
+	}
+	runs := func(p *replica) float64 {
+		r.proc = p
+		return r.metrics()[`wagent_window_lateness_seconds_count`]
+	}
+	if a, b := runs(first), runs(second); a == 0 || b == 0 || a+b != customers {
+		t.Fatalf("the replicas have %v and %v runs in hand, want %d shared between them", a, b, customers)
+	}
+	second.kill()
+	g.lift()
+	r.proc = first
+	r.settled(time.Minute)
+	got := map[string]string{}
+	for _, s := range r.graph.Sent() {
+		if got[s.To] != "" {
+			t.Errorf("%s was answered twice", s.To)
+		}
+		got[s.To] = s.Text
+	}
+	for i := range customers {
+		want := fmt.Sprintf("re: c%d-0 c%d-1 c%d-2", i, i, i)
+		if text := got[fmt.Sprint(491700000000+i)]; text != want {
+			t.Errorf("customer %d got %q, want %q", i, text, want)
+		}
 	}
 }
