@@ -15,16 +15,20 @@ import (
 // remembered under that key.
 func (d *Dispatcher) Start(ctx context.Context, a *gateway.Agent, input, metadata json.RawMessage) (gateway.Run, error) {
 	if !a.Active {
-		return gateway.Run{}, &gateway.Error{Kind: gateway.Invalid, Msg: "Validation failed",
-			Details: map[string][]string{"agent": {"is not active"}}}
+		return gateway.Run{}, &gateway.Error{
+			Kind: gateway.Invalid, Msg: "Validation failed",
+			Details: map[string][]string{"agent": {"is not active"}},
+		}
 	}
 	var meta struct {
 		ConversationKey string `json:"conversation_key"`
 	}
 	if len(metadata) > 0 {
 		if err := json.Unmarshal(metadata, &meta); err != nil {
-			return gateway.Run{}, &gateway.Error{Kind: gateway.Invalid, Msg: "Validation failed",
-				Details: map[string][]string{"metadata": {"must be an object whose conversation_key is a string"}}, Err: err}
+			return gateway.Run{}, &gateway.Error{
+				Kind: gateway.Invalid, Msg: "Validation failed",
+				Details: map[string][]string{"metadata": {"must be an object whose conversation_key is a string"}}, Err: err,
+			}
 		}
 	}
 	r := gateway.Run{
@@ -65,8 +69,10 @@ func (d *Dispatcher) Decide(ctx context.Context, a gateway.AgentID, id gateway.R
 
 func decide(r *gateway.Run, ds []gateway.Decision, by string, hooks []gateway.Webhook, now time.Time) (gateway.Decided, error) {
 	invalid := func(format string, args ...any) error {
-		return &gateway.Error{Kind: gateway.Invalid, Msg: "Validation failed",
-			Details: map[string][]string{"actions": {fmt.Sprintf(format, args...)}}}
+		return &gateway.Error{
+			Kind: gateway.Invalid, Msg: "Validation failed",
+			Details: map[string][]string{"actions": {fmt.Sprintf(format, args...)}},
+		}
 	}
 	switch {
 	case len(ds) == 0:

@@ -125,13 +125,13 @@ func versionText() string {
 	if !ok {
 		return "unknown"
 	}
-	commit := "unknown commit"
+	commit := "unknown"
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {
 			commit = s.Value
 		}
 	}
-	return fmt.Sprintf("%s (%.12s) %s", info.Main.Version, commit, info.GoVersion)
+	return fmt.Sprintf("%s, commit %.12s, %s", info.Main.Version, commit, info.GoVersion)
 }
 
 // newLogger writes as the configuration says.
