@@ -89,7 +89,7 @@ func (d *Dispatcher) input(ctx context.Context, c *gateway.Claim, a *gateway.Age
 	in.Agent, in.Now = a, c.Run.StartedAt
 	in.Contact = prompt.Facts{Name: c.Conversation.Name, Phone: c.Conversation.Peer.Phone}
 	if c.Run.Account != "" {
-		account, err := d.Accounts.Account(ctx, c.Run.Account)
+		account, err := d.Directory.Account(ctx, c.Run.Account)
 		if err != nil {
 			return in, fmt.Errorf("find account of run %s: %w", c.Run.ID, err)
 		}
@@ -180,6 +180,9 @@ func (d *Dispatcher) finish(ctx context.Context, f *gateway.Finish, a *gateway.A
 		err = d.Runs.FinishRun(ctx, f)
 	}
 	if gateway.KindOf(err) == gateway.Conflict {
+		// It may be finished already, if the answer to that was lost.
+		wake(d.Sent)
+		wake(d.Delivered)
 		// A person took over while the agent was thinking, or another claim
 		// did; only the first leaves something to cancel.
 		return d.cancel(ctx, &f.Run, "the conversation was paused")

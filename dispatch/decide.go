@@ -91,9 +91,7 @@ func decide(r *gateway.Run, ds []gateway.Decision, by string, hooks []gateway.We
 		}
 		seen[x.Index] = true
 		action := &r.Actions[x.Index]
-		switch x.Status {
-		case gateway.ActionConfirmed, gateway.ActionRejected, gateway.ActionExpired:
-		default:
+		if x.Status != gateway.ActionConfirmed && x.Status != gateway.ActionRejected && !(x.Status == gateway.ActionExpired && by == byTimeout) {
 			return gateway.Decided{}, invalid("status %q must be confirmed or rejected", x.Status)
 		}
 		if action.Status != gateway.ActionPending {
@@ -116,6 +114,9 @@ func decide(r *gateway.Run, ds []gateway.Decision, by string, hooks []gateway.We
 	return out, nil
 }
 
+// byTimeout is who decides what nobody confirmed in time.
+const byTimeout = "timeout"
+
 func pending(as []gateway.Action) bool {
 	for i := range as {
 		if as[i].Status == gateway.ActionPending {
@@ -137,7 +138,7 @@ func (d *Dispatcher) expire(ctx context.Context, r gateway.Run) {
 	if len(ds) == 0 {
 		return
 	}
-	_, err := d.Decide(ctx, r.Agent, r.ID, ds, "timeout")
+	_, err := d.Decide(ctx, r.Agent, r.ID, ds, byTimeout)
 	if err != nil && gateway.KindOf(err) != gateway.Conflict { // a Conflict: somebody was faster
 		d.log.WarnContext(ctx, "expire actions", "run", r.ID, "err", err)
 	}

@@ -55,7 +55,6 @@ type Parts struct {
 	Runs      RunStore
 	Requests  RequestStore
 	Actions   ActionStore
-	Accounts  Accounts
 	Directory Directory
 	Memory    Memory
 	Answerer  Answerer
@@ -94,13 +93,9 @@ type ActionStore interface {
 	DueActions(ctx context.Context, limit int) (runs []gateway.Run, next time.Time, err error)
 }
 
-// Accounts knows our accounts.
-type Accounts interface {
-	Account(ctx context.Context, id gateway.AccountID) (gateway.Account, error)
-}
-
 // Directory knows what a run refers to.
 type Directory interface {
+	Account(ctx context.Context, id gateway.AccountID) (gateway.Account, error)
 	Agents(ctx context.Context) ([]gateway.Agent, error)
 	Webhooks(ctx context.Context) ([]gateway.Webhook, error)
 	// Recent returns at most limit messages of a conversation that arrived

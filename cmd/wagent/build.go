@@ -144,7 +144,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		return nil, err
 	}
 	dispatcher, err := dispatch.New(dispatch.Parts{
-		Runs: db, Requests: db, Actions: db, Accounts: db, Directory: db,
+		Runs: db, Requests: db, Actions: db, Directory: db,
 		Memory:   recall.New(rdb, db, "wagent", log, reg),
 		Answerer: agent.New(models, log, reg),
 		Sent:     outbox.Wake, Delivered: hooks.Wake,
