@@ -135,7 +135,7 @@ func onRecord(ctx context.Context, q queries, m *gateway.Message) (gateway.Messa
 	if m.ExternalID == "" {
 		return gateway.Message{}, sql.ErrNoRows
 	}
-	return one(ctx, q, scanMessage, messageSelect+`WHERE account = $1 AND conversation = $2 AND contact = $3 AND external_id = $4 AND part = $5`,
+	return one(ctx, q, scanMessage, messageSelect+`WHERE account = $1 AND conversation = $2 AND contact = $3 AND external_id = $4 AND external_id <> '' AND part = $5`,
 		m.Account, m.Conversation, m.Contact, m.ExternalID, m.Part)
 }
 

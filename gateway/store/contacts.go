@@ -121,10 +121,10 @@ func mergeContact(ctx context.Context, q queries, account gateway.AccountID, gon
 	}
 	for _, stmt := range []string{
 		// The same message, recorded under both, stays once.
-		`DELETE FROM messages WHERE contact = $1 AND external_id <> '' AND EXISTS (SELECT 1 FROM messages o
+		`DELETE FROM messages WHERE contact = $1 AND contact <> '' AND external_id <> '' AND EXISTS (SELECT 1 FROM messages o
 			WHERE o.account = messages.account AND o.conversation = messages.conversation AND o.contact = $2
-			AND o.external_id = messages.external_id AND o.part = messages.part)`,
-		`UPDATE messages SET contact = $2 WHERE contact = $1`,
+			AND o.external_id = messages.external_id AND o.external_id <> '' AND o.part = messages.part)`,
+		`UPDATE messages SET contact = $2 WHERE contact = $1 AND contact <> ''`,
 		`UPDATE contact_aliases SET contact = $2 WHERE contact = $1`,
 		`UPDATE contacts SET
 			phone = CASE WHEN phone = '' THEN (SELECT o.phone FROM contacts o WHERE o.id = $1) ELSE phone END,

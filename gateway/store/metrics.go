@@ -46,8 +46,8 @@ func newGauges(s *Store, reg prometheus.Registerer) (*gauges, error) {
 		{
 			describe("oldest_unanswered_seconds", "Age of the oldest message that a run has yet to answer; 0 if there is none."),
 			`SELECT MIN(t) FROM (SELECT MIN(received_at) AS t FROM messages WHERE state = 'waiting' UNION ALL
-				SELECT MIN(m.received_at) FROM runs r JOIN messages m ON m.run = r.id AND m.run <> '' AND m.state = 'batched'
-				WHERE r.status IN ('pending', 'running')) AS oldest`, age,
+				SELECT MIN((SELECT MIN(m.received_at) FROM messages m WHERE m.run = r.id AND m.run <> '' AND m.state = 'batched'))
+				FROM runs r WHERE r.status IN ('pending', 'running')) AS oldest`, age,
 		},
 		{
 			describe("oldest_unsent_seconds", "Age of the oldest message of ours that is still on its way to WhatsApp; 0 if there is none."),

@@ -22,10 +22,21 @@ type queries struct {
 		QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 	}
 	*dialect
+	patience time.Duration // of one statement; 0: as long as its context says
+}
+
+// within returns the context of one statement.
+func (q queries) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if q.patience == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, q.patience)
 }
 
 // exec returns how many rows it changed.
 func (q queries) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	ctx, cancel := q.within(ctx)
+	defer cancel()
 	res, err := q.db.ExecContext(ctx, query, plain(args)...)
 	if err != nil {
 		return 0, err
@@ -38,11 +49,15 @@ type row interface{ Scan(dest ...any) error }
 
 // one reads one row, or returns sql.ErrNoRows.
 func one[T any](ctx context.Context, q queries, scan func(row) (T, error), query string, args ...any) (T, error) {
+	ctx, cancel := q.within(ctx)
+	defer cancel()
 	return scan(q.db.QueryRowContext(ctx, query, plain(args)...))
 }
 
 // list reads all rows, and leaves the connection free.
 func list[T any](ctx context.Context, q queries, scan func(row) (T, error), query string, args ...any) ([]T, error) {
+	ctx, cancel := q.within(ctx)
+	defer cancel()
 	rows, err := q.db.QueryContext(ctx, query, plain(args)...)
 	if err != nil {
 		return nil, err

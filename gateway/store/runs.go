@@ -60,9 +60,12 @@ func (s *Store) LastRun(ctx context.Context, agent gateway.AgentID, contextKey s
 }
 
 // StrandedRuns returns the unfinished runs of conversations that nobody holds:
-// their lease ended. They come oldest first, at most a thousand.
+// their lease ended, and no message waits whose window will bring them back.
+// They come oldest first, at most a thousand. The plus keeps
+// SQLite from looking for them along all runs in their order.
 func (s *Store) StrandedRuns(ctx context.Context) ([]gateway.Run, error) {
-	rs, err := runs(ctx, s.q, `WHERE r.conversation <> '' AND r.status IN ('pending', 'running') AND r.lease_until <= $1 ORDER BY r.seq LIMIT 1000`, now())
+	rs, err := runs(ctx, s.q, `WHERE r.conversation <> '' AND r.status IN ('pending', 'running') AND r.lease_until <= $1
+		AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.conversation = r.conversation AND m.state = 'waiting') ORDER BY +r.seq LIMIT 1000`, now())
 	return rs, s.fail(err, "list stranded runs")
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 
 	"wagent/gateway"
@@ -69,5 +71,11 @@ func (s *Store) checkKey(ctx context.Context) error {
 	if _, err := s.key.open(sealed, table, id, column); err != nil {
 		return &gateway.Error{Kind: gateway.Invalid, Msg: "secret_key is not the one that this database's secrets were sealed with", Err: err}
 	}
+	sum := sha256.Sum256([]byte(sealed)) // which no other database has: it begins with a random nonce
+	s.installation = hex.EncodeToString(sum[:6])
 	return nil
 }
+
+// Installation names this database among all others: the same in every
+// process that opens it, at any time.
+func (s *Store) Installation() string { return s.installation }

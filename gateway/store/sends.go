@@ -92,10 +92,11 @@ func endQuarantine(ctx context.Context, q queries, resend bool, at time.Time) er
 // activePause finds the pause of a send's conversation at $1.
 const activePause = `EXISTS (SELECT 1 FROM pauses p WHERE p.conversation = sends.conversation AND p.resumed_at = 0 AND p.expires_at > $1)`
 
-// stopSends ends what may not be sent any more.
+// stopSends ends what may not be sent any more. The origin is hidden from
+// SQLite's planner, which would go through every send that ever had it.
 func stopSends(ctx context.Context, q queries, at time.Time) ([]gateway.Send, error) {
 	out, err := list(ctx, q, scanSend, `UPDATE sends SET state = 'cancelled', error = 'the conversation is paused'
-		WHERE state = 'ready' AND next_at <= $1 AND origin = $2 AND `+activePause+` RETURNING `+sendColumns, at, gateway.FromRun)
+		WHERE state = 'ready' AND next_at <= $1 AND origin || '' = $2 AND `+activePause+` RETURNING `+sendColumns, at, gateway.FromRun)
 	if err != nil {
 		return nil, err
 	}
@@ -117,11 +118,12 @@ func stopSends(ctx context.Context, q queries, at time.Time) ([]gateway.Send, er
 
 // first is true of ready sends with nothing before them in their conversation.
 const first = `state = 'ready' AND NOT EXISTS (SELECT 1 FROM sends o WHERE o.conversation = sends.conversation
-	AND (o.state = 'claimed' OR o.state = 'ready' AND o.seq < sends.seq))`
+	AND o.state IN ('ready', 'claimed') AND (o.state = 'claimed' OR o.seq < sends.seq))`
 
 // claimSends claims while it holds the conversations: what it checked can not
 // change before it commits. Conversations that others hold are left for the
-// next time.
+// next time. The plus keeps SQLite from looking for the few that are due along
+// all sends in their order.
 func (s *Store) claimSends(ctx context.Context, q queries, limit int, at time.Time) ([]gateway.ClaimedSend, error) {
 	type head struct {
 		id   gateway.MessageID
@@ -131,7 +133,7 @@ func (s *Store) claimSends(ctx context.Context, q queries, limit int, at time.Ti
 		var h head
 		err := r.Scan(&h.id, &h.conv)
 		return h, err
-	}, `SELECT id, conversation FROM sends WHERE `+first+` AND next_at <= $1 ORDER BY seq LIMIT $2`, at, limit)
+	}, `SELECT id, conversation FROM sends WHERE `+first+` AND next_at <= $1 ORDER BY +seq LIMIT $2`, at, limit)
 	if err != nil || len(due) == 0 {
 		return nil, err
 	}

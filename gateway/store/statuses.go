@@ -92,8 +92,10 @@ func proveSend(ctx context.Context, q queries, m *gateway.Message, u *gateway.St
 			AND EXISTS (SELECT 1 FROM messages m WHERE m.id = $1 AND m.status IN `+earlier[u.Status]+`)`, m.ID, u.Reason)
 		return err
 	}
+	// WhatsApp's word counts for more than the answer to an attempt: it may have
+	// taken what the Graph API said it had not.
 	_, err := q.exec(ctx, `UPDATE sends SET state = 'accepted', external_id = $2, error = ''
-		WHERE id = $1 AND (state IN ('claimed', 'unknown') OR state = 'ready' AND unknowns > 0)`, m.ID, u.ExternalID)
+		WHERE id = $1 AND (state IN ('claimed', 'unknown') OR state = 'ready' AND attempt > 0)`, m.ID, u.ExternalID)
 	return err
 }
 

@@ -71,6 +71,8 @@ type Store struct {
 	answers  agentCache
 	metrics  *gauges
 
+	installation string
+
 	closing sync.Once
 	closed  error
 }
@@ -91,7 +93,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	s := &Store{db: db, q: queries{db: db, dialect: d}, key: key, log: log}
+	s := &Store{db: db, q: queries{db: db, dialect: d, patience: patience}, key: key, log: log}
 	s.arrivals.commit = s.addArrivals
 	if err := s.prepare(ctx, reg); err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -100,7 +102,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 }
 
 func (s *Store) prepare(ctx context.Context, reg prometheus.Registerer) error {
-	from, to, err := migrate(ctx, s.q, s.inTx, latest)
+	from, to, err := migrate(ctx, s.q, s.repeatTx, latest)
 	if err != nil {
 		return s.fail(err, "migrate database")
 	}
@@ -144,9 +146,21 @@ func (s *Store) ReleaseLeases(ctx context.Context) error {
 	return s.fail(err, "release leases")
 }
 
-// inTx does something in one transaction. PostgreSQL may end one of two that
-// met in a deadlock: do is then called again, and must start from nothing.
+// patience is how long a statement or a transaction may take. A server that
+// vanished without a word would otherwise be waited for until the network gives
+// up, a quarter of an hour later, by every loop of this process.
+const patience = 15 * time.Second
+
+// inTx does something in one transaction, as repeatTx does, within patience.
 func (s *Store) inTx(ctx context.Context, do func(queries) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return s.repeatTx(ctx, do)
+}
+
+// repeatTx does something in one transaction. PostgreSQL may end one of two that
+// met in a deadlock: do is then called again, and must start from nothing.
+func (s *Store) repeatTx(ctx context.Context, do func(queries) error) error {
 	const tries = 4
 	for i := 1; ; i++ {
 		err := s.tryTx(ctx, do)

@@ -309,3 +309,15 @@ func text(t *testing.T) string {
 	must(t, os.WriteFile(path, bytes.Repeat([]byte("not a database\n"), 100), 0o600))
 	return path
 }
+
+func TestInstallationIsTheSameInEveryProcessAndNowhereElse(t *testing.T) {
+	storetest.EachConfig(t, func(t *testing.T, cfg store.Config) {
+		first := storetest.At(t, cfg).Installation()
+		if again := storetest.At(t, cfg).Installation(); again != first || len(first) != 12 {
+			t.Errorf("the same database is called %q and %q", first, again)
+		}
+		if other := storetest.Open(t).Installation(); other == first {
+			t.Errorf("two databases are called %q", first)
+		}
+	})
+}
