@@ -26,6 +26,7 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
@@ -70,6 +71,7 @@ type Handler struct {
 	statuses  Statuses
 	log       *slog.Logger
 	metrics   *handlerMetrics
+	lobby     lobby
 }
 
 // NewHandler returns a Handler. A nil reg registers no metrics.
@@ -80,6 +82,7 @@ func NewHandler(accounts Accounts, inbox Inbox, statuses Statuses, log *slog.Log
 		statuses:  statuses,
 		log:       log,
 		metrics:   newHandlerMetrics(reg),
+		lobby:     newLobby(),
 	}
 }
 
@@ -166,7 +169,12 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) int {
 		h.log.WarnContext(ctx, "webhook refused", "reason", "no signature")
 		return http.StatusUnauthorized
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, leave, err := h.lobby.read(w, r)
+	defer leave()
+	if errors.Is(err, errCrowded) {
+		h.log.WarnContext(ctx, "webhook put off", "reason", "too many large bodies at once")
+		return http.StatusServiceUnavailable
+	}
 	if err != nil {
 		h.log.WarnContext(ctx, "webhook refused", "reason", "unreadable body", "err", err)
 		if _, large := errors.AsType[*http.MaxBytesError](err); large {
@@ -175,6 +183,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) int {
 		return http.StatusBadRequest
 	}
 	book, signers, err := h.signers(ctx, mac, body)
+	leave()
 	switch {
 	case err != nil:
 		h.log.ErrorContext(ctx, "look up accounts for webhook", "err", err)
@@ -264,24 +273,32 @@ func (h *Handler) sort(ctx context.Context, d *delivery, c *change, o owner) {
 	}
 }
 
-// commit stores a delivery, messages first, and counts it once it is safe.
+// atOnce is how many messages, or statuses, of a POST go into one transaction.
+// A history's chunk has thousands, which no transaction could write in time: it
+// would be delivered, and fail, for seven days, and keep the others waiting.
+const atOnce = 100
+
+// commit stores a delivery, messages first, and counts it once it is safe. Where
+// it fails in the middle, what is stored already is a duplicate the next time.
 func (h *Handler) commit(ctx context.Context, d *delivery) error {
 	began := time.Now()
-	if len(d.inbound) > 0 {
-		outcomes, err := h.inbox.Receive(ctx, d.inbound...)
+	kinds := d.kinds
+	for part := range slices.Chunk(d.inbound, atOnce) {
+		outcomes, err := h.inbox.Receive(ctx, part...)
 		if err != nil {
 			return err
 		}
 		for i, o := range outcomes {
-			h.metrics.received.WithLabelValues(string(d.inbound[i].Account), string(d.kinds[i]), string(o)).Inc()
+			h.metrics.received.WithLabelValues(string(part[i].Account), string(kinds[i]), string(o)).Inc()
 		}
+		kinds = kinds[len(part):]
 	}
-	if len(d.statuses) > 0 {
-		if err := h.statuses.ApplyStatuses(ctx, d.statuses); err != nil {
+	for part := range slices.Chunk(d.statuses, atOnce) {
+		if err := h.statuses.ApplyStatuses(ctx, part); err != nil {
 			return err
 		}
-		for i := range d.statuses {
-			h.metrics.statuses.WithLabelValues(string(d.statuses[i].Status)).Inc()
+		for i := range part {
+			h.metrics.statuses.WithLabelValues(string(part[i].Status)).Inc()
 		}
 	}
 	h.metrics.statuses.WithLabelValues(statusIgnored).Add(float64(d.unheeded))
