@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -96,12 +95,20 @@ func (in *Inbox) Receive(ctx context.Context, ms ...Inbound) ([]Outcome, error) 
 	if err != nil {
 		return nil, fmt.Errorf("store %d messages: %w", len(ms), err)
 	}
+	// They are safe. A Redis that hangs must not keep the acknowledgement back,
+	// and a caller who went away must not keep the messages from their windows.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), armPatience)
+	defer cancel()
 	outcomes := make([]Outcome, len(ms))
 	for i := range arrived {
 		outcomes[i] = in.arm(ctx, &arrived[i], agents[ms[i].Account])
 	}
 	return outcomes, nil
 }
+
+// armPatience is how long the messages of one call may take to get into their
+// windows, all together; the sweeper finds those that did not.
+const armPatience = time.Second
 
 // agent returns the account's agent, or nil if it has none.
 func (in *Inbox) agent(ctx context.Context, account AccountID) (*Agent, error) {
@@ -145,9 +152,7 @@ func (in *Inbox) arm(ctx context.Context, a *Arrived, agent *Agent) Outcome {
 	switch {
 	case a.Message.State == StateWaiting && agent != nil:
 		if err := in.Window.Add(ctx, &a.Message, agent.Quiet, agent.MaxWait, agent.MaxBatch); err != nil {
-			if !errors.Is(err, context.Canceled) {
-				in.Log.WarnContext(ctx, "message left to the sweeper", "message", a.Message.ID, "err", err)
-			}
+			in.Log.WarnContext(ctx, "message left to the sweeper", "message", a.Message.ID, "err", err)
 			return OutcomeUnarmed
 		}
 		if a.New {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -239,4 +240,49 @@ func TestSecretsDoNotPrint(t *testing.T) {
 			t.Errorf("the secret prints: %q", got)
 		}
 	}
+}
+
+// hanging is a Windower whose Redis does not answer.
+type hanging struct{ gone bool }
+
+func (h *hanging) Add(ctx context.Context, _ *gateway.Message, _, _ time.Duration, _ int) error {
+	h.gone = h.gone || errors.Is(ctx.Err(), context.Canceled)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestInboxAcknowledgesWhileRedisHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inbox, _ := newInbox()
+		window := &hanging{}
+		inbox.Window = window
+		ctx, leave := context.WithCancel(t.Context())
+		inbox.Store = leaver{inbox.Store, leave}
+		began := time.Now()
+		got, err := inbox.Receive(ctx, text("a", "one"), text("b", "two"), text("c", "three"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []gateway.Outcome{gateway.OutcomeUnarmed, gateway.OutcomeUnarmed, gateway.OutcomeUnarmed}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("outcomes (-want +got):\n%s", diff)
+		}
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("three stored messages were acknowledged after %v, want 1s", took)
+		}
+		if window.gone {
+			t.Error("a caller who went away kept a stored message from its window")
+		}
+	})
+}
+
+// leaver is a store whose caller goes away as soon as it has committed.
+type leaver struct {
+	gateway.MessageStore
+	leave context.CancelFunc
+}
+
+func (l leaver) AddMessages(ctx context.Context, ms []gateway.Arrival) ([]gateway.Arrived, error) {
+	defer l.leave()
+	return l.MessageStore.AddMessages(ctx, ms)
 }

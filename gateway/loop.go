@@ -93,7 +93,7 @@ func (l *Loop[T]) Run(ctx context.Context) error {
 				l.Work(work, w)
 			})
 		}
-		if ctx.Err() != nil && len(got) == 0 {
+		if ctx.Err() != nil && busy == 0 { // what is in hand may make more due
 			return nil
 		}
 		timer.Reset(pause(len(got) == limit, next, err, idle))

@@ -56,8 +56,8 @@ type ClaimedSend struct {
 	Account Account
 }
 
-// Run sends until ctx is done, then lets sends in hand finish for at most
-// Drain. It may be called once.
+// Run sends until ctx is done, then what is due still, for at most Drain. What
+// is being written then has until its claim's deadline. It may be called once.
 func (o *Outbox) Run(ctx context.Context) error {
 	o.init()
 	return o.loop.Run(ctx)
@@ -89,12 +89,14 @@ func (o *Outbox) transmit(ctx context.Context, c ClaimedSend) {
 	case !time.Now().Before(s.Deadline):
 		err = &Error{Kind: Unavailable, Msg: "the claim's deadline passed before the write"}
 	default:
-		ctx, cancel := context.WithDeadline(ctx, s.Deadline)
+		// A write that has begun is waited for, past a shutdown's drain too: cut
+		// short, nobody knows its end, and the customer may get it twice.
+		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), s.Deadline)
 		id, err = channel.Transmit(ctx, &c.Account, s)
 		cancel()
 	}
 	o.settle(s, id, err)
-	if err := o.Store.SettleSend(context.WithoutCancel(ctx), s); err != nil {
+	if err := o.record(ctx, s); err != nil {
 		// The claim runs out by itself: the send then counts as unknown.
 		o.Log.ErrorContext(ctx, "settle send", "send", s.ID, "state", s.State, "err", err)
 		return
@@ -102,6 +104,37 @@ func (o *Outbox) transmit(ctx context.Context, c ClaimedSend) {
 	o.observe(ctx, s)
 	if s.State == SendReady {
 		o.loop.Wake()
+	}
+}
+
+// Writing down how an attempt ended: how long one try may take, and the waits
+// between them.
+const (
+	recordTimeout = 5 * time.Second
+	recordFirst   = 100 * time.Millisecond
+	recordMost    = 5 * time.Second
+)
+
+// record writes down how an attempt ended, again and again while that fails:
+// what WhatsApp took must not be sent twice because the database was away for a
+// moment. It gives up when the attempt counts as unknown anyhow, or when ctx
+// ends, after one more try.
+func (o *Outbox) record(ctx context.Context, s *Send) error {
+	until := s.Deadline.Add(SendQuarantine)
+	for wait := recordFirst; ; wait = min(2*wait, recordMost) {
+		last := ctx.Err() != nil
+		try, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+		err := o.Store.SettleSend(try, s)
+		cancel()
+		if err == nil || last || !time.Now().Add(wait).Before(until) {
+			return err
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
 	}
 }
 

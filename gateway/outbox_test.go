@@ -119,3 +119,134 @@ func (s *stalled) ClaimSends(ctx context.Context, resend bool, limit int) ([]gat
 	}
 	return c, settled, next, err
 }
+
+// flaky is a store that can not write for a while.
+type flaky struct {
+	sendStore
+	until time.Time
+}
+
+func (f *flaky) SettleSend(ctx context.Context, x *gateway.Send) error {
+	if time.Now().Before(f.until) {
+		return &gateway.Error{Kind: gateway.Unavailable, Msg: "The database is not available"}
+	}
+	return f.sendStore.SettleSend(ctx, x)
+}
+
+func TestOutboxRemembersWhatWasTakenWhileTheDatabaseWasAway(t *testing.T) {
+	for name, tt := range map[string]struct {
+		away, run time.Duration
+		want      gateway.SendState
+	}{
+		"for half a minute":             {30 * time.Second, time.Minute, gateway.SendAccepted},
+		"until another may count it":    {2 * time.Minute, 3 * time.Minute, gateway.SendClaimed},
+		"and a shutdown has to give up": {30 * time.Second, time.Second, gateway.SendClaimed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &flaky{sendStore: sendStore{send: gateway.Send{ID: "msg_1", State: gateway.SendReady}}, until: time.Now().Add(tt.away)}
+				o := &gateway.Outbox{Store: store, Channels: map[gateway.AccountKind]gateway.Channel{gateway.Sandbox: &channel{}}, Log: quiet(), Drain: time.Second}
+				ctx, stop := context.WithTimeout(t.Context(), tt.run)
+				defer stop()
+				began := time.Now()
+				if err := o.Run(ctx); err != nil {
+					t.Fatal(err)
+				}
+				if store.send.State != tt.want {
+					t.Errorf("what WhatsApp took is on record as %s, want %s", store.send.State, tt.want)
+				}
+				if took := time.Since(began); took > tt.run+2*time.Second {
+					t.Errorf("Run took %v", took)
+				}
+			})
+		})
+	}
+}
+
+// twoParts is the outbox of a long reply: nothing overtakes, so its second part
+// is not due before the first was settled.
+type twoParts struct {
+	mu    sync.Mutex
+	state [2]gateway.SendState
+}
+
+func (p *twoParts) ClaimSends(context.Context, bool, int) ([]gateway.ClaimedSend, []gateway.Send, time.Time, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, state := range p.state {
+		switch state {
+		case gateway.SendClaimed:
+			return nil, nil, time.Time{}, nil
+		case gateway.SendReady:
+			p.state[i] = gateway.SendClaimed
+			s := gateway.Send{Part: i, Deadline: time.Now().Add(gateway.SendDeadline)}
+			return []gateway.ClaimedSend{{Send: s, Account: gateway.Account{Kind: gateway.Sandbox}}}, nil, time.Time{}, nil
+		default:
+		}
+	}
+	return nil, nil, time.Time{}, nil
+}
+
+func (p *twoParts) SettleSend(_ context.Context, x *gateway.Send) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state[x.Part] = x.State
+	return nil
+}
+
+// slow is a channel that takes a second.
+type slow struct{}
+
+func (slow) Transmit(context.Context, *gateway.Account, *gateway.Send) (string, error) {
+	time.Sleep(time.Second)
+	return "wamid.1", nil
+}
+
+func TestOutboxFlushesALongReplyToItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &twoParts{state: [2]gateway.SendState{gateway.SendReady, gateway.SendReady}}
+		o := &gateway.Outbox{Store: p, Channels: map[gateway.AccountKind]gateway.Channel{gateway.Sandbox: slow{}}, Log: quiet(), Drain: 5 * time.Second}
+		ctx, stop := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer stop()
+		began := time.Now()
+		if err := o.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if p.state[1] != gateway.SendAccepted || time.Since(began) != 2*time.Second {
+			t.Errorf("the second part is %s after %v, want accepted after 2s", p.state[1], time.Since(began))
+		}
+	})
+}
+
+// patient is a channel that takes 7 s, if its context lets it.
+type patient struct{}
+
+func (patient) Transmit(ctx context.Context, _ *gateway.Account, _ *gateway.Send) (string, error) {
+	timer := time.NewTimer(7 * time.Second)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return "wamid.1", nil
+	case <-ctx.Done():
+		return "", &gateway.Error{Kind: gateway.Ambiguous, Msg: "cut short"}
+	}
+}
+
+func TestOutboxWaitsForAWriteThatHasBegun(t *testing.T) {
+	for name, drain := range map[string]time.Duration{"past its drain": 5 * time.Second, "without any drain": 0} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &sendStore{send: gateway.Send{ID: "msg_1", State: gateway.SendReady}}
+				o := &gateway.Outbox{Store: store, Channels: map[gateway.AccountKind]gateway.Channel{gateway.Sandbox: patient{}}, Log: quiet(), Drain: drain}
+				ctx, stop := context.WithTimeout(t.Context(), time.Second)
+				defer stop()
+				if err := o.Run(ctx); err != nil {
+					t.Fatal(err)
+				}
+				if store.send.State != gateway.SendAccepted {
+					t.Errorf("a shutdown made the send %s", store.send.State)
+				}
+			})
+		})
+	}
+}

@@ -64,7 +64,7 @@ func New(d Deps) (http.Handler, error) {
 	probes := []string{http.MethodGet, http.MethodHead}
 	e.Match(probes, "/healthz", healthz)
 	e.Match(probes, "/readyz", readyz(d.Ready, d.Log))
-	e.Match(probes, "/metrics", echo.WrapHandler(promhttp.HandlerFor(d.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true})))
+	e.Match(probes, "/metrics", echo.WrapHandler(promhttp.HandlerFor(d.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 4})))
 	if d.Webhook != nil {
 		e.Any("/webhooks/whatsapp", echo.WrapHandler(d.Webhook))
 	}

@@ -176,21 +176,11 @@ func (in *agentInput) apply(a *gateway.Agent) problems {
 	return p
 }
 
-// maxInbound bounds the numbers of an inbound_config: far above any use, and
-// within what every database keeps.
-const maxInbound = 1_000_000
-
 func (in *inboundConfig) apply(a *gateway.Agent, p problems) {
 	switch in.TriggerOn {
 	case "", triggerAll, triggerText:
 	default:
 		p.add("inbound_config", "trigger_on must be all or text_only")
-	}
-	if in.MinLength > maxInbound {
-		p.add("inbound_config", fmt.Sprintf("min_message_length must be at most %d", maxInbound))
-	}
-	if in.MaxPerHour > maxInbound {
-		p.add("inbound_config", fmt.Sprintf("max_messages_per_hour must be at most %d", maxInbound))
 	}
 	a.Filter = gateway.InboundFilter{
 		TextOnly:       in.TriggerOn == triggerText,
