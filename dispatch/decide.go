@@ -135,14 +135,20 @@ func (d *Dispatcher) expire(ctx context.Context, r gateway.Run) {
 			ds = append(ds, gateway.Decision{Index: a.Index, Status: gateway.ActionExpired})
 		}
 	}
-	if len(ds) == 0 {
+	if len(ds) == 0 { // the clock was set back
+		sleep(ctx, expireAgain)
 		return
 	}
 	_, err := d.Decide(ctx, r.Agent, r.ID, ds, byTimeout)
 	if err != nil && gateway.KindOf(err) != gateway.Conflict { // a Conflict: somebody was faster
 		d.log.WarnContext(ctx, "expire actions", "run", r.ID, "err", err)
+		sleep(ctx, expireAgain)
 	}
 }
+
+// expireAgain is the pause after a failure. DueActions claims nothing, and names
+// the run again at once: on a full disk, say, which can be read and not written.
+const expireAgain = time.Second
 
 func wake(f func()) {
 	if f != nil {

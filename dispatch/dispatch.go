@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -157,17 +159,32 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 }
 
 // Handle answers what waits in the batch's conversation. The ids in the batch
-// are hints: SQL says what is waiting. An error asks for the batch to be
-// handed over again later.
+// are hints: SQL says what is waiting. Where a run that somebody left comes
+// first, the messages of the batch are answered after it, since their window is
+// gone. An error asks for the batch to be handed over again later.
 func (d *Dispatcher) Handle(ctx context.Context, b debounce.Batch) error {
-	c, err := d.Runs.ClaimRun(ctx, gateway.ConversationID(b.Key), d.cfg.Lease)
-	if gateway.KindOf(err) == gateway.NotFound {
-		return nil
+	for {
+		c, err := d.Runs.ClaimRun(ctx, gateway.ConversationID(b.Key), d.cfg.Lease)
+		if gateway.KindOf(err) == gateway.NotFound {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("claim run of conversation %s: %w", b.Key, err)
+		}
+		err = d.held(ctx, &c.Run, func(ctx context.Context) error { return d.answer(ctx, &c) })
+		if err != nil || c.Run.Attempt == 1 || covers(c.Messages, b.Items) {
+			return err
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("claim run of conversation %s: %w", b.Key, err)
+}
+
+// covers reports whether all messages that items name are among ms.
+func covers(ms []gateway.Message, items []string) bool {
+	has := make(map[string]bool, len(ms))
+	for i := range ms {
+		has[string(ms[i].ID)] = true
 	}
-	return d.held(ctx, &c.Run, func(ctx context.Context) error { return d.answer(ctx, &c) })
+	return !slices.ContainsFunc(items, func(id string) bool { return strings.HasPrefix(id, "msg_") && !has[id] })
 }
 
 func (d *Dispatcher) request(ctx context.Context, r gateway.Run) {

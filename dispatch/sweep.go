@@ -42,8 +42,9 @@ type SweepStore interface {
 	// Stranded returns at most limit waiting messages that were received
 	// before a time, by their seq, after the one given.
 	Stranded(ctx context.Context, before time.Time, afterSeq int64, limit int) ([]gateway.Message, error)
-	// StrandedRuns returns the unfinished runs of conversations whose lease
-	// ended.
+	// StrandedRuns returns the unfinished runs whose lease ended, of
+	// conversations where no message waits: the window of one that does brings
+	// the run back, and is not to be cut short.
 	StrandedRuns(ctx context.Context) ([]gateway.Run, error)
 }
 
