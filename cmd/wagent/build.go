@@ -100,12 +100,15 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		return nil, fmt.Errorf("register metrics of the redis pool: %w", err)
 	}
 
+	// Installations may share a Redis: a key says whose it is.
+	prefix := "wagent:" + db.Installation()
+
 	// A stop gives most of its time to runs, the rest to what they say.
 	runDrain, sendDrain := cfg.Drain*4/5, cfg.Drain/5
 
 	// debounce: when is a burst over?
 	windows, err := debounce.New(rdb, debounce.Config{
-		Prefix: "wagent", Shards: cfg.Debounce.Shards, Lease: cfg.Debounce.Lease,
+		Prefix: prefix, Shards: cfg.Debounce.Shards, Lease: cfg.Debounce.Lease,
 		Concurrency: cfg.Runs.Concurrency, Drain: runDrain,
 	}, log, reg)
 	if err != nil {
@@ -145,7 +148,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	}
 	dispatcher, err := dispatch.New(dispatch.Parts{
 		Runs: db, Requests: db, Actions: db, Directory: db,
-		Memory:   recall.New(rdb, db, "wagent", log, reg),
+		Memory:   recall.New(rdb, db, prefix, log, reg),
 		Answerer: agent.New(models, log, reg),
 		Sent:     outbox.Wake, Delivered: hooks.Wake,
 	}, dispatch.Config{
