@@ -259,16 +259,8 @@ func (h *API) deleteAgent(c echo.Context) error {
 
 // readAgent changes a as the request's body says, if what comes of it is valid.
 func (h *API) readAgent(c echo.Context, a *gateway.Agent) error {
-	body, err := readObject(c)
-	if err != nil {
-		return err
-	}
-	fields, err := body.member("agent")
-	if err != nil {
-		return err
-	}
 	var in agentInput
-	if err := fields.into(&in); err != nil {
+	if err := readMember(c, "agent", &in); err != nil {
 		return err
 	}
 	p := in.apply(a)

@@ -34,6 +34,20 @@ func readObject(c echo.Context) (object, error) {
 	return parseObject(b)
 }
 
+// readMember reads the member of a request's body that holds what the call is
+// about, as most calls wrap it: {"agent": {…}}.
+func readMember(c echo.Context, name string, into any) error {
+	body, err := readObject(c)
+	if err != nil {
+		return err
+	}
+	fields, err := body.member(name)
+	if err != nil {
+		return err
+	}
+	return fields.into(into)
+}
+
 func parseObject(b []byte) (object, error) {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return object{}, nil

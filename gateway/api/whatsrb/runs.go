@@ -165,16 +165,8 @@ func (h *API) createRun(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	body, err := readObject(c)
-	if err != nil {
-		return err
-	}
-	fields, err := body.member("run")
-	if err != nil {
-		return err
-	}
 	var in runInput
-	if err := fields.into(&in); err != nil {
+	if err := readMember(c, "run", &in); err != nil {
 		return err
 	}
 	p := problems{}

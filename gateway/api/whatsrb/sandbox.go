@@ -89,16 +89,8 @@ func (h *API) injectSandbox(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	body, err := readObject(c)
-	if err != nil {
-		return err
-	}
-	fields, err := body.member("message")
-	if err != nil {
-		return err
-	}
 	var in injectInput
-	if err := fields.into(&in); err != nil {
+	if err := readMember(c, "message", &in); err != nil {
 		return err
 	}
 	p := problems{}
