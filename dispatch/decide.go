@@ -91,7 +91,7 @@ func decide(r *gateway.Run, ds []gateway.Decision, by string, hooks []gateway.We
 		}
 		seen[x.Index] = true
 		action := &r.Actions[x.Index]
-		if x.Status != gateway.ActionConfirmed && x.Status != gateway.ActionRejected && !(x.Status == gateway.ActionExpired && by == byTimeout) {
+		if !mayDecide(by, x.Status) {
 			return gateway.Decided{}, invalid("status %q must be confirmed or rejected", x.Status)
 		}
 		if action.Status != gateway.ActionPending {
@@ -112,6 +112,13 @@ func decide(r *gateway.Run, ds []gateway.Decision, by string, hooks []gateway.We
 		out.Deliveries = append(out.Deliveries, route.Actioned(hooks, r, now)...)
 	}
 	return out, nil
+}
+
+func mayDecide(by string, s gateway.ActionStatus) bool {
+	if s == gateway.ActionExpired {
+		return by == byTimeout
+	}
+	return s == gateway.ActionConfirmed || s == gateway.ActionRejected
 }
 
 // byTimeout is who decides what nobody confirmed in time.

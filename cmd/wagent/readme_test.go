@@ -28,7 +28,7 @@ func TestReadmeNamesRealCommands(t *testing.T) {
 		if status != exitDone {
 			t.Errorf("the README names %q, which is no command", m[1])
 		}
-		for _, flag := range strings.Fields(m[2]) {
+		for flag := range strings.FieldsSeq(m[2]) {
 			if !strings.Contains(stdout, flag) {
 				t.Errorf("wagent %s has no %s", m[1], flag)
 			}
@@ -65,7 +65,7 @@ func TestReadmeListsEveryDependency(t *testing.T) {
 	}
 	_, table, _ := strings.Cut(readme(t), "## Dependencies")
 	table, _, _ = strings.Cut(table, "\n## ")
-	for _, path := range strings.Fields(string(out)) {
+	for path := range strings.FieldsSeq(string(out)) {
 		path = regexp.MustCompile(`/v\d+$|/libraries$`).ReplaceAllString(path, "")
 		if name := path[strings.LastIndex(path, "/")+1:]; !strings.Contains(table, name) {
 			t.Errorf("the README does not say why %s is there", path)
