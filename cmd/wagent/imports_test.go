@@ -58,7 +58,7 @@ type confinement struct {
 }
 
 var confinements = []confinement{
-	{"go.mau.fi/whatsmeow", []string{"gateway/whatsapp/..."}, "one package knows WhatsApp's own protocol"},
+	{"go.mau.fi", []string{"gateway/whatsapp/..."}, "one package knows WhatsApp's own protocol: whatsmeow, libsignal and what they need"},
 	{"github.com/labstack/echo", []string{"gateway/api/...", "gateway/web/..."}, "elsewhere HTTP is net/http"},
 	{"github.com/danielgtaylor/huma", []string{"gateway/api/...", "gateway/web/..."}, "elsewhere HTTP is net/http"},
 	{"github.com/redis/go-redis", []string{"debounce/...", "context/recall/...", "cmd/..."}, "Redis is the timer and the short memory, nothing else"},
@@ -81,7 +81,8 @@ const (
 	maxExcused  = 3
 )
 
-// A pkg is what go list says of a package of ours.
+// A pkg is what go list says of a package of ours, in a build with everything
+// that a tag can add.
 type pkg struct {
 	ImportPath, Name, Dir, Doc string
 	GoFiles                    []string
@@ -102,7 +103,7 @@ var packages = sync.OnceValues(func() ([]pkg, error) {
 			all = append(all, p)
 		}
 		return nil
-	}, "-json=ImportPath,Name,Dir,Doc,GoFiles,Imports,Deps,Module", "./...")
+	}, "-tags=watest", "-json=ImportPath,Name,Dir,Doc,GoFiles,Imports,Deps,Module", "./...")
 	return all, err
 })
 
@@ -253,6 +254,9 @@ func TestBudgets(t *testing.T) {
 			continue // nobody reads it as one thing: it is the wiring and the subcommands
 		}
 		lines, names, comment := sizeOf(t, p)
+		if slices.Contains(doubles, p.Name) {
+			lines = 0 // a double's are the tests'
+		}
 		if lines <= maxLines && names <= maxExported {
 			continue
 		}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"debug/buildinfo"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestReleaseHasNoTestWhatsApp: what trusts the test root can be spoken to by
+// anybody who has read this repository.
+func TestReleaseHasNoTestWhatsApp(t *testing.T) {
+	traces := [][]byte{[]byte("gateway/whatsapp/watest."), []byte(testRoot(t))}
+
+	release := filepath.Join(t.TempDir(), "wagent")
+	runGo(t, append(append([]string{"build"}, releaseFlags(t)...), "-o", release, ".")...)
+	image, err := os.ReadFile(release)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, trace := range traces {
+		if bytes.Contains(image, trace) {
+			t.Errorf("the release binary contains %q", trace)
+		}
+	}
+	info, err := buildinfo.ReadFile(release)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range info.Settings {
+		if s.Key == "-tags" && strings.Contains(s.Value, "watest") {
+			t.Errorf("the release is built with the tags %s", s.Value)
+		}
+	}
+
+	// The same traces are found where they are, or the search proves nothing.
+	double := filepath.Join(t.TempDir(), "watest.test")
+	runGo(t, "test", "-c", "-tags", "watest", "-trimpath", "-ldflags=-s", "-o", double, "../../gateway/whatsapp/watest")
+	if image, err = os.ReadFile(double); err != nil {
+		t.Fatal(err)
+	}
+	for _, trace := range traces {
+		if !bytes.Contains(image, trace) {
+			t.Errorf("a binary with the test WhatsApp does not contain %q", trace)
+		}
+	}
+}
+
+// testRoot reads what the test root's key is made of.
+func testRoot(t *testing.T) string {
+	t.Helper()
+	src, err := os.ReadFile("../../gateway/whatsapp/watest/noise.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`const rootSeed = "(.{20,})"`).FindSubmatch(src)
+	if m == nil {
+		t.Fatal("noise.go has no rootSeed")
+	}
+	return string(m[1])
+}
+
+// releaseFlags reads how the image builds the program.
+func releaseFlags(t *testing.T) []string {
+	t.Helper()
+	src, err := os.ReadFile("../../deploy/Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`go build (.*) -o \S+ \./cmd/wagent`).FindSubmatch(src)
+	if m == nil {
+		t.Fatal("the Dockerfile does not build ./cmd/wagent")
+	}
+	return strings.Fields(string(m[1]))
+}
+
+func runGo(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
