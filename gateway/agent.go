@@ -91,6 +91,9 @@ var (
 	fieldName  = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 )
 
+// maxModel is in bytes. A model's name is a label of metrics.
+const maxModel = 200
+
 // Validate returns nil, or an Error of kind Invalid whose Details name each
 // field that is out of range, by the names of the agents API.
 func (a *Agent) Validate() error {
@@ -98,6 +101,7 @@ func (a *Agent) Validate() error {
 	d.add("name", strings.TrimSpace(a.Name) == "", "can't be blank")
 	d.add("system_prompt", strings.TrimSpace(a.SystemPrompt) == "", "can't be blank")
 	d.add("model", strings.TrimSpace(a.Model) == "", "can't be blank")
+	d.add("model", len(a.Model) > maxModel, fmt.Sprintf("must be at most %d characters", maxModel))
 	d.add("temperature", !(a.Temperature >= 0 && a.Temperature <= 2), "must be between 0 and 2")
 	d.add("max_tokens", a.MaxTokens < 1 || a.MaxTokens > 2048, "must be between 1 and 2048")
 	d.add("debounce_seconds", a.Quiet < time.Second || a.Quiet > time.Minute, "must be between 1 and 60")
