@@ -36,7 +36,8 @@ func (s *Store) CreateAgent(ctx context.Context, a *gateway.Agent) error {
 
 // UpdateAgent replaces the settings of the agent with a's id, and sets a's
 // times. NotFound: there is none. Conflict: it is declared in the
-// configuration file. Invalid: its account does not exist.
+// configuration file, or a.UpdatedAt is not that of the record. Invalid: its
+// account does not exist.
 func (s *Store) UpdateAgent(ctx context.Context, a *gateway.Agent) error {
 	err := s.inTx(ctx, func(q queries) error {
 		old, err := editableAgent(ctx, q, a.ID)
@@ -46,7 +47,13 @@ func (s *Store) UpdateAgent(ctx context.Context, a *gateway.Agent) error {
 		if err := agentAccount(ctx, q, a); err != nil {
 			return err
 		}
+		if !a.UpdatedAt.Equal(old.UpdatedAt) {
+			return &gateway.Error{Kind: gateway.Conflict, Msg: "The agent was changed meanwhile: read it and try again"}
+		}
 		a.Key, a.CreatedAt, a.UpdatedAt = "", old.CreatedAt, now()
+		if !a.UpdatedAt.After(old.UpdatedAt) { // times are kept in milliseconds
+			a.UpdatedAt = old.UpdatedAt.Add(time.Millisecond)
+		}
 		return updateAgent(ctx, q, a)
 	})
 	s.answers.forget()

@@ -236,15 +236,31 @@ func (h *API) updateAgent(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := h.readAgent(c, &a); err != nil {
+	var in agentInput
+	if err := readMember(c, "agent", &in); err != nil {
 		return err
 	}
-	a.UpdatedAt = time.Now()
-	if err := h.Editor.UpdateAgent(c.Request().Context(), &a); err != nil {
-		return fmt.Errorf("update agent %s: %w", a.ID, err)
+	for try := 1; ; try++ {
+		if err := h.applyAgent(c, &in, &a); err != nil {
+			return err
+		}
+		err := h.Editor.UpdateAgent(c.Request().Context(), &a)
+		if err == nil {
+			return replyData(c, http.StatusOK, newAgentBody(&a))
+		}
+		// Two calls that change different settings both hold: what this one
+		// names is applied to what the other one wrote.
+		if gateway.KindOf(err) != gateway.Conflict || a.Key != "" || try == maxUpdates {
+			return fmt.Errorf("update agent %s: %w", a.ID, err)
+		}
+		if a, err = h.pathAgent(c); err != nil {
+			return err
+		}
 	}
-	return replyData(c, http.StatusOK, newAgentBody(&a))
 }
+
+// maxUpdates is how often a change is applied anew, because others came first.
+const maxUpdates = 20
 
 func (h *API) deleteAgent(c echo.Context) error {
 	id, err := pathAgentID(c)
@@ -263,6 +279,10 @@ func (h *API) readAgent(c echo.Context, a *gateway.Agent) error {
 	if err := readMember(c, "agent", &in); err != nil {
 		return err
 	}
+	return h.applyAgent(c, &in, a)
+}
+
+func (h *API) applyAgent(c echo.Context, in *agentInput, a *gateway.Agent) error {
 	p := in.apply(a)
 	if err := p.merge(a.Validate()); err != nil {
 		return err

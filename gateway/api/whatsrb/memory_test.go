@@ -70,6 +70,10 @@ func (m *memory) UpdateAgent(_ context.Context, a *gateway.Agent) error {
 	if err != nil {
 		return err
 	}
+	if !a.UpdatedAt.Equal(m.agents[i].UpdatedAt) {
+		return &gateway.Error{Kind: gateway.Conflict, Msg: "changed meanwhile"}
+	}
+	a.UpdatedAt = time.Now()
 	m.agents[i] = *a
 	return nil
 }

@@ -54,7 +54,8 @@ type Agents interface {
 type AgentEditor interface {
 	// CreateAgent adds an agent whose id and times are set.
 	CreateAgent(ctx context.Context, a *gateway.Agent) error
-	// UpdateAgent replaces the agent that has a's id.
+	// UpdateAgent replaces the agent that has a's id and UpdatedAt, and sets
+	// its times. Conflict: it was changed since it was read.
 	UpdateAgent(ctx context.Context, a *gateway.Agent) error
 	DeleteAgent(ctx context.Context, id gateway.AgentID) error
 }

@@ -164,12 +164,16 @@ func TestAgentsOfTheAPI(t *testing.T) {
 		stray := everything("acc_none")
 		wantKind(t, s.CreateAgent(t.Context(), &stray), gateway.Invalid)
 
-		changed := gateway.Agent{ID: a.ID, Name: "Night porter", Key: "ignored"}
+		changed := gateway.Agent{ID: a.ID, Name: "Night porter", Key: "ignored", UpdatedAt: a.UpdatedAt}
 		must(t, s.UpdateAgent(t.Context(), &changed))
 		if changed.Key != "" || !changed.CreatedAt.Equal(a.CreatedAt) || changed.UpdatedAt.Before(a.UpdatedAt) {
 			t.Errorf("updated as %+v", changed)
 		}
 		equal(t, "updated", got(s.Agent(t.Context(), a.ID))(t), changed, cmpopts.EquateEmpty())
+		stale := changed
+		stale.Name, stale.UpdatedAt = "Day porter", changed.UpdatedAt.Add(-time.Millisecond)
+		wantKind(t, s.UpdateAgent(t.Context(), &stale), gateway.Conflict)
+		equal(t, "not overwritten", got(s.Agent(t.Context(), a.ID))(t), changed, cmpopts.EquateEmpty())
 		stray.ID = a.ID
 		wantKind(t, s.UpdateAgent(t.Context(), &stray), gateway.Invalid)
 		wantKind(t, s.UpdateAgent(t.Context(), &gateway.Agent{ID: gateway.NewAgentID()}), gateway.NotFound)
