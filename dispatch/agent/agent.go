@@ -158,7 +158,7 @@ func (t *talk) converse(ctx context.Context, c *checker, r llm.Request) (verdict
 	)
 	r.Repair = true
 	_, second, err := t.ask(ctx, c, r)
-	if errors.Is(ctx.Err(), context.Canceled) {
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
 		return verdict{}, err
 	}
 	switch {

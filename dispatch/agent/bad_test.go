@@ -122,6 +122,7 @@ func TestBadAnswers(t *testing.T) {
 		"a text that is a number":          {with(`{"room":12}`), repaired, false, 0, "payload.room must be of type string"},
 		"a number that is a text":          {with(`{"room":"12","count":"2"}`), repaired, false, 0, "payload.count must be of type number"},
 		"a boolean that is a text":         {with(`{"room":"12","urgent":"true"}`), repaired, false, 0, "payload.urgent must be of type boolean"},
+		"a number that would be rounded":   {with(`{"room":"12","count":9007199254740993}`), repaired, false, 0, "payload.count must be at most"},
 		"a boolean that is a number":       {with(`{"room":"12","urgent":1}`), repaired, false, 0, "payload.urgent must be of type boolean"},
 		"a date in words":                  {with(`{"room":"12","day":"tomorrow"}`), repaired, false, 0, "payload.day must be an RFC 3339 date"},
 		"a date that never was":            {with(`{"room":"12","day":"2026-02-30"}`), repaired, false, 0, "payload.day must be an RFC 3339 date"},

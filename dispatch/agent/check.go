@@ -83,14 +83,19 @@ func compile(src []byte) (*jsonschema.Schema, error) {
 	return s, nil
 }
 
+// maxExact is the largest number up to which a float64 holds every integer.
+const maxExact = 1<<53 - 1
+
 // payloadSchema is the full schema of a payload, formats included.
 func payloadSchema(fields []gateway.Field) []byte {
 	var props []property
 	for _, f := range fields {
 		s := map[string]any{"type": "string"}
 		switch f.Type {
-		case gateway.FieldNumber, gateway.FieldBoolean:
-			s["type"] = string(f.Type)
+		case gateway.FieldNumber: // beyond this an order's number would change on its way
+			s["type"], s["minimum"], s["maximum"] = "number", -maxExact, maxExact
+		case gateway.FieldBoolean:
+			s["type"] = "boolean"
 		case gateway.FieldDate, gateway.FieldTime:
 			s["format"] = string(f.Type)
 		case gateway.FieldDateTime:

@@ -34,8 +34,15 @@ func extract(text string) (map[string]any, error) {
 		return nil, errTooLong
 	}
 	text = trim(text)
-	if i := strings.LastIndex(text, "</think>"); i >= 0 && !strings.HasPrefix(text, "{") {
-		text = trim(text[i+len("</think>"):])
+	if thoughts, said, ok := strings.Cut(text, "</think>"); ok && !strings.HasPrefix(text, "{") {
+		// The first end counts, and only if no answer stands before it: what a
+		// customer wrote may hold the mark, and must not cut the answer off.
+		if !strings.HasPrefix(text, "<think>") {
+			if _, err := among(thoughts); !errors.Is(err, errNoObject) {
+				return nil, errTwo
+			}
+		}
+		text = trim(said)
 	}
 	text = unfence(text)
 	var whole any
