@@ -88,7 +88,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 			return nil, err
 		}
 	}
-	if err := db.Declare(ctx, cfg.GatewayAccounts(), cfg.GatewayAgents(), cfg.GatewayWebhooks(), keys); err != nil {
+	if err := db.Declare(ctx, cfg.Accounts, cfg.Agents, cfg.Webhooks, keys); err != nil {
 		return nil, err
 	}
 	rdb, closeRedis, err := openRedis(ctx, &cfg, log)

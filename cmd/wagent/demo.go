@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -26,6 +28,10 @@ const demoLimit = 25 * time.Second
 // Run implements wagent demo: the whole program in one process, on ports that
 // the system picks, in a directory that is removed afterwards.
 func (c demoCommand) Run(ctx context.Context, p process) (err error) {
+	// A closed terminal, or a pager that has seen enough, must not leave the
+	// directory behind either.
+	ctx, ignore := signal.NotifyContext(ctx, syscall.SIGHUP, syscall.SIGPIPE)
+	defer ignore()
 	dir, err := os.MkdirTemp("", "wagent-demo-")
 	if err != nil {
 		return fmt.Errorf("make a directory for the demo: %w", err)

@@ -15,7 +15,6 @@ import (
 	"encoding/base64"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"time"
 
 	"wagent/gateway"
@@ -140,12 +139,3 @@ func (c *Config) GatewayKeys() []gateway.APIKey {
 	}
 	return out
 }
-
-// GatewayAccounts returns the declared accounts; the slice is the caller's.
-func (c *Config) GatewayAccounts() []gateway.Account { return slices.Clone(c.Accounts) }
-
-// GatewayAgents returns the declared agents; the slice is the caller's.
-func (c *Config) GatewayAgents() []gateway.Agent { return slices.Clone(c.Agents) }
-
-// GatewayWebhooks returns the declared webhooks; the slice is the caller's.
-func (c *Config) GatewayWebhooks() []gateway.Webhook { return slices.Clone(c.Webhooks) }

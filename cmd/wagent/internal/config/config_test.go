@@ -241,8 +241,8 @@ agents:
 		Confirm: true, ConfirmationTimeout: 24 * time.Hour, FallbackReply: "Sorry",
 		Filter: gateway.InboundFilter{TextOnly: true, MinLength: 2, MaxPerHour: 3, IgnorePatterns: []string{"^ok$"}},
 	}}
-	if diff := cmp.Diff(want, c.GatewayAgents()); diff != "" {
-		t.Errorf("GatewayAgents (-want +got):\n%s", diff)
+	if diff := cmp.Diff(want, c.Agents); diff != "" {
+		t.Errorf("Agents (-want +got):\n%s", diff)
 	}
 }
 
@@ -251,7 +251,7 @@ func TestEmbeddedAnswersOutOfTheBox(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	accounts, agents := c.GatewayAccounts(), c.GatewayAgents()
+	accounts, agents := c.Accounts, c.Agents
 	if len(accounts) != 1 || len(agents) != 1 || accounts[0].Kind != gateway.Sandbox || !accounts[0].Declared {
 		t.Fatalf("Load(\"\") = %d accounts, %d agents", len(accounts), len(agents))
 	}
@@ -287,8 +287,8 @@ func TestKeys(t *testing.T) {
 	if got := fmt.Sprintf("%x", keys[0].Hash); got != "7602afe257e4bd460fcbc16b78c16d0822834244638fbee1d489cdaed5b179d3" {
 		t.Errorf("hash = %s", got)
 	}
-	if w := c.GatewayWebhooks(); len(w) != 1 || w[0].Key != "house" || !w[0].Active {
-		t.Errorf("GatewayWebhooks = %+v", w)
+	if w := c.Webhooks; len(w) != 1 || w[0].Key != "house" || !w[0].Active {
+		t.Errorf("Webhooks = %+v", w)
 	}
 }
 

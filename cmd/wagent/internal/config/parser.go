@@ -195,6 +195,10 @@ func (v value) list(read func(value)) {
 
 var envRef = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$`)
 
+// almostEnvRef matches what means to ask the environment and does not: taken
+// as it stands, it would be a secret that everybody can read in a repository.
+var almostEnvRef = regexp.MustCompile(`\$\{|^\$[A-Za-z_][A-Za-z0-9_]*$`)
+
 // scalar returns v's text, from the environment if it asks for that. want
 // completes the sentence "must be …".
 func (v value) scalar(want string) (string, bool) {

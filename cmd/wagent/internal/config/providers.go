@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -45,6 +46,11 @@ func (v value) provider(p *Provider) {
 	for _, key := range foreign {
 		if at, ok := set[key]; ok && !at.null() {
 			at.fault("means nothing to a provider of kind %s, remove it", p.Kind)
+		}
+	}
+	if at, ok := set["base_url"]; ok && p.Kind == OpenAI && !v.p.faulty(at.path) {
+		if u, err := url.Parse(p.BaseURL); err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			at.fault("must have no user, query or fragment, a key goes into api_key")
 		}
 	}
 	if p.Kind == OpenAI {

@@ -154,6 +154,10 @@ func (v value) secret(to *gateway.Secret) bool {
 	if !ok {
 		return false
 	}
+	if literal := v.node.Value; !envRef.MatchString(literal) && almostEnvRef.MatchString(literal) {
+		v.fault("only a value that is wholly ${NAME} comes from the environment, and a name is of letters, digits and underscores")
+		return false
+	}
 	if strings.TrimSpace(s) != s || strings.ContainsFunc(s, unicode.IsControl) {
 		v.fault("has spaces around it or a line break in it, remove them")
 		return false

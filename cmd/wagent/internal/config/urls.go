@@ -30,9 +30,24 @@ func (v value) baseURL(to *string) {
 	*to = strings.TrimRight(*to, "/")
 }
 
+// emptyEnv faults a server that the environment was asked for and that is empty
+// there: what was left out by mistake must not mean the built-in one, which
+// other replicas do not see and which a container forgets.
+func (v value) emptyEnv() bool {
+	m := envRef.FindStringSubmatch(v.node.Value)
+	if m == nil {
+		return false
+	}
+	s, _ := v.p.env(m[1])
+	if s == "" {
+		v.fault("%s is empty in the environment, set it, or write \"\" here for the built-in one", m[1])
+	}
+	return s == ""
+}
+
 func (v value) databaseURL(to *gateway.Secret) {
 	var s gateway.Secret
-	if !v.secret(&s) || s == "" {
+	if !v.secret(&s) || v.emptyEnv() || s == "" {
 		return
 	}
 	if !isURL(string(s), "postgres", "postgresql") {
@@ -47,7 +62,7 @@ func (v value) redisURLs(to *[]gateway.Secret) {
 	var all []gateway.Secret
 	add := func(v value) {
 		var s gateway.Secret
-		if !v.secret(&s) {
+		if !v.secret(&s) || v.emptyEnv() {
 			return
 		}
 		for _, one := range splitURLs(string(s)) {
