@@ -1,57 +1,17 @@
 package recall
 
 import (
-	"context"
 	"log/slog"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
+	"wagent/debounce/redistest"
 	"wagent/gateway"
 )
 
-// server returns a client of a real redis-server, which ends with the test.
-func server(t *testing.T) *redis.Client {
-	t.Helper()
-	binary, err := exec.LookPath("redis-server")
-	if err != nil {
-		if os.Getenv("WAGENT_TEST_STRICT") != "" { //nolint:forbidigo // a test's environment says how strict it is
-			t.Fatalf("This test needs redis-server in PATH: %v", err)
-		}
-		t.Skip("This test needs redis-server in PATH.")
-	}
-	socket := filepath.Join(t.TempDir(), "s")
-	ctx, stop := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, binary, "--port", "0", "--unixsocket", socket, "--save", "", "--dir", filepath.Dir(socket))
-	if err := cmd.Start(); err != nil {
-		stop()
-		t.Fatal(err)
-	}
-	rdb := redis.NewClient(&redis.Options{
-		Addr: socket, MaxRetries: 100, MinRetryBackoff: 20 * time.Millisecond, MaxRetryBackoff: 100 * time.Millisecond,
-		Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		},
-	})
-	t.Cleanup(func() {
-		rdb.Close()
-		stop()
-		cmd.Wait() // killed
-	})
-	if err := rdb.Ping(t.Context()).Err(); err != nil {
-		t.Fatalf("redis-server does not answer: %v", err)
-	}
-	return rdb
-}
-
 // The script does the same on a real server as on the one in memory.
 func TestRealRedis(t *testing.T) {
-	rdb := server(t)
+	rdb := redistest.Start(t).Client()
 	sql := &runs{}
 	s := New(rdb, sql, "wagent", slog.New(slog.DiscardHandler), nil)
 	old := sql.complete(agentA, "cnv_1", "run_1", "old")
