@@ -23,8 +23,9 @@ type AccountKind string
 
 // The kinds of account.
 const (
-	CloudAPI AccountKind = "cloud_api" // through Meta's Cloud API
-	Sandbox  AccountKind = "sandbox"   // reaches no WhatsApp: for trying out and for tests
+	CloudAPI     AccountKind = "cloud_api"     // through Meta's Cloud API
+	LinkedDevice AccountKind = "linked_device" // as a device linked to a phone, like WhatsApp Web
+	Sandbox      AccountKind = "sandbox"       // reaches no WhatsApp: for trying out and for tests
 )
 
 // An Account is one WhatsApp number of ours.
@@ -34,8 +35,13 @@ type Account struct {
 	Name        string // shown to people; may be empty
 	PhoneNumber string // E.164; may be empty
 	Cloud       Cloud  // set when Kind is CloudAPI
-	Declared    bool   // it stands in the configuration file, and is read-only over the API
-	CreatedAt   time.Time
+	Linked      Linked // set when Kind is LinkedDevice
+	// AllowFrom is whom agents answer, as E.164 numbers; empty: everybody. A
+	// number also stands for the LID of its owner.
+	AllowFrom []string
+	Takeover  time.Duration // how long agents keep out after a person of ours wrote to a customer; 0: they do not
+	Declared  bool          // it stands in the configuration file, and is read-only over the API
+	CreatedAt time.Time
 }
 
 // Cloud is what the Cloud API needs to know of an account.

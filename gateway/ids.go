@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"strings"
 )
@@ -20,6 +21,14 @@ type ConversationID string
 
 // A MessageID names a message: msg_…. For a message of ours it is also the id of its row in the outbox.
 type MessageID string
+
+// WireID is the WhatsApp id under which a linked device sends the message. It
+// is made of ours, so that every attempt has the same one, and has the form that
+// WhatsApp Web gives its own (whatsmeow.Client.GenerateMessageID).
+func (id MessageID) WireID() string {
+	sum := sha256.Sum256([]byte("wagent " + id))
+	return "3EB0" + strings.ToUpper(hex.EncodeToString(sum[:9]))
+}
 
 // A RunID names a run: run_….
 type RunID string

@@ -72,7 +72,20 @@ type Inbound struct {
 	ReplyTo    string          // the WhatsApp id that this one quotes; may be empty
 	SentAt     time.Time       // WhatsApp's clock
 	Origin     Origin
+	Mentioned  bool        // in a group: it names us, or quotes a message of ours
+	Change     Change      // what it does to an earlier message of the same sender; empty: it is one of its own
+	Target     string      // the WhatsApp id of that message
+	Attachment *Attachment // nil: no file, or none that has to be fetched
 }
+
+// A Change is what a message does to an earlier one.
+type Change string
+
+// The changes. Text and Type of an edit are what the earlier message says now.
+const (
+	Edit   Change = "edit"
+	Revoke Change = "revoke" // it is deleted for everybody
+)
 
 // A Message is a message on record.
 type Message struct {
