@@ -25,6 +25,9 @@ type MessageStore interface {
 	// and in one transaction, and returns what is on record for each. Where it
 	// fails, none is recorded.
 	AddMessages(ctx context.Context, ms []Arrival) ([]Arrived, error)
+	// Waiting returns at most limit messages of the account that wait for a
+	// run, by their seq, after the one given.
+	Waiting(ctx context.Context, account AccountID, afterSeq int64, limit int) ([]Message, error)
 }
 
 // AgentFinder knows who answers an account's messages.
@@ -101,9 +104,37 @@ func (in *Inbox) Receive(ctx context.Context, ms ...Inbound) ([]Outcome, error) 
 	defer cancel()
 	outcomes := make([]Outcome, len(ms))
 	for i := range arrived {
-		outcomes[i] = in.arm(ctx, &arrived[i], agents[ms[i].Account])
+		outcomes[i] = in.arm(ctx, &arrived[i], agents[ms[i].Account], ms[i].Deferred)
 	}
 	return outcomes, nil
+}
+
+// releasePage is how many messages Release reads at once.
+const releasePage = 500
+
+// Release opens the windows of the account's messages that were received as
+// deferred, all at once, so that a conversation's backlog is answered by one
+// run. It may be repeated. What it does not get to is left to the sweeper.
+func (in *Inbox) Release(ctx context.Context, account AccountID) error {
+	agent, err := in.agent(ctx, account)
+	if err != nil || agent == nil {
+		return err
+	}
+	for after := int64(0); ; {
+		page, err := in.Store.Waiting(ctx, account, after, releasePage)
+		if err != nil {
+			return fmt.Errorf("list waiting messages of account %s: %w", account, err)
+		}
+		for i := range page {
+			if err := in.Window.Add(ctx, &page[i], agent.Quiet, agent.MaxWait, agent.MaxBatch); err != nil {
+				return fmt.Errorf("add message %s to its window: %w", page[i].ID, err)
+			}
+			after = page[i].Seq
+		}
+		if len(page) < releasePage {
+			return nil
+		}
+	}
 }
 
 // armPatience is how long the messages of one call may take to get into their
@@ -148,9 +179,9 @@ func (in *Inbox) judge(m Inbound, agent *Agent, now time.Time) Arrival {
 
 // arm puts a message that still waits in its window. A window that can't be
 // reached is the sweeper's: the message is safe.
-func (in *Inbox) arm(ctx context.Context, a *Arrived, agent *Agent) Outcome {
+func (in *Inbox) arm(ctx context.Context, a *Arrived, agent *Agent, deferred bool) Outcome {
 	switch {
-	case a.Message.State == StateWaiting && agent != nil:
+	case a.Message.State == StateWaiting && agent != nil && !deferred:
 		if err := in.Window.Add(ctx, &a.Message, agent.Quiet, agent.MaxWait, agent.MaxBatch); err != nil {
 			in.Log.WarnContext(ctx, "message left to the sweeper", "message", a.Message.ID, "err", err)
 			return OutcomeUnarmed
@@ -161,6 +192,8 @@ func (in *Inbox) arm(ctx context.Context, a *Arrived, agent *Agent) Outcome {
 		return OutcomeDuplicate
 	case !a.New:
 		return OutcomeDuplicate
+	case a.Message.State == StateWaiting && agent != nil:
+		return OutcomeStored
 	case a.Message.State == StateHeld:
 		return OutcomeHeld
 	default:

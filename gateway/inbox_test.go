@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -46,6 +47,16 @@ func (p *inboxParts) AddMessages(_ context.Context, as []gateway.Arrival) ([]gat
 		}})
 		p.seen[a.ExternalID] = true
 		p.stored = append(p.stored, a)
+	}
+	return out, nil
+}
+
+func (p *inboxParts) Waiting(_ context.Context, _ gateway.AccountID, after int64, limit int) ([]gateway.Message, error) {
+	var out []gateway.Message
+	for i, a := range p.stored {
+		if seq := int64(i + 1); seq > after && a.State == gateway.StateWaiting && len(out) < limit {
+			out = append(out, gateway.Message{ID: gateway.MessageID(a.ExternalID), Seq: seq})
+		}
 	}
 	return out, nil
 }
@@ -145,6 +156,29 @@ func TestInboxKeepsOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"1", "2", "3"}, parts.armed); diff != "" {
+		t.Errorf("armed (-want +got):\n%s", diff)
+	}
+}
+
+func TestInboxReleasesTheBacklogTogether(t *testing.T) {
+	inbox, parts := newInbox()
+	var want []string
+	for i := range 1203 { // more than two pages
+		m := text(fmt.Sprint(i), "x")
+		m.Origin, m.Deferred = gateway.OriginBacklog, true
+		got, err := inbox.Receive(t.Context(), m)
+		if err != nil || got[0] != gateway.OutcomeStored {
+			t.Fatalf("Receive = %v, %v", got, err)
+		}
+		want = append(want, m.ExternalID)
+	}
+	if len(parts.armed) > 0 {
+		t.Fatalf("%d were armed before the backlog's end", len(parts.armed))
+	}
+	if err := inbox.Release(t.Context(), "acc_1"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, parts.armed); diff != "" {
 		t.Errorf("armed (-want +got):\n%s", diff)
 	}
 }

@@ -72,6 +72,7 @@ type Inbound struct {
 	ReplyTo    string          // the WhatsApp id that this one quotes; may be empty
 	SentAt     time.Time       // WhatsApp's clock
 	Origin     Origin
+	Deferred   bool        // more of it is coming: its window waits for Inbox.Release
 	Mentioned  bool        // in a group: it names us, or quotes a message of ours
 	Change     Change      // what it does to an earlier message of the same sender; empty: it is one of its own
 	Target     string      // the WhatsApp id of that message
