@@ -52,7 +52,7 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// Parts are what a Dispatcher works with. Sent and Delivered may be nil.
+// Parts are what a Dispatcher works with. The functions may be nil.
 type Parts struct {
 	Runs      RunStore
 	Requests  RequestStore
@@ -62,6 +62,9 @@ type Parts struct {
 	Answerer  Answerer
 	Sent      func() // told that the outbox has something to send
 	Delivered func() // told that webhooks have something to deliver
+	// Working is told of each batch that is being answered, until stop is
+	// called, so that the customer can be shown it. It must not block.
+	Working func(ctx context.Context, c *gateway.Claim) (stop func())
 }
 
 // RunStore keeps the runs of conversations.
@@ -171,7 +174,12 @@ func (d *Dispatcher) Handle(ctx context.Context, b debounce.Batch) error {
 		if err != nil {
 			return fmt.Errorf("claim run of conversation %s: %w", b.Key, err)
 		}
-		err = d.held(ctx, &c.Run, func(ctx context.Context) error { return d.answer(ctx, &c) })
+		err = d.held(ctx, &c.Run, func(ctx context.Context) error {
+			if d.Working != nil {
+				defer d.Working(ctx, &c)()
+			}
+			return d.answer(ctx, &c)
+		})
 		if err != nil || c.Run.Attempt == 1 || covers(c.Messages, b.Items) {
 			return err
 		}
