@@ -20,7 +20,7 @@ func TestTheAgentsOwnPauseLetsItsLastWordsThrough(t *testing.T) {
 		r.run(gateway.RunCompleted, gateway.StopEndTurn, 1)
 		r.says(run.Conversation, "handover 0 A person will answer you.")
 		r.tells(run.ID, "agent_run.completed -1", "conversation.paused -1")
-		claimed, stopped, _, err := r.db.ClaimSends(r.Context(), true, 10)
+		claimed, stopped, _, err := r.db.ClaimSends(r.Context(), "", true, 10)
 		if err != nil || len(claimed) != 1 || len(stopped) != 0 {
 			t.Errorf("ClaimSends = %d claimed, %d stopped, %v; want the last words to go out", len(claimed), len(stopped), err)
 		}

@@ -133,3 +133,9 @@ type StatusUpdate struct {
 	Reason     string // for StatusFailed: code and title, as WhatsApp says them
 	At         time.Time
 }
+
+// A Seen is a message that a run has taken, as WhatsApp knows it.
+type Seen struct {
+	ExternalID string
+	Sender     Address
+}

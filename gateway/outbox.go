@@ -20,6 +20,7 @@ const (
 type Outbox struct {
 	Store    SendStore
 	Channels map[AccountKind]Channel
+	Holder   string // under which name this process holds linked devices; empty: it holds none
 	Resend   bool // send once more after an unknown end, or else hold
 	Drain    time.Duration
 	Observe  func(s *Send) // told of each send that was settled; may be nil
@@ -42,8 +43,9 @@ type SendStore interface {
 	// ClaimSends settles what the rules stop (a pause, the end of the service
 	// window, claims whose quarantine is over) and claims at most limit sends
 	// that are due, oldest first and one per conversation, each with a
-	// deadline. next is when another falls due; zero if none waits.
-	ClaimSends(ctx context.Context, resend bool, limit int) (claimed []ClaimedSend, settled []Send, next time.Time, err error)
+	// deadline. Those of linked devices are claimed only where holder holds the
+	// account. next is when another falls due; zero if none waits.
+	ClaimSends(ctx context.Context, holder string, resend bool, limit int) (claimed []ClaimedSend, settled []Send, next time.Time, err error)
 	// SettleSend records how an attempt ended: s.State with s.ExternalID,
 	// s.Error, s.NextAt and s.Unknowns. Where another claim or a status update
 	// of WhatsApp's came first it changes nothing.
@@ -69,7 +71,7 @@ func (o *Outbox) Wake() { o.loop.Wake() }
 func (o *Outbox) init() {
 	o.loop.Name, o.loop.Slots, o.loop.Drain, o.loop.Flush, o.loop.Log = "outbox", 64, o.Drain, true, o.Log
 	o.loop.Claim = func(ctx context.Context, limit int) ([]ClaimedSend, time.Time, error) {
-		claimed, settled, next, err := o.Store.ClaimSends(ctx, o.Resend, limit)
+		claimed, settled, next, err := o.Store.ClaimSends(ctx, o.Holder, o.Resend, limit)
 		for i := range settled {
 			o.observe(ctx, &settled[i])
 		}

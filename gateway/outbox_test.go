@@ -18,7 +18,7 @@ type sendStore struct {
 	settled []gateway.Send
 }
 
-func (s *sendStore) ClaimSends(_ context.Context, _ bool, _ int) ([]gateway.ClaimedSend, []gateway.Send, time.Time, error) {
+func (s *sendStore) ClaimSends(_ context.Context, _ string, _ bool, _ int) ([]gateway.ClaimedSend, []gateway.Send, time.Time, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.send.State != gateway.SendReady {
@@ -112,8 +112,8 @@ func TestOutboxLooksAtTheDeadlineBeforeTheWrite(t *testing.T) {
 // stalled is a store whose claims come back too late.
 type stalled struct{ sendStore }
 
-func (s *stalled) ClaimSends(ctx context.Context, resend bool, limit int) ([]gateway.ClaimedSend, []gateway.Send, time.Time, error) {
-	c, settled, next, err := s.sendStore.ClaimSends(ctx, resend, limit)
+func (s *stalled) ClaimSends(ctx context.Context, holder string, resend bool, limit int) ([]gateway.ClaimedSend, []gateway.Send, time.Time, error) {
+	c, settled, next, err := s.sendStore.ClaimSends(ctx, holder, resend, limit)
 	if len(c) > 0 {
 		time.Sleep(gateway.SendDeadline)
 	}
@@ -170,7 +170,7 @@ type twoParts struct {
 	state [2]gateway.SendState
 }
 
-func (p *twoParts) ClaimSends(context.Context, bool, int) ([]gateway.ClaimedSend, []gateway.Send, time.Time, error) {
+func (p *twoParts) ClaimSends(context.Context, string, bool, int) ([]gateway.ClaimedSend, []gateway.Send, time.Time, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, state := range p.state {

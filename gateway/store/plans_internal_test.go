@@ -74,8 +74,18 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 		"lose claims":    func() error { _, err := loseClaims(ctx, q, at); return err },
 		"end quarantine": func() error { return endQuarantine(ctx, q, true, at) },
 		"stop sends":     func() error { _, err := stopSends(ctx, q, at); return err },
-		"claim sends":    func() error { _, err := s.claimSends(ctx, q, 64, at); return err },
-		"next send":      func() error { _, err := nextSend(ctx, q, at); return err },
+		"free sends":     func() error { _, err := freeHeads(ctx, q, 64, at); return err },
+		"paced sends":    func() error { _, err := pacedHeads(ctx, q, "holder", 64, at); return err },
+		"claim sends": func() error {
+			_, err := s.claimSends(ctx, q, "holder", []head{{"msg", "cnv", "acc"}}, at)
+			return err
+		},
+		"name a send":    func() error { return nameFirst(ctx, q, &gateway.Send{ID: "msg", Conversation: "cnv"}, at) },
+		"next send":      func() error { _, err := nextSend(ctx, q, "holder", at); return err },
+		"claim links":    func() error { _, err := s.ClaimLinks(ctx, "holder", time.Minute, 9); return err },
+		"open pairings":  func() error { _, err := s.OpenPairings(ctx, "holder"); return err },
+		"waiting":        func() error { _, err := s.Waiting(ctx, "acc", 0, 9); return err },
+		"batch of a run": func() error { _, _, err := s.Batch(ctx, "run"); return err },
 		"stranded runs":  func() error { _, err := s.StrandedRuns(ctx); return err },
 		"stranded":       func() error { _, err := s.Stranded(ctx, at, 0, 9); return err },
 		"due actions":    func() error { _, _, err := s.DueActions(ctx, 9); return err },

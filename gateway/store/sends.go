@@ -34,6 +34,10 @@ const maxUnknowns = 2
 // gateway.SendDeadline. Within a conversation nothing overtakes: a send waits
 // for the older ones, unless their end is unknown.
 //
+// A send of a linked device is claimed only by whoever holds the account's link
+// and is connected, one at a time and its SendGap apart, and of the account's
+// conversations the one goes first that was served the longest ago.
+//
 // settled are the sends that became cancelled (an agent's reply in a paused
 // conversation), refused (the service window is over) or unknown (the claim's
 // quarantine is over). next is when to ask again; zero if nothing is to come,
@@ -41,7 +45,7 @@ const maxUnknowns = 2
 //
 // An unknown send becomes ready once its quarantine is over, if resend says
 // so, but only once; otherwise it stays unknown, for a person.
-func (s *Store) ClaimSends(ctx context.Context, resend bool, limit int) (claimed []gateway.ClaimedSend, settled []gateway.Send, next time.Time, err error) {
+func (s *Store) ClaimSends(ctx context.Context, holder string, resend bool, limit int) (claimed []gateway.ClaimedSend, settled []gateway.Send, next time.Time, err error) {
 	err = s.inTx(ctx, func(q queries) error {
 		at := now()
 		next = time.Time{}
@@ -57,11 +61,19 @@ func (s *Store) ClaimSends(ctx context.Context, resend bool, limit int) (claimed
 			return err
 		}
 		settled = append(settled, stopped...)
-		if claimed, err = s.claimSends(ctx, q, limit, at); err != nil {
+		free, err := freeHeads(ctx, q, limit, at)
+		if err != nil {
+			return err
+		}
+		paced, err := pacedHeads(ctx, q, holder, limit-len(free), at)
+		if err != nil {
+			return err
+		}
+		if claimed, err = s.claimSends(ctx, q, holder, append(free, paced...), at); err != nil {
 			return err
 		}
 		if len(claimed) < limit { // or else there may be more to claim at once
-			next, err = nextSend(ctx, q, at)
+			next, err = nextSend(ctx, q, holder, at)
 		}
 		return err
 	})
@@ -120,22 +132,35 @@ func stopSends(ctx context.Context, q queries, at time.Time) ([]gateway.Send, er
 const first = `state = 'ready' AND NOT EXISTS (SELECT 1 FROM sends o WHERE o.conversation = sends.conversation
 	AND o.state IN ('ready', 'claimed') AND (o.state = 'claimed' OR o.seq < sends.seq))`
 
+// unlinked is true of sends of accounts that are no linked devices.
+const unlinked = `NOT EXISTS (SELECT 1 FROM links l WHERE l.account = sends.account)`
+
+// A head is the next send of a conversation.
+type head struct {
+	id      gateway.MessageID
+	conv    gateway.ConversationID
+	account gateway.AccountID
+}
+
+func scanHead(r row) (head, error) {
+	var h head
+	err := r.Scan(&h.id, &h.conv, &h.account)
+	return h, err
+}
+
+// freeHeads returns the due sends of accounts that are no linked devices. The
+// plus keeps SQLite from looking for the few that are due along all sends in
+// their order.
+func freeHeads(ctx context.Context, q queries, limit int, at time.Time) ([]head, error) {
+	return list(ctx, q, scanHead, `SELECT id, conversation, account FROM sends WHERE `+first+` AND `+unlinked+` AND next_at <= $1 ORDER BY +seq LIMIT $2`, at, limit)
+}
+
 // claimSends claims while it holds the conversations: what it checked can not
 // change before it commits. Conversations that others hold are left for the
-// next time. The plus keeps SQLite from looking for the few that are due along
-// all sends in their order.
-func (s *Store) claimSends(ctx context.Context, q queries, limit int, at time.Time) ([]gateway.ClaimedSend, error) {
-	type head struct {
-		id   gateway.MessageID
-		conv gateway.ConversationID
-	}
-	due, err := list(ctx, q, func(r row) (head, error) {
-		var h head
-		err := r.Scan(&h.id, &h.conv)
-		return h, err
-	}, `SELECT id, conversation FROM sends WHERE `+first+` AND next_at <= $1 ORDER BY +seq LIMIT $2`, at, limit)
-	if err != nil || len(due) == 0 {
-		return nil, err
+// next time.
+func (s *Store) claimSends(ctx context.Context, q queries, holder string, due []head, at time.Time) ([]gateway.ClaimedSend, error) {
+	if len(due) == 0 {
+		return nil, nil
 	}
 	convs := make([]any, len(due))
 	for i := range due {
@@ -151,6 +176,20 @@ func (s *Store) claimSends(ctx context.Context, q queries, limit int, at time.Ti
 		if !slices.Contains(held, h.conv) {
 			continue
 		}
+		a, ok := accounts[h.account]
+		if !ok {
+			if a, err = s.account(ctx, q, h.account); err != nil {
+				return nil, err
+			}
+			accounts[h.account] = a
+		}
+		if a.Kind == gateway.LinkedDevice {
+			if mine, err := takeTurn(ctx, q, holder, &a, at); err != nil {
+				return nil, err
+			} else if !mine {
+				continue
+			}
+		}
 		got, err := list(ctx, q, scanSend, `UPDATE sends SET state = 'claimed', attempt = attempt + 1, deadline = $2 WHERE id = $3 AND next_at <= $1
 			AND `+first+` AND NOT (origin = $4 AND `+activePause+`) RETURNING `+sendColumns,
 			at, at.Add(gateway.SendDeadline), h.id, gateway.FromRun)
@@ -158,12 +197,10 @@ func (s *Store) claimSends(ctx context.Context, q queries, limit int, at time.Ti
 			return nil, err
 		}
 		for _, x := range got {
-			a, ok := accounts[x.Account]
-			if !ok {
-				if a, err = s.account(ctx, q, x.Account); err != nil {
+			if a.Kind == gateway.LinkedDevice {
+				if err := nameFirst(ctx, q, &x, at); err != nil {
 					return nil, err
 				}
-				accounts[x.Account] = a
 			}
 			out = append(out, gateway.ClaimedSend{Send: x, Account: a})
 		}
@@ -172,10 +209,10 @@ func (s *Store) claimSends(ctx context.Context, q queries, limit int, at time.Ti
 }
 
 // nextSend returns when something in the outbox falls due.
-func nextSend(ctx context.Context, q queries, at time.Time) (time.Time, error) {
+func nextSend(ctx context.Context, q queries, holder string, at time.Time) (time.Time, error) {
 	var next time.Time
-	earliest := func(query string, later time.Duration) error {
-		t, err := one(ctx, q, scanTime, query)
+	earliest := func(query string, later time.Duration, args ...any) error {
+		t, err := one(ctx, q, scanTime, query, args...)
 		if err != nil {
 			return err
 		}
@@ -186,7 +223,8 @@ func nextSend(ctx context.Context, q queries, at time.Time) (time.Time, error) {
 	}
 	// A send that was never put off has next_at 0, which must not read as none.
 	err := errors.Join(
-		earliest(`SELECT MIN(CASE WHEN next_at = 0 THEN 1 ELSE next_at END) FROM sends WHERE `+first, 0),
+		earliest(`SELECT MIN(CASE WHEN next_at = 0 THEN 1 ELSE next_at END) FROM sends WHERE `+first+` AND `+unlinked, 0),
+		earliest(nextPaced, 0, holder, at),
 		earliest(`SELECT MIN(deadline) FROM sends WHERE state = 'claimed'`, gateway.SendQuarantine),
 		earliest(`SELECT MIN(next_at) FROM sends WHERE state = 'unknown' AND next_at > 0`, 0),
 	)

@@ -72,6 +72,7 @@ type Store struct {
 	metrics  *gauges
 
 	installation string
+	schema       string // where PostgreSQL keeps our tables, quoted; empty: SQLite
 
 	closing sync.Once
 	closed  error
@@ -112,6 +113,11 @@ func (s *Store) prepare(ctx context.Context, reg prometheus.Registerer) error {
 	if err := s.checkKey(ctx); err != nil {
 		return err
 	}
+	if s.q.advisory {
+		if s.schema, err = one(ctx, s.q, scanText[string], `SELECT quote_ident(current_schema())`); err != nil {
+			return s.fail(err, "ask for the schema")
+		}
+	}
 	s.metrics, err = newGauges(s, reg)
 	return err
 }
@@ -131,13 +137,16 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.fail(err, "ping database")
 }
 
-// ReleaseLeases makes the runs and deliveries in hand due at once. It is for
+// ReleaseLeases makes the runs, deliveries and links in hand free at once. It is for
 // the start of the only process that uses the database: those that held the
 // leases are dead. Claimed sends are left alone, since what the dead process
 // wrote to WhatsApp last is not known: they go through their quarantine.
 func (s *Store) ReleaseLeases(ctx context.Context) error {
 	err := s.inTx(ctx, func(q queries) error {
 		if _, err := q.exec(ctx, `UPDATE runs SET lease_until = 0 WHERE status IN ('pending', 'running')`); err != nil {
+			return err
+		}
+		if _, err := q.exec(ctx, `UPDATE links SET lease_until = 0 WHERE lease_until <> 0`); err != nil {
 			return err
 		}
 		_, err := q.exec(ctx, `UPDATE deliveries SET lease_until = 0 WHERE state = 'pending' AND lease_until <> 0`)

@@ -289,7 +289,7 @@ func TestReleaseLeases(t *testing.T) {
 		hook := seed(t, s)
 		must(t, s.FinishRun(t.Context(), full(claimed(t, s, sandbox, bob, "wamid.1"), hook)))
 		send := sent(t, s, sandbox, "+15550000003", "wamid.1")
-		sends, _, _, err := s.ClaimSends(t.Context(), true, 9)
+		sends, _, _, err := s.ClaimSends(t.Context(), "", true, 9)
 		must(t, err)
 		c := claimed(t, s, sandbox, alice, "wamid.1")
 		ds, _, err := s.ClaimDeliveries(t.Context(), 9, 9, time.Hour)
@@ -303,7 +303,7 @@ func TestReleaseLeases(t *testing.T) {
 		if len(ds) != 1 || len(more) != 1 || more[0].Attempt != 2 {
 			t.Errorf("%d deliveries, then %d", len(ds), len(more))
 		}
-		if again, _, _, err := s.ClaimSends(t.Context(), true, 9); err != nil || len(sends) != 1 || len(again) != 0 {
+		if again, _, _, err := s.ClaimSends(t.Context(), "", true, 9); err != nil || len(sends) != 1 || len(again) != 0 {
 			t.Errorf("send %s was claimed %d times, then %d: %v", send.ID, len(sends), len(again), err)
 		}
 	})

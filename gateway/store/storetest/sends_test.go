@@ -14,7 +14,7 @@ import (
 // claim claims all that is due.
 func claim(t *testing.T, s *store.Store, resend bool) (claimed []gateway.ClaimedSend, settled []gateway.Send, next time.Time) {
 	t.Helper()
-	claimed, settled, next, err := s.ClaimSends(t.Context(), resend, 99)
+	claimed, settled, next, err := s.ClaimSends(t.Context(), "", resend, 99)
 	must(t, err)
 	return claimed, settled, next
 }
@@ -268,7 +268,7 @@ func TestReplicasClaimEachSendOnce(t *testing.T) {
 			wg.Go(func() {
 				deadline := time.Now().Add(time.Minute)
 				for done := 0; done < conversations*parts && time.Now().Before(deadline); {
-					claimed, _, _, err := s.ClaimSends(t.Context(), true, 3)
+					claimed, _, _, err := s.ClaimSends(t.Context(), "", true, 3)
 					if gateway.KindOf(err) == gateway.Unavailable {
 						continue // one SQLite file is not made for several processes
 					}

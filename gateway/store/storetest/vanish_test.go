@@ -86,7 +86,7 @@ func TestAServerThatVanishesIsNotWaitedForForever(t *testing.T) {
 	claim(t, s, true) // a connection is there
 	vanish()
 	for what, do := range map[string]func() error{
-		"a transaction": func() error { _, _, _, err := s.ClaimSends(context.Background(), true, 9); return err },
+		"a transaction": func() error { _, _, _, err := s.ClaimSends(context.Background(), "", true, 9); return err },
 		"a query":       func() error { _, err := s.Agents(context.Background()); return err },
 	} {
 		t.Run(what, func(t *testing.T) {
