@@ -20,6 +20,8 @@ type inboxParts struct {
 	paused   bool
 	storeErr error
 	armErr   error
+	joined   []gateway.Message
+	joinErr  error
 	stored   []gateway.Arrival
 	seen     map[string]bool
 	armed    []string
@@ -48,6 +50,10 @@ func (p *inboxParts) AddMessages(_ context.Context, as []gateway.Arrival) ([]gat
 		p.stored = append(p.stored, a)
 	}
 	return out, nil
+}
+
+func (p *inboxParts) JoinAddresses(context.Context, gateway.AccountID, ...gateway.Address) ([]gateway.Message, error) {
+	return p.joined, p.joinErr
 }
 
 func (p *inboxParts) Add(_ context.Context, m *gateway.Message, _, _ time.Duration, _ int) error {
