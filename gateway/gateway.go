@@ -122,6 +122,12 @@ type Pause struct {
 	CreatedAt    time.Time
 }
 
+// A PausedPeer is a Pause with whom the conversation is with.
+type PausedPeer struct {
+	Pause
+	Peer Address
+}
+
 // A PauseReason says who asked for a pause.
 type PauseReason string
 

@@ -28,6 +28,10 @@ type MessageStore interface {
 	// Waiting returns at most limit messages of the account that wait for a
 	// run, by their seq, after the one given.
 	Waiting(ctx context.Context, account AccountID, afterSeq int64, limit int) ([]Message, error)
+	// JoinAddresses makes one contact, and one conversation, of those that the
+	// forms of each address mean. It returns the messages that wait in the
+	// conversations that others were joined to, also beside an error.
+	JoinAddresses(ctx context.Context, account AccountID, forms ...Address) ([]Message, error)
 }
 
 // AgentFinder knows who answers an account's messages.
@@ -45,8 +49,8 @@ type Windower interface {
 }
 
 // An Arrival is a message to record, with what the rules say of it. The state
-// is a wish: the store knows whether the conversation is paused, and then
-// holds the message.
+// is a wish: the store knows the account, who is allowed, which message is
+// changed and whether the conversation is paused.
 type Arrival struct {
 	Inbound
 	State      MessageState
@@ -57,8 +61,9 @@ type Arrival struct {
 
 // Arrived is what the store has of an Arrival.
 type Arrived struct {
-	Message Message // as it is on record, which may be older than the Arrival
-	New     bool    // it was recorded just now
+	Message Message   // as it is on record, which may be older than the Arrival
+	New     bool      // it was recorded just now
+	Joined  []Message // what waits in its conversation, where another was joined to it: their windows are gone
 }
 
 // An Outcome says what became of a message that came in.
@@ -104,7 +109,9 @@ func (in *Inbox) Receive(ctx context.Context, ms ...Inbound) ([]Outcome, error) 
 	defer cancel()
 	outcomes := make([]Outcome, len(ms))
 	for i := range arrived {
-		outcomes[i] = in.arm(ctx, &arrived[i], agents[ms[i].Account], ms[i].Deferred)
+		agent := agents[ms[i].Account]
+		in.rearm(ctx, arrived[i].Joined, agent)
+		outcomes[i] = in.arm(ctx, &arrived[i], agent, ms[i].Deferred)
 	}
 	return outcomes, nil
 }
@@ -137,6 +144,39 @@ func (in *Inbox) Release(ctx context.Context, account AccountID) error {
 	}
 }
 
+// Join takes note that the forms of each address mean one person, who may
+// have been taken for two: their conversations become one, and what waits
+// there is answered together.
+func (in *Inbox) Join(ctx context.Context, account AccountID, forms ...Address) error {
+	waiting, err := in.Store.JoinAddresses(ctx, account, forms...)
+	if len(waiting) > 0 {
+		in.joined(ctx, account, waiting)
+	}
+	if err != nil {
+		return fmt.Errorf("join %d addresses of account %s: %w", len(forms), account, err)
+	}
+	return nil
+}
+
+// joined arms what waits in conversations that others were joined to.
+func (in *Inbox) joined(ctx context.Context, account AccountID, waiting []Message) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), armPatience)
+	defer cancel()
+	agent, err := in.agent(ctx, account)
+	if err != nil {
+		in.Log.WarnContext(ctx, "joined messages left to the sweeper", "account", account, "messages", len(waiting), "err", err)
+		return
+	}
+	in.rearm(ctx, waiting, agent)
+}
+
+// rearm puts messages in the window of the conversation that they now stand in.
+func (in *Inbox) rearm(ctx context.Context, waiting []Message, agent *Agent) {
+	for i := range waiting {
+		in.arm(ctx, &Arrived{Message: waiting[i]}, agent, false)
+	}
+}
+
 // armPatience is how long the messages of one call may take to get into their
 // windows, all together; the sweeper finds those that did not.
 const armPatience = time.Second
@@ -156,7 +196,7 @@ func (in *Inbox) agent(ctx context.Context, account AccountID) (*Agent, error) {
 
 // judge says what should become of a message, as far as its own words tell.
 func (in *Inbox) judge(m Inbound, agent *Agent, now time.Time) Arrival {
-	for _, s := range []*string{&m.Text, &m.SenderName, &m.ExternalID, &m.ReplyTo} {
+	for _, s := range []*string{&m.Text, &m.SenderName, &m.ExternalID, &m.ReplyTo, &m.Target} {
 		*s = clean(*s)
 	}
 	m.Detail = json.RawMessage(clean(string(m.Detail)))
@@ -165,6 +205,8 @@ func (in *Inbox) judge(m Inbound, agent *Agent, now time.Time) Arrival {
 	switch {
 	case m.Origin == OriginHistory, m.Origin == OriginEcho:
 		return set(StateIgnored, string(m.Origin))
+	case m.Change == Revoke:
+		return set(StateIgnored, string(Revoke)) // nobody is told; the store knows what goes
 	case agent == nil || !agent.AutoRun:
 		return set(StateIgnored, "no_agent")
 	case in.MaxAge > 0 && now.Sub(m.SentAt) > in.MaxAge:

@@ -21,6 +21,8 @@ type inboxParts struct {
 	paused   bool
 	storeErr error
 	armErr   error
+	joined   []gateway.Message
+	joinErr  error
 	stored   []gateway.Arrival
 	seen     map[string]bool
 	armed    []string
@@ -59,6 +61,10 @@ func (p *inboxParts) Waiting(_ context.Context, _ gateway.AccountID, after int64
 		}
 	}
 	return out, nil
+}
+
+func (p *inboxParts) JoinAddresses(context.Context, gateway.AccountID, ...gateway.Address) ([]gateway.Message, error) {
+	return p.joined, p.joinErr
 }
 
 func (p *inboxParts) Add(_ context.Context, m *gateway.Message, _, _ time.Duration, _ int) error {

@@ -32,6 +32,12 @@ const (
 	GroupsAll       GroupPolicy = "all"
 )
 
+// Answers reports whether agents answer a group's message, which may name us.
+// The zero policy is GroupsIgnored.
+func (p GroupPolicy) Answers(mentioned bool) bool {
+	return p == GroupsAll || p == GroupsMentioned && mentioned
+}
+
 // A ReadPolicy says when messages are marked as read.
 type ReadPolicy string
 

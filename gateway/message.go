@@ -62,7 +62,7 @@ const (
 type Inbound struct {
 	Account    AccountID
 	Peer       Address // whom the conversation is with
-	Sender     Address // who wrote it: the same as Peer outside groups, and us where Origin is OriginEcho
+	Sender     Address // who wrote it: the same as Peer outside groups, and us where it is ours
 	SenderName string
 	ExternalID string // WhatsApp's id: unique per account, conversation, sender and part
 	Part       int    // which of the messages that one WhatsApp id carried, from 0
@@ -73,6 +73,7 @@ type Inbound struct {
 	SentAt     time.Time       // WhatsApp's clock
 	Origin     Origin
 	Deferred   bool        // more of it is coming: its window waits for Inbox.Release
+	FromUs     bool        // it is ours, of an OriginHistory; an OriginEcho always is
 	Mentioned  bool        // in a group: it names us, or quotes a message of ours
 	Change     Change      // what it does to an earlier message of the same sender; empty: it is one of its own
 	Target     string      // the WhatsApp id of that message
@@ -108,6 +109,9 @@ type Message struct {
 	StateReason  string       // why it is ignored or held; empty otherwise
 	Status       SendStatus   // for Out
 	Run          RunID        // the run that took it, or that wrote it; may be empty
+	Change       Change       // what it does to the message Target; empty: it is one of its own
+	Target       string       // the WhatsApp id of that message
+	RevokedAt    time.Time    // when it was deleted for everybody; zero while it stands
 }
 
 // A SendStatus is how far a message of ours got. The names are those of the

@@ -21,7 +21,7 @@ type Outbox struct {
 	Store    SendStore
 	Channels map[AccountKind]Channel
 	Holder   string // under which name this process holds linked devices; empty: it holds none
-	Resend   bool // send once more after an unknown end, or else hold
+	Resend   bool   // send once more after an unknown end, or else hold
 	Drain    time.Duration
 	Observe  func(s *Send) // told of each send that was settled; may be nil
 	Log      *slog.Logger

@@ -32,6 +32,12 @@ type sample struct {
 	ContactPhone string          `json:"contact_phone"`
 	Input        Input           `json:"input"`
 	API          json.RawMessage `json:"api"` // in place of input
+	Batch        []struct {
+		Type   gateway.MessageType `json:"type"`
+		Text   string              `json:"text"`
+		Change gateway.Change      `json:"change"`
+		At     time.Time           `json:"at"`
+	} `json:"batch"` // in place of input's messages
 }
 
 func (s *sample) read(t *testing.T) Input {
@@ -42,6 +48,14 @@ func (s *sample) read(t *testing.T) Input {
 		if in, err = FromAPI(s.API); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if s.Batch != nil {
+		var ms []gateway.Message
+		for _, m := range s.Batch {
+			ms = append(ms, gateway.Message{Type: m.Type, Text: m.Text, Change: m.Change, SentAt: m.At})
+		}
+		batch := FromBatch(ms)
+		in.LastMessage, in.Messages = batch.LastMessage, batch.Messages
 	}
 	in.Agent = &gateway.Agent{
 		SystemPrompt: s.Agent.SystemPrompt, AllowedActions: s.Agent.AllowedActions, PayloadSchema: s.Agent.PayloadSchema,

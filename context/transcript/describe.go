@@ -11,12 +11,25 @@ import (
 // Describe returns what somebody reading the conversation would see of m: the
 // text, with media and the like named in square brackets before it ("[image]
 // caption", "[voice message]", "[location: 48.85, 2.35, Tour Eiffel]"). It is
-// never empty, and holds no more of Detail than a line.
+// never empty, and holds no more of Detail than a line. An edit that did not
+// find its message waiting says that it is one ("[edited an earlier message]
+// new text"), and the row of a deletion that something was deleted.
 //
 // Of Detail it reads, where they stand at the top or under the type's name as
 // the Cloud API has them: latitude, longitude, name, address, filename, voice
 // and emoji. A Detail of another form describes nothing and does no harm.
 func Describe(m *gateway.Message) string {
+	switch m.Change {
+	case gateway.Edit:
+		return "[edited an earlier message] " + describe(m)
+	case gateway.Revoke:
+		return "[deleted an earlier message]"
+	default:
+		return describe(m)
+	}
+}
+
+func describe(m *gateway.Message) string {
 	if m.Type == gateway.TypeText || m.Type == "" {
 		if text := strings.TrimSpace(m.Text); text != "" {
 			return text

@@ -38,6 +38,9 @@ func TestDescribe(t *testing.T) {
 	}{
 		"a text is itself":                          {gateway.Message{Type: gateway.TypeText, Text: " two towels\nplease "}, "two towels\nplease"},
 		"a text of spaces is said to be empty":      {gateway.Message{Type: gateway.TypeText, Text: " \n"}, "[empty message]"},
+		"an edit says that it is one":               {gateway.Message{Type: gateway.TypeText, Text: "three towels", Change: gateway.Edit, Target: "wamid.1"}, "[edited an earlier message] three towels"},
+		"an edit of a caption":                      {gateway.Message{Type: gateway.TypeImage, Text: "the lamp", Change: gateway.Edit}, "[edited an earlier message] [image] the lamp"},
+		"a deletion tells nothing of what went":     {gateway.Message{Type: gateway.TypeSystem, Text: "x", Change: gateway.Revoke}, "[deleted an earlier message]"},
 		"an image without a caption":                {gateway.Message{Type: gateway.TypeImage}, "[image]"},
 		"an image's caption follows":                {gateway.Message{Type: gateway.TypeImage, Text: "broken lamp"}, "[image] broken lamp"},
 		"a video":                                   {gateway.Message{Type: gateway.TypeVideo}, "[video]"},

@@ -13,9 +13,14 @@ import (
 // AddMessages records those of ms that are not there yet, in their order and
 // in one transaction, and returns what is on record for each. Where it fails,
 // none is recorded. It finds or adds the contacts and the conversation of each
-// message, learns their names, and opens the service window. A message that
-// would wait is held while its conversation is paused, and ignored past
-// MaxPerHour; those that were ignored do not count.
+// message, learns their names, opens the service window, and keeps what is
+// needed to fetch a file.
+//
+// A message that would wait is ignored where the account does not answer its
+// group or its sender, or past MaxPerHour (those that were ignored do not
+// count), and held while its conversation is paused. Edits and deletions change
+// the message that they are about, if no run took it yet. A person of ours who
+// writes to the customer by other means pauses the conversation.
 //
 // Concurrent calls share a transaction. NotFound: an account does not exist,
 // or is not in use any more.
@@ -32,17 +37,27 @@ func (s *Store) addArrivals(ctx context.Context, batches [][]gateway.Arrival) ([
 	var out [][]gateway.Arrived
 	err := s.inTx(ctx, func(q queries) error {
 		out = make([][]gateway.Arrived, len(batches))
-		if err := holdAccounts(ctx, q, batches); err != nil {
+		in := &intake{q: q, key: s.key, at: now()}
+		var err error
+		if in.accounts, err = s.holdAccounts(ctx, q, batches); err != nil {
 			return err
 		}
-		at := now()
+		joins := map[*gateway.Arrived]gateway.ConversationID{}
 		for i, ms := range batches {
 			out[i] = make([]gateway.Arrived, len(ms))
 			for k := range ms {
-				var err error
-				if out[i][k], err = addArrival(ctx, q, &ms[k], at); err != nil {
+				in.joined = nil
+				if out[i][k], err = in.add(ctx, &ms[k]); err != nil {
 					return err
 				}
+				for _, id := range in.joined {
+					joins[&out[i][k]] = id // the last one: what it joined before was joined to it, or is another's
+				}
+			}
+		}
+		for arrived, id := range joins {
+			if arrived.Joined, err = waiting(ctx, q, id); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -50,75 +65,139 @@ func (s *Store) addArrivals(ctx context.Context, batches [][]gateway.Arrival) ([
 	return out, s.fail(err, "write messages")
 }
 
-// holdAccounts checks that the accounts exist. Of two processes that receive
-// messages of one account, one waits: contacts are added and merged by one at
-// a time, and seq is the order in which messages were committed.
-func holdAccounts(ctx context.Context, q queries, batches [][]gateway.Arrival) error {
-	var accounts []gateway.AccountID
+// holdAccounts returns the accounts, which must be in use. Of two processes
+// that receive messages of one account, one waits: contacts are added and
+// merged by one at a time, and seq is the order in which messages were
+// committed.
+func (s *Store) holdAccounts(ctx context.Context, q queries, batches [][]gateway.Arrival) (map[gateway.AccountID]gateway.Account, error) {
+	var ids []gateway.AccountID
 	for _, ms := range batches {
 		for i := range ms {
-			accounts = append(accounts, ms[i].Account)
+			ids = append(ids, ms[i].Account)
 		}
 	}
-	slices.Sort(accounts)
-	for _, id := range slices.Compact(accounts) {
-		if err := q.hold(ctx, "account/"+string(id)); err != nil {
-			return err
-		}
-		_, err := one(ctx, q, scanInt, `SELECT 1 FROM accounts WHERE id = $1 AND active`, id)
+	slices.Sort(ids)
+	accounts := map[gateway.AccountID]gateway.Account{}
+	for _, id := range slices.Compact(ids) {
+		a, err := s.holdAccount(ctx, q, id)
 		if err != nil {
-			return or(err, "There is no account %q", id)
+			return nil, err
 		}
+		accounts[id] = a
 	}
-	return nil
+	return accounts, nil
 }
 
-func addArrival(ctx context.Context, q queries, a *gateway.Arrival, at time.Time) (gateway.Arrived, error) {
+func (s *Store) holdAccount(ctx context.Context, q queries, id gateway.AccountID) (gateway.Account, error) {
+	if err := q.hold(ctx, "account/"+string(id)); err != nil {
+		return gateway.Account{}, err
+	}
+	a, err := one(ctx, q, s.scanAccount, accountSelect+`WHERE id = $1 AND active`, id)
+	return a, or(err, "There is no account %q", id)
+}
+
+// An intake takes messages in, in one transaction that holds their accounts.
+type intake struct {
+	q        queries
+	key      sealer
+	at       time.Time
+	accounts map[gateway.AccountID]gateway.Account
+	joined   []gateway.ConversationID // to which others were joined
+}
+
+func (in *intake) add(ctx context.Context, a *gateway.Arrival) (gateway.Arrived, error) {
+	m := in.message(a)
+	if m.Direction == gateway.Out {
+		switch old, err := in.ours(ctx, a, &m); {
+		case err == nil:
+			return gateway.Arrived{Message: old}, nil
+		case !errors.Is(err, sql.ErrNoRows):
+			return gateway.Arrived{}, err
+		}
+	}
+	if err := in.address(ctx, a, &m); err != nil {
+		return gateway.Arrived{}, err
+	}
+	old, changes, err := onRecord(ctx, in.q, &m)
+	if err != nil || old != nil {
+		if old != nil {
+			return gateway.Arrived{Message: *old}, nil
+		}
+		return gateway.Arrived{}, err
+	}
+	if err := in.judge(ctx, a, &m, changes); err != nil {
+		return gateway.Arrived{}, err
+	}
+	if m.Seq, err = insertMessage(ctx, in.q, &m, a.Origin); err != nil {
+		return gateway.Arrived{}, err
+	}
+	for _, follow := range []func(context.Context, *gateway.Arrival, *gateway.Message) error{in.attach, in.takeOver, in.note} {
+		if err := follow(ctx, a, &m); err != nil {
+			return gateway.Arrived{}, err
+		}
+	}
+	return gateway.Arrived{Message: m, New: true}, nil
+}
+
+// message is a message as it arrives, before it has a conversation.
+func (in *intake) message(a *gateway.Arrival) gateway.Message {
 	m := gateway.Message{
 		ID: gateway.NewMessageID(), Account: a.Account, Direction: gateway.In,
 		ExternalID: a.ExternalID, Part: a.Part, Type: a.Type, Text: a.Text, Detail: a.Detail, ReplyTo: a.ReplyTo,
 		SentAt: fromMillis(millis(a.SentAt)), ReceivedAt: fromMillis(millis(a.ReceivedAt)), State: a.State, StateReason: a.Reason,
+		Change: a.Change, Target: a.Target,
 	}
 	if m.ReceivedAt.IsZero() {
-		m.ReceivedAt = at
+		m.ReceivedAt = in.at
 	}
-	peer, err := contact(ctx, q, a.Account, a.Peer, at)
+	if m.Change == "" || m.Target == "" {
+		m.Change, m.Target = "", ""
+	}
+	if a.Origin == gateway.OriginEcho || a.FromUs {
+		m.Direction, m.State, m.StateReason, m.Status = gateway.Out, "", "", gateway.StatusSent
+	}
+	return m
+}
+
+// ours finds a message of ours whatever the form of the address that it comes
+// back under: WhatsApp may know the peer by another than we wrote to.
+func (in *intake) ours(ctx context.Context, a *gateway.Arrival, m *gateway.Message) (gateway.Message, error) {
+	if m.ExternalID == "" {
+		return gateway.Message{}, sql.ErrNoRows
+	}
+	if len(a.Peer.Aliases()) > 1 { // which is worth knowing in any case
+		if _, err := in.contact(ctx, a.Account, a.Peer); err != nil {
+			return gateway.Message{}, err
+		}
+	}
+	return one(ctx, in.q, scanMessage, messageSelect+`WHERE account = $1 AND external_id = $2 AND external_id <> '' AND direction = 'out' AND part = $3 LIMIT 1`,
+		m.Account, m.ExternalID, m.Part)
+}
+
+// address finds or adds the contact and the conversation of a message.
+func (in *intake) address(ctx context.Context, a *gateway.Arrival, m *gateway.Message) error {
+	peer, err := in.contact(ctx, a.Account, a.Peer)
 	if err != nil {
-		return gateway.Arrived{}, err
+		return err
 	}
 	switch {
-	case a.Origin == gateway.OriginEcho:
-		m.Direction, m.State, m.StateReason, m.Status = gateway.Out, "", "", gateway.StatusSent
+	case m.Direction == gateway.Out:
 	case a.Sender == gateway.Address{} || a.Sender == a.Peer:
 		m.Contact = peer
 	default:
-		if m.Contact, err = contact(ctx, q, a.Account, a.Sender, at); err != nil {
-			return gateway.Arrived{}, err
+		if m.Contact, err = in.contact(ctx, a.Account, a.Sender); err != nil {
+			return err
 		}
 		// Sender and peer of one person may have become one contact.
-		if peer, err = contact(ctx, q, a.Account, a.Peer, at); err != nil {
-			return gateway.Arrived{}, err
+		if peer, err = in.contact(ctx, a.Account, a.Peer); err != nil {
+			return err
 		}
 	}
-	if m.Conversation, err = openConversation(ctx, q, a.Account, peer, at); err != nil {
-		return gateway.Arrived{}, err
-	}
-	switch old, err := onRecord(ctx, q, &m); {
-	case err == nil:
-		return gateway.Arrived{Message: old}, nil
-	case !errors.Is(err, sql.ErrNoRows):
-		return gateway.Arrived{}, err
-	}
-	if err := judge(ctx, q, a, &m); err != nil {
-		return gateway.Arrived{}, err
-	}
-	if m.Seq, err = insertMessage(ctx, q, &m, a.Origin); err != nil {
-		return gateway.Arrived{}, err
-	}
-	return gateway.Arrived{Message: m, New: true}, noteInbound(ctx, q, a, &m)
+	m.Conversation, err = openConversation(ctx, in.q, a.Account, peer, in.at)
+	return err
 }
 
-// openConversation finds or adds the conversation with a peer.
+// openConversation finds or adds the conversation with a peer, and locks it.
 func openConversation(ctx context.Context, q queries, account gateway.AccountID, peer gateway.ContactID, at time.Time) (gateway.ConversationID, error) {
 	id, err := one(ctx, q, scanText[gateway.ConversationID], `SELECT id FROM conversations WHERE account = $1 AND contact = $2`+q.lock, account, peer)
 	if !errors.Is(err, sql.ErrNoRows) {
@@ -129,46 +208,29 @@ func openConversation(ctx context.Context, q queries, account gateway.AccountID,
 	return id, err
 }
 
-// onRecord finds the message that has m's key. One without an id of WhatsApp's
-// has none.
-func onRecord(ctx context.Context, q queries, m *gateway.Message) (gateway.Message, error) {
+// onRecord finds the message that has m's key, or else what came before m
+// though it changes m. A message without an id of WhatsApp's has neither.
+func onRecord(ctx context.Context, q queries, m *gateway.Message) (old *gateway.Message, changes []gateway.Message, err error) {
 	if m.ExternalID == "" {
-		return gateway.Message{}, sql.ErrNoRows
+		return nil, nil, nil
 	}
-	return one(ctx, q, scanMessage, messageSelect+`WHERE account = $1 AND conversation = $2 AND contact = $3 AND external_id = $4 AND external_id <> '' AND part = $5`,
-		m.Account, m.Conversation, m.Contact, m.ExternalID, m.Part)
+	found, err := list(ctx, q, scanMessage, messageSelect+`WHERE account = $1 AND conversation = $2 AND contact = $3 AND external_id = $4 AND external_id <> '' AND part = $5
+		UNION ALL `+messageSelect+`WHERE conversation = $2 AND target = $4 AND target <> '' AND contact = $3 AND direction = $6`,
+		m.Account, m.Conversation, m.Contact, m.ExternalID, m.Part, m.Direction)
+	for i := range found {
+		if found[i].ExternalID == m.ExternalID {
+			return &found[i], nil, err
+		}
+	}
+	return nil, found, err
 }
 
-// judge says what becomes of a message that would wait.
-func judge(ctx context.Context, q queries, a *gateway.Arrival, m *gateway.Message) error {
-	if m.State != gateway.StateWaiting {
+// note keeps what a message tells about who wrote it and when.
+func (in *intake) note(ctx context.Context, a *gateway.Arrival, m *gateway.Message) error {
+	if m.Direction != gateway.In || m.Change == gateway.Revoke || a.Origin != gateway.OriginLive && a.Origin != gateway.OriginBacklog {
 		return nil
 	}
-	is, err := paused(ctx, q, m.Conversation)
-	if err != nil {
-		return err
-	}
-	if is {
-		m.State, m.StateReason = gateway.StateHeld, reasonPaused
-		return nil
-	}
-	if a.MaxPerHour <= 0 {
-		return nil
-	}
-	n, err := one(ctx, q, scanInt, `SELECT COUNT(*) FROM messages WHERE conversation = $1 AND direction = 'in'
-		AND received_at > $2 AND state <> 'ignored'`, m.Conversation, m.ReceivedAt.Add(-time.Hour))
-	if err == nil && n >= int64(a.MaxPerHour) {
-		m.State, m.StateReason = gateway.StateIgnored, "hourly_limit"
-	}
-	return err
-}
-
-// noteInbound keeps what a message tells about who wrote it and when.
-func noteInbound(ctx context.Context, q queries, a *gateway.Arrival, m *gateway.Message) error {
-	if a.Origin != gateway.OriginLive && a.Origin != gateway.OriginBacklog {
-		return nil
-	}
-	if err := nameContact(ctx, q, m.Contact, a.SenderName); err != nil {
+	if err := nameContact(ctx, in.q, m.Contact, a.SenderName); err != nil {
 		return err
 	}
 	// A clock that is ahead of ours must not keep the window open for longer.
@@ -176,6 +238,11 @@ func noteInbound(ctx context.Context, q queries, a *gateway.Arrival, m *gateway.
 	if wrote.IsZero() || wrote.After(m.ReceivedAt) {
 		wrote = m.ReceivedAt
 	}
-	_, err := q.exec(ctx, `UPDATE conversations SET last_inbound_at = $2 WHERE id = $1 AND last_inbound_at < $2`, m.Conversation, wrote)
+	_, err := in.q.exec(ctx, `UPDATE conversations SET last_inbound_at = $2 WHERE id = $1 AND last_inbound_at < $2`, m.Conversation, wrote)
 	return err
+}
+
+// waiting returns what waits in a conversation.
+func waiting(ctx context.Context, q queries, id gateway.ConversationID) ([]gateway.Message, error) {
+	return list(ctx, q, scanMessage, messageSelect+`WHERE conversation = $1 AND state = 'waiting' ORDER BY seq`, id)
 }

@@ -127,9 +127,11 @@ func holdMessages(ctx context.Context, q queries, id gateway.ConversationID, ope
 			return err
 		}
 	}
-	_, err := q.exec(ctx, `UPDATE messages SET state = 'held', state_reason = $2 WHERE conversation = $1 AND state = 'waiting'`, id, reasonPaused)
+	_, err := q.exec(ctx, holdWaiting, id, reasonPaused)
 	return err
 }
+
+const holdWaiting = `UPDATE messages SET state = 'held', state_reason = $2 WHERE conversation = $1 AND state = 'waiting'`
 
 func holdBatch(ctx context.Context, q queries, id gateway.RunID, reason string) error {
 	_, err := q.exec(ctx, `UPDATE messages SET state = 'held', state_reason = $2 WHERE run = $1 AND run <> '' AND state = 'batched'`, id, reason)

@@ -4,16 +4,15 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"slices"
-	"time"
 
 	"wagent/gateway"
 )
 
 // contact finds who an address means, or adds them. Where its forms were taken
-// for several people, they become one. The account must be held (hold), so
-// that two processes do not add the same person.
-func contact(ctx context.Context, q queries, account gateway.AccountID, a gateway.Address, at time.Time) (gateway.ContactID, error) {
+// for several people, they become one. The account must be held, so that two
+// processes do not add the same person.
+func (in *intake) contact(ctx context.Context, account gateway.AccountID, a gateway.Address) (gateway.ContactID, error) {
+	q := in.q
 	aliases := a.Aliases()
 	if len(aliases) == 0 {
 		return "", &gateway.Error{Kind: gateway.Invalid, Msg: "a message needs the address of its peer"}
@@ -29,8 +28,12 @@ func contact(ctx context.Context, q queries, account gateway.AccountID, a gatewa
 		case id == "":
 			id = other
 		default:
-			if err := mergeContact(ctx, q, account, other, id); err != nil {
+			into, err := mergeContact(ctx, q, account, other, id)
+			if err != nil {
 				return "", err
+			}
+			if into != "" {
+				in.joined = append(in.joined, into)
 			}
 			for k, v := range known {
 				if v == other {
@@ -42,7 +45,7 @@ func contact(ctx context.Context, q queries, account gateway.AccountID, a gatewa
 	if id == "" {
 		id = gateway.NewContactID()
 		if _, err := q.exec(ctx, `INSERT INTO contacts (id, account, phone, lid, group_id, name, created_at) VALUES ($1, $2, $3, $4, $5, '', $6)`,
-			id, account, a.Phone, a.LID, a.Group, at); err != nil {
+			id, account, a.Phone, a.LID, a.Group, in.at); err != nil {
 			return "", err
 		}
 	}
@@ -85,92 +88,6 @@ func nameContact(ctx context.Context, q queries, id gateway.ContactID, name stri
 		return nil
 	}
 	_, err := q.exec(ctx, `UPDATE contacts SET name = $2 WHERE id = $1 AND name <> $2`, id, name)
-	return err
-}
-
-// mergeContact makes one contact of two that turned out to be the same person.
-// What was said to either becomes one conversation.
-func mergeContact(ctx context.Context, q queries, account gateway.AccountID, gone, kept gateway.ContactID) error {
-	goneConv, err := conversationWith(ctx, q, account, gone)
-	if err != nil {
-		return err
-	}
-	keptConv, err := conversationWith(ctx, q, account, kept)
-	if err != nil {
-		return err
-	}
-	ids := []gateway.ConversationID{goneConv, keptConv}
-	slices.Sort(ids)
-	for _, id := range ids {
-		if id == "" {
-			continue
-		}
-		if err := lockConversation(ctx, q, id); err != nil {
-			return err
-		}
-	}
-	switch {
-	case goneConv == "":
-	case keptConv == "":
-		_, err = q.exec(ctx, `UPDATE conversations SET contact = $2 WHERE id = $1`, goneConv, kept)
-	default:
-		err = mergeConversation(ctx, q, goneConv, keptConv)
-	}
-	if err != nil {
-		return err
-	}
-	for _, stmt := range []string{
-		// The same message, recorded under both, stays once.
-		`DELETE FROM messages WHERE contact = $1 AND contact <> '' AND external_id <> '' AND EXISTS (SELECT 1 FROM messages o
-			WHERE o.account = messages.account AND o.conversation = messages.conversation AND o.contact = $2
-			AND o.external_id = messages.external_id AND o.external_id <> '' AND o.part = messages.part)`,
-		`UPDATE messages SET contact = $2 WHERE contact = $1 AND contact <> ''`,
-		`UPDATE contact_aliases SET contact = $2 WHERE contact = $1`,
-		`UPDATE contacts SET
-			phone = CASE WHEN phone = '' THEN (SELECT o.phone FROM contacts o WHERE o.id = $1) ELSE phone END,
-			lid = CASE WHEN lid = '' THEN (SELECT o.lid FROM contacts o WHERE o.id = $1) ELSE lid END,
-			name = CASE WHEN name = '' THEN (SELECT o.name FROM contacts o WHERE o.id = $1) ELSE name END
-			WHERE id = $2`,
-	} {
-		if _, err := q.exec(ctx, stmt, gone, kept); err != nil {
-			return err
-		}
-	}
-	_, err = q.exec(ctx, `DELETE FROM contacts WHERE id = $1`, gone)
-	return err
-}
-
-// mergeConversation moves everything of one conversation to another, both of
-// which are locked. An unfinished run of the one that goes is cancelled and
-// its messages wait again, to be answered with the others'.
-func mergeConversation(ctx context.Context, q queries, gone, kept gateway.ConversationID) error {
-	run, err := unfinished(ctx, q, gone)
-	if err != nil {
-		return err
-	}
-	if run != "" {
-		if err := endRun(ctx, q, run, "the conversation became one with another"); err != nil {
-			return err
-		}
-		if _, err := q.exec(ctx, `UPDATE messages SET state = 'waiting', run = '' WHERE run = $1 AND state = 'batched'`, run); err != nil {
-			return err
-		}
-	}
-	for _, stmt := range []string{
-		`UPDATE runs SET conversation = $2, context_key = $2 WHERE conversation = $1`,
-		`UPDATE sends SET conversation = $2 WHERE conversation = $1`,
-		`DELETE FROM messages WHERE conversation = $1 AND external_id <> '' AND EXISTS (SELECT 1 FROM messages o
-			WHERE o.conversation = $2 AND o.external_id = messages.external_id AND o.part = messages.part AND o.direction = messages.direction)`,
-		`UPDATE messages SET conversation = $2 WHERE conversation = $1`,
-		`UPDATE deliveries SET conversation = $2 WHERE conversation = $1`,
-		`UPDATE pauses SET conversation = $2 WHERE conversation = $1`,
-		`UPDATE conversations SET last_inbound_at = (SELECT MAX(o.last_inbound_at) FROM conversations o WHERE o.id IN ($1, $2)) WHERE id = $2`,
-	} {
-		if _, err := q.exec(ctx, stmt, gone, kept); err != nil {
-			return err
-		}
-	}
-	_, err = q.exec(ctx, `DELETE FROM conversations WHERE id = $1`, gone)
 	return err
 }
 

@@ -12,34 +12,39 @@ import (
 // reasonPaused says of a message that it is held because of a pause.
 const reasonPaused = "paused"
 
-const messageSelect = `SELECT id, seq, account, conversation, contact, direction, external_id, part, type, body, detail, reply_to,
-	sent_at, received_at, state, state_reason, status, run FROM messages `
+const messageColumns = `id, seq, account, conversation, contact, direction, external_id, part, type, body, detail, reply_to,
+	sent_at, received_at, state, state_reason, status, run, change, target, revoked_at`
+
+const messageSelect = `SELECT ` + messageColumns + ` FROM messages `
 
 func scanMessage(r row) (gateway.Message, error) {
 	var m gateway.Message
 	err := r.Scan(&m.ID, &m.Seq, &m.Account, &m.Conversation, &m.Contact, &m.Direction, &m.ExternalID, &m.Part, &m.Type, &m.Text, raw(&m.Detail), &m.ReplyTo,
-		at(&m.SentAt), at(&m.ReceivedAt), &m.State, &m.StateReason, &m.Status, &m.Run)
+		at(&m.SentAt), at(&m.ReceivedAt), &m.State, &m.StateReason, &m.Status, &m.Run, &m.Change, &m.Target, at(&m.RevokedAt))
 	return m, err
 }
 
 // insertMessage returns the message's place in the order of arrival.
 func insertMessage(ctx context.Context, q queries, m *gateway.Message, origin gateway.Origin) (int64, error) {
 	return one(ctx, q, scanInt, `INSERT INTO messages (id, account, conversation, contact, direction, origin, external_id, part, type, body,
-			detail, reply_to, sent_at, received_at, state, state_reason, status, run)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) RETURNING seq`,
+			detail, reply_to, sent_at, received_at, state, state_reason, status, run, change, target, revoked_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) RETURNING seq`,
 		m.ID, m.Account, m.Conversation, m.Contact, m.Direction, origin, m.ExternalID, m.Part, m.Type, m.Text,
-		m.Detail, m.ReplyTo, m.SentAt, m.ReceivedAt, m.State, m.StateReason, m.Status, m.Run)
+		m.Detail, m.ReplyTo, m.SentAt, m.ReceivedAt, m.State, m.StateReason, m.Status, m.Run, m.Change, m.Target, m.RevokedAt)
 }
 
 // Recent returns at most limit messages of a conversation that arrived before
-// the one with seq before (0: the newest), oldest first. Messages of ours that
-// the customer never got are left out.
+// the one with seq before (0: the newest), oldest first. They are what somebody
+// reading the conversation would see: without messages of ours that the customer
+// never got, those that were deleted for everybody, and edits that stand in the
+// message that they changed.
 func (s *Store) Recent(ctx context.Context, id gateway.ConversationID, before int64, limit int) ([]gateway.Message, error) {
 	if before == 0 {
 		before = math.MaxInt64
 	}
 	ms, err := list(ctx, s.q, scanMessage, messageSelect+`WHERE conversation = $1 AND seq < $2
-		AND (direction = 'in' OR status <> 'failed') ORDER BY seq DESC LIMIT $3`, id, before, limit)
+		AND (direction = 'in' OR status <> 'failed') AND revoked_at = 0
+		AND (change = '' OR change = 'edit' AND state_reason NOT IN ('edit_applied', 'edit_outdated')) ORDER BY seq DESC LIMIT $3`, id, before, limit)
 	slices.Reverse(ms)
 	return ms, s.fail(err, "read messages of conversation %s", id)
 }

@@ -63,3 +63,60 @@ func scanPause(r row) (gateway.Pause, error) {
 	err := r.Scan(&p.ID, &p.Conversation, &p.Reason, at(&p.ExpiresAt), at(&p.ResumedAt), at(&p.CreatedAt))
 	return p, err
 }
+
+const pausedSelect = `SELECT p.id, p.conversation, p.reason, p.expires_at, p.resumed_at, p.created_at, c.phone, c.lid, c.group_id
+	FROM pauses p JOIN conversations v ON v.id = p.conversation JOIN contacts c ON c.id = v.contact `
+
+func scanPausedPeer(r row) (gateway.PausedPeer, error) {
+	var p gateway.PausedPeer
+	err := r.Scan(&p.ID, &p.Conversation, &p.Reason, at(&p.ExpiresAt), at(&p.ResumedAt), at(&p.CreatedAt), &p.Peer.Phone, &p.Peer.LID, &p.Peer.Group)
+	return p, err
+}
+
+// maxPauses is how many pauses are listed.
+const maxPauses = 1000
+
+// Pauses returns an account's pauses, newest first and at most a thousand: the
+// active ones or, with includeExpired, those that are over too.
+func (s *Store) Pauses(ctx context.Context, account gateway.AccountID, includeExpired bool) ([]gateway.PausedPeer, error) {
+	where, args := `WHERE v.account = $1`, []any{account, maxPauses}
+	if !includeExpired {
+		where, args = where+` AND p.resumed_at = 0 AND p.expires_at > $3`, append(args, now())
+	}
+	ps, err := list(ctx, s.q, scanPausedPeer, pausedSelect+where+` ORDER BY p.id DESC LIMIT $2`, args...)
+	return ps, s.fail(err, "list pauses of account %s", account)
+}
+
+// PauseByID returns a pause of an account, active or not, or an Error of kind
+// NotFound.
+func (s *Store) PauseByID(ctx context.Context, account gateway.AccountID, id int64) (gateway.PausedPeer, error) {
+	p, err := pauseByID(ctx, s.q, account, id)
+	return p, s.fail(err, "read pause %d", id)
+}
+
+func pauseByID(ctx context.Context, q queries, account gateway.AccountID, id int64) (gateway.PausedPeer, error) {
+	p, err := one(ctx, q, scanPausedPeer, pausedSelect+`WHERE p.id = $1 AND v.account = $2`, id, account)
+	return p, or(err, "There is no pause %d", id)
+}
+
+// ResumePause ends an account's pause, and returns it. One that is over already
+// stays as it is. What was held because of it stays held: it is a person's.
+// NotFound: the account has no such pause.
+func (s *Store) ResumePause(ctx context.Context, account gateway.AccountID, id int64) (gateway.PausedPeer, error) {
+	var p gateway.PausedPeer
+	err := s.inTx(ctx, func(q queries) error {
+		found, err := pauseByID(ctx, q, account, id)
+		if err != nil {
+			return err
+		}
+		if err := lockConversation(ctx, q, found.Conversation); err != nil {
+			return err
+		}
+		if _, err := q.exec(ctx, `UPDATE pauses SET resumed_at = $2 WHERE id = $1 AND resumed_at = 0 AND expires_at > $2`, id, now()); err != nil {
+			return err
+		}
+		p, err = pauseByID(ctx, q, account, id)
+		return err
+	})
+	return p, s.fail(err, "end pause %d", id)
+}

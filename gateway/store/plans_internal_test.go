@@ -90,13 +90,13 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 		"stranded":       func() error { _, err := s.Stranded(ctx, at, 0, 9); return err },
 		"due actions":    func() error { _, _, err := s.DueActions(ctx, 9); return err },
 		"on record": func() error {
-			_, err := onRecord(ctx, q, &gateway.Message{ExternalID: "wamid.1"})
-			return or(err, "")
+			_, _, err := onRecord(ctx, q, &gateway.Message{ExternalID: "wamid.1"})
+			return err
 		},
 		"status": func() error {
 			return applyStatus(ctx, q, &gateway.StatusUpdate{ExternalID: "wamid.1", Status: gateway.StatusRead})
 		},
-		"merge contact": func() error { return mergeContact(ctx, q, "acc", "ctc_1", "ctc_2") },
+		"merge contact": func() error { _, err := mergeContact(ctx, q, "acc", "ctc_1", "ctc_2"); return err },
 	} {
 		if err := do(); err != nil && gateway.KindOf(err) != gateway.NotFound {
 			t.Errorf("%s: %v", what, err)
