@@ -9,7 +9,7 @@ import (
 	"wagent/gateway"
 )
 
-const mediaColumns = `d.message, d.account, d.state, d.mime_type, d.name, d.size, d.source, d.attempt, d.next_at, d.error, d.expires_at, d.created_at`
+const mediaColumns = `media.message, media.account, media.state, media.mime_type, media.name, media.size, media.source, media.attempt, media.next_at, media.error, media.expires_at, media.created_at`
 
 func (s *Store) scanMedia(r row) (gateway.Media, error) {
 	var m gateway.Media
@@ -55,7 +55,7 @@ func (in *intake) dropMedia(ctx context.Context, id gateway.MessageID) error {
 
 // unsettled is true of files that are still to be had, in the words of the
 // index media_due.
-const unsettled = `d.state IN ('wanted', 'asked')`
+const unsettled = `media.state IN ('wanted', 'asked')`
 
 // ClaimMedia takes at most limit files that are due, oldest first, of linked
 // accounts that holder holds and that are connected: those that are wanted, and
@@ -68,20 +68,20 @@ func (s *Store) ClaimMedia(ctx context.Context, holder string, limit int, lease 
 	err = s.inTx(ctx, func(q queries) error {
 		at := now()
 		work, next = nil, time.Time{}
-		ids, err := list(ctx, q, scanText[gateway.MessageID], `SELECT d.message FROM media d WHERE `+unsettled+` AND d.next_at <= $2
-			AND d.account IN (`+mine+`) ORDER BY d.next_at LIMIT $3`+q.lock+q.skip, holder, at, limit)
+		ids, err := list(ctx, q, scanText[gateway.MessageID], `SELECT media.message FROM media WHERE `+unsettled+` AND media.next_at <= $2
+			AND media.account IN (`+mine+`) ORDER BY media.next_at LIMIT $3`+q.lock+q.skip, holder, at, limit)
 		if err != nil {
 			return err
 		}
 		for _, id := range ids {
-			m, err := one(ctx, q, s.scanMedia, `UPDATE media AS d SET attempt = attempt + 1, next_at = $2 WHERE d.message = $1 RETURNING `+mediaColumns,
+			m, err := one(ctx, q, s.scanMedia, `UPDATE media SET attempt = attempt + 1, next_at = $2 WHERE media.message = $1 RETURNING `+mediaColumns,
 				id, at.Add(lease))
 			if err != nil {
 				return err
 			}
 			work = append(work, m)
 		}
-		next, err = due(ctx, q, at, `SELECT d.next_at FROM media d WHERE `+unsettled+` AND d.account IN (`+mine+`) ORDER BY d.next_at LIMIT 1`, holder, at)
+		next, err = due(ctx, q, at, `SELECT media.next_at FROM media WHERE `+unsettled+` AND media.account IN (`+mine+`) ORDER BY media.next_at LIMIT 1`, holder, at)
 		return err
 	})
 	if err != nil {
@@ -97,8 +97,8 @@ func (s *Store) ClaimMedia(ctx context.Context, holder string, limit int, lease 
 func (s *Store) SettleMedia(ctx context.Context, m *gateway.Media, data []byte) error {
 	err := s.inTx(ctx, func(q queries) error {
 		source := s.key.seal(gateway.Secret(m.Source), "media", string(m.Message), "source")
-		n, err := q.exec(ctx, `UPDATE media AS d SET state = $3, mime_type = $4, name = $5, size = $6, next_at = $7, error = $8, expires_at = $9,
-			source = CASE WHEN $3 NOT IN ('wanted', 'asked') THEN '' WHEN $10 = '' THEN source ELSE $10 END WHERE d.message = $1 AND d.attempt = $2 AND `+unsettled,
+		n, err := q.exec(ctx, `UPDATE media SET state = $3, mime_type = $4, name = $5, size = $6, next_at = $7, error = $8, expires_at = $9,
+			source = CASE WHEN $3 NOT IN ('wanted', 'asked') THEN '' WHEN $10 = '' THEN source ELSE $10 END WHERE media.message = $1 AND media.attempt = $2 AND `+unsettled,
 			m.Message, m.Attempt, m.State, m.MimeType, m.Name, m.Size, m.NextAt, m.Error, m.ExpiresAt, source)
 		if err == nil && n == 0 {
 			err = &gateway.Error{Kind: gateway.Conflict, Msg: "the file of message " + string(m.Message) + " is in other hands"}
@@ -126,15 +126,15 @@ func (s *Store) MediaByMessage(ctx context.Context, id gateway.MessageID) (gatew
 		err := r.Scan(&m.Message, &m.Account, &m.State, &m.MimeType, &m.Name, &m.Size, &source, &m.Attempt, at(&m.NextAt), &m.Error,
 			at(&m.ExpiresAt), at(&m.CreatedAt), &data)
 		return m, err
-	}, `SELECT `+mediaColumns+`, b.data FROM media d LEFT JOIN media_data b ON b.message = d.message WHERE d.message = $1`, id)
+	}, `SELECT `+mediaColumns+`, b.data FROM media LEFT JOIN media_data b ON b.message = media.message WHERE media.message = $1`, id)
 	return m, data, s.fail(or(err, "Message %s has no file", id), "read media of message %s", id)
 }
 
 // MediaAskedFor returns the file that a phone was asked for again, by
 // WhatsApp's id of its message. NotFound: there is none.
 func (s *Store) MediaAskedFor(ctx context.Context, account gateway.AccountID, externalID string) (gateway.Media, error) {
-	m, err := one(ctx, s.q, s.scanMedia, `SELECT `+mediaColumns+` FROM media d JOIN messages m ON m.id = d.message
-		WHERE d.account = $1 AND `+unsettled+` AND d.state = 'asked' AND m.external_id = $2 ORDER BY d.created_at DESC LIMIT 1`, account, externalID)
+	m, err := one(ctx, s.q, s.scanMedia, `SELECT `+mediaColumns+` FROM media JOIN messages m ON m.id = media.message
+		WHERE media.account = $1 AND `+unsettled+` AND media.state = 'asked' AND m.external_id = $2 ORDER BY media.created_at DESC LIMIT 1`, account, externalID)
 	return m, s.fail(or(err, "No file of message %s was asked for", externalID), "find media of account %s", account)
 }
 
