@@ -84,6 +84,7 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 		"next send":      func() error { _, err := nextSend(ctx, q, "holder", at); return err },
 		"claim links":    func() error { _, err := s.ClaimLinks(ctx, "holder", time.Minute, 9); return err },
 		"open pairings":  func() error { _, err := s.OpenPairings(ctx, "holder"); return err },
+		"poll options":   func() error { _, err := s.PollOptions(ctx, "acc", "ABC"); return err },
 		"waiting":        func() error { _, err := s.Waiting(ctx, "acc", 0, 9); return err },
 		"batch of a run": func() error { _, _, err := s.Batch(ctx, "run"); return err },
 		"stranded runs":  func() error { _, err := s.StrandedRuns(ctx); return err },

@@ -4,6 +4,7 @@ ALTER TABLE messages ADD COLUMN change TEXT NOT NULL DEFAULT ''; -- what it does
 ALTER TABLE messages ADD COLUMN target TEXT NOT NULL DEFAULT ''; -- an external_id
 ALTER TABLE messages ADD COLUMN revoked_at BIGINT NOT NULL DEFAULT 0;
 CREATE INDEX messages_target ON messages (conversation, target) WHERE target <> '';
+CREATE INDEX messages_polls ON messages (account, external_id) WHERE detail LIKE '%"options":[%';
 
 CREATE TABLE media (
     message    TEXT PRIMARY KEY REFERENCES messages (id) ON DELETE CASCADE,
