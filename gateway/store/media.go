@@ -64,30 +64,41 @@ const unsettled = `media.state IN ('wanted', 'asked')`
 // unless SettleMedia comes before. next is when another falls due; zero if none
 // will.
 func (s *Store) ClaimMedia(ctx context.Context, holder string, limit int, lease time.Duration) (work []gateway.Media, next time.Time, err error) {
-	const mine = `SELECT l.account FROM links l WHERE l.holder = $1 AND l.lease_until > $2 AND l.state = 'connected'`
 	err = s.inTx(ctx, func(q queries) error {
 		at := now()
-		work, next = nil, time.Time{}
-		ids, err := list(ctx, q, scanText[gateway.MessageID], `SELECT media.message FROM media WHERE `+unsettled+` AND media.next_at <= $2
-			AND media.account IN (`+mine+`) ORDER BY media.next_at LIMIT $3`+q.lock+q.skip, holder, at, limit)
-		if err != nil {
+		var err error
+		if work, err = s.claimMedia(ctx, q, holder, limit, at, lease); err != nil {
 			return err
 		}
-		for _, id := range ids {
-			m, err := one(ctx, q, s.scanMedia, `UPDATE media SET attempt = attempt + 1, next_at = $2 WHERE media.message = $1 RETURNING `+mediaColumns,
-				id, at.Add(lease))
-			if err != nil {
-				return err
-			}
-			work = append(work, m)
-		}
-		next, err = due(ctx, q, at, `SELECT media.next_at FROM media WHERE `+unsettled+` AND media.account IN (`+mine+`) ORDER BY media.next_at LIMIT 1`, holder, at)
+		next, err = due(ctx, q, at, `SELECT media.next_at FROM media WHERE `+unsettled+` AND media.account IN (`+connected+`)
+			ORDER BY media.next_at LIMIT 1`, holder, at)
 		return err
 	})
 	if err != nil {
 		return nil, time.Time{}, s.fail(err, "claim media")
 	}
 	return work, next, nil
+}
+
+// connected selects the accounts that $1 holds at $2, and that are connected.
+const connected = `SELECT l.account FROM links l WHERE l.holder = $1 AND l.lease_until > $2 AND l.state = 'connected'`
+
+func (s *Store) claimMedia(ctx context.Context, q queries, holder string, limit int, at time.Time, lease time.Duration) ([]gateway.Media, error) {
+	ids, err := list(ctx, q, scanText[gateway.MessageID], `SELECT media.message FROM media WHERE `+unsettled+` AND media.next_at <= $2
+		AND media.account IN (`+connected+`) ORDER BY media.next_at LIMIT $3`+q.lock+q.skip, holder, at, limit)
+	if err != nil {
+		return nil, err
+	}
+	var out []gateway.Media
+	for _, id := range ids {
+		m, err := one(ctx, q, s.scanMedia, `UPDATE media SET attempt = attempt + 1, next_at = $2 WHERE message = $1 RETURNING `+mediaColumns,
+			id, at.Add(lease))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+	}
+	return out, nil
 }
 
 // SettleMedia records what became of a file: m's State, MimeType, Name, Size,
@@ -143,21 +154,25 @@ const expiredAtOnce = 1000
 
 // ExpireMedia deletes the bytes of files whose time is over, at most a thousand
 // at once, and returns of how many.
-func (s *Store) ExpireMedia(ctx context.Context) (int, error) {
-	var n int
-	err := s.inTx(ctx, func(q queries) error {
-		ids, err := list(ctx, q, scanText[gateway.MessageID], `SELECT message FROM media WHERE state = 'kept' AND expires_at > 0 AND expires_at <= $1
-			ORDER BY expires_at LIMIT $2`+q.lock+q.skip, now(), expiredAtOnce)
-		if n = len(ids); err != nil || n == 0 {
-			return err
-		}
-		in := `IN (` + places(1, n) + `)`
-		_, gone := q.exec(ctx, `DELETE FROM media_data WHERE message `+in, anys(ids)...)
-		_, told := q.exec(ctx, `UPDATE media SET state = 'expired' WHERE message `+in, anys(ids)...)
-		return errors.Join(gone, told)
+func (s *Store) ExpireMedia(ctx context.Context) (n int, err error) {
+	err = s.inTx(ctx, func(q queries) (err error) {
+		n, err = expireMedia(ctx, q, now())
+		return err
 	})
 	if err != nil {
 		return 0, s.fail(err, "expire media")
 	}
 	return n, nil
+}
+
+func expireMedia(ctx context.Context, q queries, at time.Time) (int, error) {
+	ids, err := list(ctx, q, scanText[gateway.MessageID], `SELECT message FROM media WHERE state = 'kept' AND expires_at > 0 AND expires_at <= $1
+		ORDER BY expires_at LIMIT $2`+q.lock+q.skip, at, expiredAtOnce)
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	in := `IN (` + places(1, len(ids)) + `)`
+	_, gone := q.exec(ctx, `DELETE FROM media_data WHERE message `+in, anys(ids)...)
+	_, told := q.exec(ctx, `UPDATE media SET state = 'expired' WHERE message `+in, anys(ids)...)
+	return len(ids), errors.Join(gone, told)
 }
