@@ -16,13 +16,22 @@ import (
 )
 
 // connected makes an account whose link somebody holds.
-func connected(t *testing.T, s *store.Store, id gateway.AccountID, holder string, state gateway.LinkState, lease time.Duration) {
+func connected(t *testing.T, s *store.Store, id gateway.AccountID, holder string, state gateway.LinkState) {
 	t.Helper()
 	if err := s.PutAccount(t.Context(), gateway.Account{ID: id, Kind: gateway.LinkedDevice}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.DB(s).ExecContext(t.Context(), `INSERT INTO links (account, holder, lease_until, state) VALUES ($1, $2, $3, $4)`,
-		string(id), holder, time.Now().Add(lease).UnixMilli(), string(state)); err != nil {
+	ls, err := s.ClaimLinks(t.Context(), holder, time.Minute, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range ls {
+		if l.Account == id {
+			l.State, l.Device = state, "device"
+			err = s.SetLink(t.Context(), &l)
+		}
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 }
@@ -58,7 +67,7 @@ func claimMedia(t *testing.T, s *store.Store, holder string) ([]gateway.Media, t
 func TestAFileIsFetchedAndKept(t *testing.T) {
 	storetest.EachConfig(t, func(t *testing.T, cfg store.Config) {
 		s := storetest.At(t, cfg)
-		connected(t, s, "acc_1", "me", gateway.LinkConnected, time.Minute)
+		connected(t, s, "acc_1", "me", gateway.LinkConnected)
 		m := addPhoto(t, s, photo("acc_1", "3A1"))
 		addPhoto(t, s, photo("acc_1", "3A1")) // once more
 		var sealed string
@@ -102,10 +111,13 @@ func TestAFileIsFetchedAndKept(t *testing.T) {
 
 func TestWhoFetchesWhat(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
-		connected(t, s, "acc_mine", "me", gateway.LinkConnected, time.Minute)
-		connected(t, s, "acc_theirs", "they", gateway.LinkConnected, time.Minute)
-		connected(t, s, "acc_lost", "me", gateway.LinkConnected, -time.Second)
-		connected(t, s, "acc_off", "me", gateway.LinkDisconnected, time.Minute)
+		connected(t, s, "acc_mine", "me", gateway.LinkConnected)
+		connected(t, s, "acc_theirs", "they", gateway.LinkConnected)
+		connected(t, s, "acc_off", "me", gateway.LinkDisconnected)
+		connected(t, s, "acc_lost", "me", gateway.LinkConnected)
+		if _, err := store.DB(s).ExecContext(t.Context(), `UPDATE links SET lease_until = 1 WHERE account = 'acc_lost'`); err != nil {
+			t.Fatal(err)
+		}
 		for _, id := range []gateway.AccountID{"acc_mine", "acc_theirs", "acc_lost", "acc_off"} {
 			addPhoto(t, s, photo(id, "3A1"))
 		}
@@ -161,7 +173,7 @@ func TestFilesThatNobodyFetches(t *testing.T) {
 
 func TestAFileThatThePhoneIsAskedFor(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
-		connected(t, s, "acc_1", "me", gateway.LinkConnected, time.Minute)
+		connected(t, s, "acc_1", "me", gateway.LinkConnected)
 		m := addPhoto(t, s, photo("acc_1", "3A1"))
 		if _, err := s.MediaAskedFor(t.Context(), "acc_1", "3A1"); gateway.KindOf(err) != gateway.NotFound {
 			t.Errorf("before it is asked for: %v", err)
@@ -210,7 +222,7 @@ func TestAFileThatThePhoneIsAskedFor(t *testing.T) {
 
 func TestADeletedMessageLosesItsFile(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
-		connected(t, s, "acc_1", "me", gateway.LinkConnected, time.Minute)
+		connected(t, s, "acc_1", "me", gateway.LinkConnected)
 		m, other := addPhoto(t, s, photo("acc_1", "3A1")), addPhoto(t, s, photo("acc_1", "3A2"))
 		work, _ := claimMedia(t, s, "me")
 		kept := work[1]
@@ -235,7 +247,7 @@ func TestADeletedMessageLosesItsFile(t *testing.T) {
 
 func TestExpireMedia(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
-		connected(t, s, "acc_1", "me", gateway.LinkConnected, time.Minute)
+		connected(t, s, "acc_1", "me", gateway.LinkConnected)
 		var ms []gateway.Message
 		for i, ends := range []time.Time{time.Now().Add(-time.Second), time.Now().Add(time.Hour), {}} {
 			ms = append(ms, addPhoto(t, s, photo("acc_1", fmt.Sprint("3A", i))))
@@ -263,7 +275,7 @@ func TestExpireMedia(t *testing.T) {
 // Files go with the messages that they came with, and stay where those stay.
 func TestFilesFollowTheirMessages(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
-		connected(t, s, "acc_1", "me", gateway.LinkConnected, time.Minute)
+		connected(t, s, "acc_1", "me", gateway.LinkConnected)
 		both := gateway.Address{Phone: "+15550000001", LID: "111"}
 		twin := photo("acc_1", "3A1")
 		twin.Peer = gateway.Address{LID: "111"}
@@ -284,7 +296,7 @@ func TestFilesFollowTheirMessages(t *testing.T) {
 func TestOneClaimerPerFile(t *testing.T) {
 	storetest.EachConfig(t, func(t *testing.T, cfg store.Config) {
 		s := storetest.At(t, cfg)
-		connected(t, s, "acc_1", "me", gateway.LinkConnected, time.Minute)
+		connected(t, s, "acc_1", "me", gateway.LinkConnected)
 		for i := range 20 {
 			addPhoto(t, s, photo("acc_1", fmt.Sprint("3A", i)))
 		}

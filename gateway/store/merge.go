@@ -152,7 +152,8 @@ func mergeConversation(ctx context.Context, q queries, gone, kept gateway.Conver
 		`UPDATE messages SET conversation = $2 WHERE conversation = $1`,
 		`UPDATE deliveries SET conversation = $2 WHERE conversation = $1`,
 		`UPDATE pauses SET conversation = $2 WHERE conversation = $1`,
-		`UPDATE conversations SET last_inbound_at = (SELECT MAX(o.last_inbound_at) FROM conversations o WHERE o.id IN ($1, $2)) WHERE id = $2`,
+		`UPDATE conversations SET last_inbound_at = (SELECT MAX(o.last_inbound_at) FROM conversations o WHERE o.id IN ($1, $2)),
+			last_send_at = (SELECT MAX(o.last_send_at) FROM conversations o WHERE o.id IN ($1, $2)) WHERE id = $2`,
 	} {
 		if _, err := q.exec(ctx, stmt, gone, kept); err != nil {
 			return err

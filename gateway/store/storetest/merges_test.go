@@ -140,7 +140,7 @@ func TestJoinedConversations(t *testing.T) {
 		}
 		equal(t, "sends", texts, []string{"reply to p.1", "reply to l.1", "reply to p.2"})
 		for _, want := range texts {
-			claimed, _, _, err := s.ClaimSends(t.Context(), true, 9)
+			claimed, _, _, err := s.ClaimSends(t.Context(), "", true, 9)
 			must(t, err)
 			if len(claimed) != 1 || claimed[0].Send.Text != want {
 				t.Fatalf("claimed %+v, want %q alone", claimed, want)
