@@ -2,6 +2,7 @@ package storetest_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,12 +33,10 @@ func said(ms []gateway.Message) (out []string) {
 }
 
 // record returns a conversation's messages, oldest first.
-func record(t *testing.T, s *store.Store, id gateway.ConversationID) []gateway.Message {
+func record(t *testing.T, s *store.Store, account gateway.AccountID, id gateway.ConversationID) []gateway.Message {
 	t.Helper()
-	ms := got(s.Messages(t.Context(), sandbox, id, 100))(t)
-	for i, k := 0, len(ms)-1; i < k; i, k = i+1, k-1 {
-		ms[i], ms[k] = ms[k], ms[i]
-	}
+	ms := got(s.Messages(t.Context(), account, id, 100))(t)
+	slices.Reverse(ms)
 	return ms
 }
 
@@ -223,29 +222,30 @@ func TestChanges(t *testing.T) {
 			recent: []string{"one"},
 		},
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			storetest.Each(t, func(t *testing.T, s *store.Store) {
-				seed(t, s)
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		for name, tt := range tests {
+			t.Run(name, func(t *testing.T) {
+				account := gateway.NewAccountID()
+				must(t, s.PutAccount(t.Context(), gateway.Account{ID: account, Kind: gateway.Sandbox}))
 				var conv gateway.ConversationID
 				for _, step := range tt.steps {
 					switch step {
 					case claim:
-						c := got(s.ClaimRun(t.Context(), conv, time.Minute))(t)
-						f := finish(c, "")
+						f := finish(got(s.ClaimRun(t.Context(), conv, time.Minute))(t), "")
 						f.Sends = nil
 						must(t, s.FinishRun(t.Context(), f))
 					case pause:
-						conv = got(s.OpenConversation(t.Context(), sandbox, a.Peer))(t).ID
+						conv = got(s.OpenConversation(t.Context(), account, a.Peer))(t).ID
 						must(t, s.PutPause(t.Context(), &gateway.Pause{Conversation: conv, Reason: gateway.PauseManual, ExpiresAt: time.Now().Add(time.Hour)}))
 					default:
-						m := add(t, s, step.(gateway.Arrival))[0]
-						if conv == "" {
-							conv = m.Conversation
+						m := step.(gateway.Arrival)
+						m.Account = account
+						if in := add(t, s, m)[0].Conversation; conv == "" {
+							conv = in
 						}
 					}
 				}
-				equal(t, "on record", said(record(t, s, conv)), tt.want)
+				equal(t, "on record", said(record(t, s, account, conv)), tt.want)
 				var recent []string
 				for _, m := range got(s.Recent(t.Context(), conv, 0, 100))(t) {
 					recent = append(recent, m.Text)
@@ -257,21 +257,25 @@ func TestChanges(t *testing.T) {
 					return
 				}
 				must(t, err)
-				var waits []string
-				for _, m := range c.Messages {
-					text := m.Text
-					if m.Type != gateway.TypeText {
-						text += " " + string(m.Type) + " " + string(m.Detail)
-					}
-					if m.Change != "" {
-						text += " " + string(m.Change)
-					}
-					waits = append(waits, text)
-				}
-				equal(t, "the run's messages", waits, tt.waits)
+				equal(t, "the run's messages", told(c.Messages), tt.waits)
 			})
-		})
+		}
+	})
+}
+
+// told is what a run reads of messages.
+func told(ms []gateway.Message) (out []string) {
+	for _, m := range ms {
+		text := m.Text
+		if m.Type != gateway.TypeText {
+			text += " " + string(m.Type) + " " + string(m.Detail)
+		}
+		if m.Change != "" {
+			text += " " + string(m.Change)
+		}
+		out = append(out, text)
 	}
+	return out
 }
 
 func TestWeEditAndDeleteOurOwnWords(t *testing.T) {
@@ -292,7 +296,7 @@ func TestWeEditAndDeleteOurOwnWords(t *testing.T) {
 		if len(recent) != 1 || recent[0].ID != theirs.ID || recent[0].State != gateway.StateWaiting {
 			t.Errorf("after the deletion: %+v", recent)
 		}
-		for _, m := range record(t, s, m.Conversation) {
+		for _, m := range record(t, s, sandbox, m.Conversation) {
 			if m.Text == "uno" && m.Change == "" && m.RevokedAt.IsZero() {
 				t.Error("the deleted message is not marked")
 			}

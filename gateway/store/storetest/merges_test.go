@@ -228,7 +228,7 @@ func TestWhatOneRunAnsweredIsNotAnsweredAgain(t *testing.T) {
 					_, err := s.ClaimRun(t.Context(), c.ID, time.Minute)
 					wantKind(t, err, gateway.NotFound)
 					n := 0
-					for _, m := range record(t, s, c.ID) {
+					for _, m := range record(t, s, sandbox, c.ID) {
 						if m.Direction == gateway.In {
 							n++
 							if m.State != gateway.StateBatched || m.Run == "" {

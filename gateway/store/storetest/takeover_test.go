@@ -31,10 +31,9 @@ func echo(account gateway.AccountID, to, id string) gateway.Arrival {
 func TestWhoeverWritesTakesOver(t *testing.T) {
 	now := time.Now()
 	tests := map[string]struct {
-		account gateway.AccountID
-		with    func(*gateway.Account)
-		echo    func(*gateway.Arrival)
-		want    time.Duration // from the echo's time on; 0: no pause
+		with func(*gateway.Account)
+		echo func(*gateway.Arrival)
+		want time.Duration // from the echo's time on; 0: no pause
 	}{
 		"on the phone":                {want: 30 * time.Minute},
 		"as the account says":         {with: func(a *gateway.Account) { a.Takeover = 5 * time.Minute }, want: 5 * time.Minute},
@@ -46,29 +45,28 @@ func TestWhoeverWritesTakesOver(t *testing.T) {
 		"not before we came":          {echo: func(a *gateway.Arrival) { a.Origin, a.FromUs, a.Reason = gateway.OriginHistory, true, "history" }},
 		"with an edit":                {echo: func(a *gateway.Arrival) { a.Change, a.Target = gateway.Edit, "wamid.0" }, want: 30 * time.Minute},
 		"with a deletion":             {echo: func(a *gateway.Arrival) { a.Change, a.Target = gateway.Revoke, "wamid.0" }, want: 30 * time.Minute},
-		"in the app of the Cloud API": {account: cloud, want: 30 * time.Minute},
+		"in the app of the Cloud API": {with: func(a *gateway.Account) { a.Kind = gateway.CloudAPI }, want: 30 * time.Minute},
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			storetest.Each(t, func(t *testing.T, s *store.Store) {
-				seed(t, s)
-				link(t, s, tt.with)
-				if tt.account == "" {
-					tt.account = phone
-				} else {
-					must(t, s.Declare(t.Context(), []gateway.Account{{ID: cloud, Kind: gateway.CloudAPI, Takeover: 30 * time.Minute}}, nil, nil, nil))
-				}
-				waits := add(t, s, from(tt.account, alice, "wamid.1"), from(tt.account, bob, "wamid.1"))
-				e := echo(tt.account, alice, "wamid.2")
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		for name, tt := range tests {
+			t.Run(name, func(t *testing.T) {
+				account := gateway.NewAccountID()
+				link(t, s, func(a *gateway.Account) {
+					a.ID = account
+					if tt.with != nil {
+						tt.with(a)
+					}
+				})
+				waits := add(t, s, from(account, alice, "wamid.1"), from(account, bob, "wamid.1"))
+				e := echo(account, alice, "wamid.2")
 				e.SentAt = now
 				if tt.echo != nil {
 					tt.echo(&e)
 				}
-				m := add(t, s, e)[0]
-				if m.Direction != gateway.Out || m.Status != gateway.StatusSent {
+				if m := add(t, s, e)[0]; m.Direction != gateway.Out || m.Status != gateway.StatusSent {
 					t.Errorf("recorded as %s, %s", m.Direction, m.Status)
 				}
-				ps := got(s.Pauses(t.Context(), tt.account, false))(t)
+				ps := got(s.Pauses(t.Context(), account, false))(t)
 				_, err := s.ClaimRun(t.Context(), waits[0].Conversation, time.Minute)
 				if tt.want == 0 {
 					must(t, err)
@@ -84,18 +82,26 @@ func TestWhoeverWritesTakesOver(t *testing.T) {
 				if d := ps[0].ExpiresAt.Sub(now); d < tt.want-time.Minute || d > tt.want+time.Minute {
 					t.Errorf("paused for %v, want about %v", d, tt.want)
 				}
-				if state := recorded(t, s, waits[0].ID, tt.account).State; state != gateway.StateHeld {
-					t.Errorf("what waited is %s", state)
-				}
-				if state := recorded(t, s, waits[1].ID, tt.account).State; state != gateway.StateWaiting {
-					t.Errorf("what waited of somebody else is %s", state)
-				}
-				if m := add(t, s, from(tt.account, alice, "wamid.3"))[0]; m.State != gateway.StateHeld {
+				if m := add(t, s, from(account, alice, "wamid.3"))[0]; m.State != gateway.StateHeld {
 					t.Errorf("the next message is %s", m.State)
 				}
+				if state := recorded(t, s, waits[1].ID, account).State; state != gateway.StateWaiting {
+					t.Errorf("what waited of somebody else is %s", state)
+				}
 			})
-		})
-	}
+		}
+	})
+}
+
+func TestATakeoverHoldsWhatWaits(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		link(t, s, nil)
+		m := add(t, s, from(phone, alice, "wamid.1"))[0]
+		add(t, s, echo(phone, alice, "wamid.2"))
+		if m := recorded(t, s, m.ID, phone); m.State != gateway.StateHeld || m.StateReason != "paused" {
+			t.Errorf("what waited is %s (%q)", m.State, m.StateReason)
+		}
+	})
 }
 
 // recorded returns a message of an account.
@@ -236,12 +242,18 @@ func TestWhomAnAccountAnswers(t *testing.T) {
 		"the filter's reason stands":             {with: only(bob), in: func(a *gateway.Arrival) { a.State, a.Reason = gateway.StateIgnored, "too_short" }, want: "too_short"},
 		"one whose number is known from a group": {with: only(alice), known: gateway.Address{Phone: alice, LID: "111"}, in: group(gateway.Address{LID: "111"}, false)},
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			storetest.Each(t, func(t *testing.T, s *store.Store) {
-				link(t, s, tt.with)
-				got(s.JoinAddresses(t.Context(), phone, tt.known))(t)
-				a := from(phone, alice, "wamid.1")
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		for name, tt := range tests {
+			t.Run(name, func(t *testing.T) {
+				account := gateway.NewAccountID()
+				link(t, s, func(a *gateway.Account) {
+					a.ID = account
+					if tt.with != nil {
+						tt.with(a)
+					}
+				})
+				got(s.JoinAddresses(t.Context(), account, tt.known))(t)
+				a := from(account, alice, "wamid.1")
 				if tt.in != nil {
 					tt.in(&a)
 				}
@@ -254,8 +266,8 @@ func TestWhomAnAccountAnswers(t *testing.T) {
 					t.Errorf("it is %s (%q), want %s (%q)", m.State, m.StateReason, want, tt.want)
 				}
 			})
-		})
-	}
+		}
+	})
 }
 
 func TestPausesOverTheAPI(t *testing.T) {
