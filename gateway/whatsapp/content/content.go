@@ -77,7 +77,7 @@ func (r *Reader) Read(ctx context.Context, evt *events.Message) (in gateway.Inbo
 	rd := &reading{info: &evt.Info, viewOnce: evt.IsViewOnce, detail: detail{}}
 	rd.in = gateway.Inbound{
 		Account: r.Self.Account, ExternalID: evt.Info.ID, SenderName: senderName(&evt.Info),
-		SentAt: evt.Info.Timestamp, Origin: gateway.OriginLive,
+		SentAt: evt.Info.Timestamp, Origin: gateway.OriginLive, FromUs: evt.Info.IsFromMe,
 	}
 	if evt.Info.IsFromMe {
 		rd.in.Origin = gateway.OriginEcho

@@ -73,7 +73,7 @@ func TestAddressing(t *testing.T) {
 			if diff := cmp.Diff([]gateway.Address{tt.peer, tt.sender}, []gateway.Address{in.Peer, in.Sender}); diff != "" {
 				t.Errorf("peer, sender (-want +got):\n%s", diff)
 			}
-			if (in.Origin == gateway.OriginEcho) != tt.info.FromMe || in.Account != "acc_a" {
+			if (in.Origin == gateway.OriginEcho) != tt.info.FromMe || in.FromUs != tt.info.FromMe || in.Account != "acc_a" {
 				t.Errorf("origin %s, account %s", in.Origin, in.Account)
 			}
 		})
@@ -162,7 +162,7 @@ func TestAnAdminDeletesOurs(t *testing.T) {
 	m.ProtocolMessage.Key.Participant = new(benLID + "@lid")
 	info.FromMe, info.Sender = true, ourLID+"@lid"
 	in, ok, err := (&Reader{Self: us()}).Read(t.Context(), event(t, info, m))
-	if !ok || err != nil || in.Sender.LID != benLID || in.Origin != gateway.OriginLive {
+	if !ok || err != nil || in.Sender.LID != benLID || in.Origin != gateway.OriginLive || in.FromUs {
 		t.Errorf("ours of Ben's: %+v, error %v", in, err)
 	}
 }

@@ -203,6 +203,7 @@ func (r *Reader) revoked(rd *reading, key *waCommon.MessageKey) bool {
 	if err != nil || r.Self.is(author) {
 		return false
 	}
-	rd.author, rd.in.SenderName, rd.in.Origin = author, "", gateway.OriginLive
+	rd.author, rd.in.SenderName = author, ""
+	rd.in.Origin, rd.in.FromUs = gateway.OriginLive, false
 	return true
 }

@@ -16,7 +16,7 @@ const maxPath = 4096
 
 // A File is what it takes to fetch an attachment, by any process and at any time:
 // the Source of a [gateway.Attachment]. It is a whatsmeow.DownloadableMessage.
-// It never prints its key.
+// It does not print its key.
 type File struct {
 	Kind      string         `json:"kind"` // image, video, audio, document or sticker
 	Path      string         `json:"direct_path"`
@@ -28,6 +28,8 @@ type File struct {
 	Chat      string         `json:"chat"`
 	Sender    string         `json:"sender"`
 	FromMe    bool           `json:"from_me,omitempty"`
+	Asked     int            `json:"asked,omitempty"`  // how often the phone was asked for it
+	Broken    int            `json:"broken,omitempty"` // how often it arrived broken
 }
 
 // sealedFile is a File as it is stored.
