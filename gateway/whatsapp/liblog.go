@@ -1,0 +1,68 @@
+package whatsapp
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"regexp"
+
+	waBinary "go.mau.fi/whatsmeow/binary"
+	waLog "go.mau.fi/whatsmeow/util/log"
+)
+
+// libraryLog writes what the library says of passing trouble as our debug
+// lines, without the numbers in it. Of its stream of received frames it only
+// notes that one came.
+type libraryLog struct {
+	log     *slog.Logger
+	module  string
+	onFrame func(tag string) // nil but in the module of received frames
+	frame   func(tag string)
+}
+
+// newLibraryLog returns a log that tells onFrame the tag of each stanza that
+// comes.
+func newLibraryLog(log *slog.Logger, onFrame func(tag string)) waLog.Logger {
+	return libraryLog{log: log, frame: onFrame}
+}
+
+// Sub satisfies waLog.Logger.
+func (l libraryLog) Sub(module string) waLog.Logger {
+	sub := l
+	sub.module, sub.onFrame = module, nil
+	if module == "Recv" { // whatsmeow.NewClient
+		sub.onFrame = l.frame
+	}
+	return sub
+}
+
+// Debugf satisfies waLog.Logger.
+func (l libraryLog) Debugf(_ string, args ...any) {
+	if l.onFrame == nil || len(args) == 0 {
+		return
+	}
+	if n, ok := args[0].(*waBinary.Node); ok { // whatsmeow.(*Client).handleFrame
+		l.onFrame(n.Tag)
+	}
+}
+
+// Infof satisfies waLog.Logger.
+func (l libraryLog) Infof(msg string, args ...any) { l.write("info", msg, args) }
+
+// Warnf satisfies waLog.Logger.
+func (l libraryLog) Warnf(msg string, args ...any) { l.write("warn", msg, args) }
+
+// Errorf satisfies waLog.Logger.
+func (l libraryLog) Errorf(msg string, args ...any) { l.write("error", msg, args) }
+
+func (l libraryLog) write(level, msg string, args []any) {
+	ctx := context.Background()
+	if !l.log.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	said := longNumber.ReplaceAllString(fmt.Sprintf(msg, args...), "…")
+	l.log.DebugContext(ctx, "whatsmeow", "module", l.module, "level", level, "said", said[:min(len(said), 500)])
+}
+
+// longNumber is what may be somebody's.
+var longNumber = regexp.MustCompile(`[0-9]{6,}`)

@@ -1,0 +1,284 @@
+package whatsapp
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.mau.fi/whatsmeow"
+	"go.mau.fi/whatsmeow/types"
+
+	"wagent/gateway"
+	"wagent/gateway/whatsapp/devices"
+)
+
+// A member is one account that this process holds, under one fence. One
+// goroutine owns it: it pairs, connects, and connects again, until it is
+// stopped.
+type member struct {
+	fleet *Fleet
+	done  chan struct{} // closed when nothing of it runs any more
+	kick  chan struct{} // something of link or pairing changed
+	end   context.CancelCauseFunc
+	wait  backoff // before the next connection; of the member's goroutine
+
+	until     atomic.Int64 // the end of the lease by our clock, in Unix nanoseconds
+	lastFrame atomic.Int64 // Unix nanoseconds; 0: none yet
+	stopped   atomic.Bool
+
+	mu      sync.Mutex // guards what follows
+	link    gateway.Link
+	unsaved bool // link has what SQL has not
+	pairing *gateway.Pairing
+	conn    *connection // nil unless there is one
+	pairs   []gateway.Address
+}
+
+func newMember(f *Fleet, l gateway.Link, until time.Time) *member {
+	m := &member{
+		fleet: f, link: l, done: make(chan struct{}), kick: make(chan struct{}, 1),
+		wait: backoff{first: f.cfg.Backoff, most: f.cfg.MostWait},
+	}
+	m.until.Store(until.UnixNano())
+	return m
+}
+
+func (m *member) account() gateway.AccountID {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.link.Account
+}
+
+func (m *member) fence() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.link.Fence
+}
+
+// held reports whether the account is ours, as far as our clock tells.
+func (m *member) held() bool {
+	return !m.stopped.Load() && time.Now().UnixNano() < m.until.Load()
+}
+
+// renew moves the end of the lease and takes note of what others asked for.
+func (m *member) renew(l *gateway.Link, until time.Time) {
+	m.until.Store(until.UnixNano())
+	m.mu.Lock()
+	asked := l.LoggingOut && !m.link.LoggingOut
+	m.link.LoggingOut = m.link.LoggingOut || l.LoggingOut
+	stale := m.unsaved || m.frameAge() < time.Minute && time.Since(l.LastFrameAt) > time.Minute && m.link.State == gateway.LinkConnected
+	m.unsaved = stale
+	m.mu.Unlock()
+	if asked || stale {
+		m.nudge()
+	}
+}
+
+// offer hands over an open pairing, or what a person answered to it.
+func (m *member) offer(p gateway.Pairing) {
+	m.mu.Lock()
+	old := m.pairing
+	m.pairing = &p
+	m.mu.Unlock()
+	if old == nil || old.ID != p.ID || len(old.Answer) != len(p.Answer) || old.Confirmed != p.Confirmed {
+		m.nudge()
+	}
+}
+
+func (m *member) nudge() {
+	select {
+	case m.kick <- struct{}{}:
+	default:
+	}
+}
+
+// stop ends the member; done tells when. It may be called twice.
+func (m *member) stop(why error) {
+	m.stopped.Store(true)
+	m.end(why)
+}
+
+// start begins the member's goroutine.
+func (m *member) start(ctx context.Context) {
+	ctx, m.end = context.WithCancelCause(ctx)
+	go func() {
+		defer close(m.done)
+		for ctx.Err() == nil {
+			m.live(ctx)
+		}
+		m.last(ctx)
+	}()
+}
+
+// live is run until it panics or ctx is done.
+func (m *member) live(ctx context.Context) {
+	defer func() {
+		if p := recover(); p != nil {
+			m.fleet.log.ErrorContext(ctx, "account panicked; it starts again", "account", m.account(), "panic", p, "stack", string(debug.Stack()))
+			m.change(ctx, func(l *gateway.Link) { l.State, l.Reason = gateway.LinkDisconnected, "internal error" })
+			_ = sleep(ctx, m.fleet.cfg.MostWait/4)
+		}
+	}()
+	if err := m.run(ctx); err != nil && ctx.Err() == nil {
+		m.fleet.log.WarnContext(ctx, "account starts again", "account", m.account(), "err", err)
+		_ = sleep(ctx, jitter(m.fleet.cfg.Backoff*5))
+	}
+}
+
+// last says that nobody is connected any more, where it is still ours to say.
+func (m *member) last(ctx context.Context) {
+	if errors.Is(context.Cause(ctx), errLost) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	m.change(ctx, func(l *gateway.Link) {
+		if l.State == gateway.LinkConnected || l.State == gateway.LinkConnecting {
+			l.State, l.Reason = gateway.LinkDisconnected, ""
+		}
+	})
+}
+
+// run goes through the account's states until ctx is done.
+func (m *member) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		l := m.snapshot()
+		var err error
+		switch {
+		case l.Device == "" && l.LoggingOut:
+			m.change(ctx, func(l *gateway.Link) { l.LoggingOut = false })
+		case l.Device == "":
+			err = m.awaitPairing(ctx)
+		default:
+			err = m.keepConnected(ctx, l.Device)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A box is the account's view of the library's database, and the life of
+// whatever is made of it: once the database failed, the library may remember
+// what was never written, and all of it is made anew.
+type box struct {
+	*devices.Account
+	life context.Context
+	end  context.CancelCauseFunc
+}
+
+// open returns a view. The caller must close it.
+func (m *member) open(ctx context.Context) *box {
+	l := m.snapshot()
+	b := &box{}
+	b.life, b.end = context.WithCancelCause(ctx)
+	b.Account = m.fleet.Devices.Account(devices.Fence{
+		Account: string(l.Account), Number: l.Fence, Held: m.held,
+		// The connection ends before the library learns of the error: what it
+		// could not decrypt then it would acknowledge.
+		Broke: func(err error) {
+			b.end(err)
+			if ctx.Err() == nil && m.held() {
+				m.fleet.metrics.storeErrors.Inc()
+				m.fleet.log.ErrorContext(ctx, "the database of devices failed; WhatsApp delivers again what was in hand", "account", l.Account, "err", err)
+			}
+		},
+	})
+	return b
+}
+
+func (b *box) close() {
+	b.end(errStopped)
+	_ = b.Close()
+}
+
+func (m *member) connection() *connection {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.conn
+}
+
+func (m *member) snapshot() gateway.Link {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.link
+}
+
+// change changes how the link stands and writes that down. Where that fails,
+// the next renewal tries again.
+func (m *member) change(ctx context.Context, how func(*gateway.Link)) {
+	m.mu.Lock()
+	before := m.link
+	how(&m.link)
+	l := m.link
+	m.unsaved = true
+	m.mu.Unlock()
+	if l.State != before.State || l.Reason != before.Reason {
+		m.fleet.log.InfoContext(ctx, "link", "account", l.Account, "state", l.State, "was", before.State, "reason", l.Reason)
+	}
+	m.save(ctx)
+}
+
+// save writes down what is not written yet.
+func (m *member) save(ctx context.Context) {
+	m.mu.Lock()
+	l, unsaved := m.link, m.unsaved
+	m.mu.Unlock()
+	if !unsaved || !m.held() && !m.stopped.Load() {
+		return
+	}
+	l.LastFrameAt = m.heard()
+	try, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	switch err := m.fleet.Links.SetLink(try, &l); {
+	case err == nil:
+		m.mu.Lock()
+		m.unsaved = m.link.State != l.State || m.link.Reason != l.Reason || m.link.Device != l.Device
+		m.mu.Unlock()
+	case gateway.KindOf(err) == gateway.Conflict:
+		m.stop(errLost)
+	default:
+		m.fleet.log.WarnContext(ctx, "write how a link stands; it is tried again", "account", l.Account, "err", err)
+	}
+}
+
+// heard is when a frame of WhatsApp's came last, here or as was written down.
+func (m *member) heard() time.Time {
+	if n := m.lastFrame.Load(); n > 0 {
+		return time.Unix(0, n)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.link.LastFrameAt
+}
+
+func (m *member) frameAge() time.Duration {
+	return time.Duration(time.Now().UnixNano() - m.lastFrame.Load())
+}
+
+// ready returns the client if it is connected and logged in, and the account
+// ours.
+func (m *member) ready() *whatsmeow.Client {
+	c := m.connection()
+	if c == nil || !m.held() || !c.up.Load() || !c.cli.IsConnected() || !c.cli.IsLoggedIn() {
+		return nil
+	}
+	return c.cli
+}
+
+// self is who the account is on WhatsApp; false while it is not paired.
+func (m *member) self() (pn, lid types.JID, ok bool) {
+	l := m.snapshot()
+	pn, err := types.ParseJID(l.Device)
+	if err != nil || l.Device == "" {
+		return types.EmptyJID, types.EmptyJID, false
+	}
+	if l.LID != "" {
+		lid = types.NewJID(l.LID, types.HiddenUserServer)
+	}
+	return pn.ToNonAD(), lid, true
+}

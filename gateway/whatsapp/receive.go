@@ -1,0 +1,205 @@
+package whatsapp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"go.mau.fi/whatsmeow/store"
+	"go.mau.fi/whatsmeow/types"
+	"go.mau.fi/whatsmeow/types/events"
+
+	"wagent/gateway"
+	"wagent/gateway/whatsapp/content"
+)
+
+// receivePatience is how long storing one message may take. WhatsApp's other
+// messages for the account wait meanwhile.
+const receivePatience = 20 * time.Second
+
+// handle is the library's way to tell us. It returns false where WhatsApp is
+// to deliver again; a panic would count as success.
+func (m *member) handle(ctx context.Context, evt any, news chan<- any) (ok bool) {
+	c := m.connection()
+	defer func() {
+		if p := recover(); p != nil {
+			m.fleet.metrics.panics.Inc()
+			m.fleet.log.ErrorContext(ctx, "handler panicked; WhatsApp delivers again", "account", m.account(), "panic", p, "stack", string(debug.Stack()))
+			ok = false
+			if c != nil {
+				c.refuse(fmt.Errorf("panic: %v", p))
+			}
+		}
+	}()
+	if m.fleet.cfg.Before != nil {
+		m.fleet.cfg.Before(evt)
+	}
+	switch evt := evt.(type) {
+	case *events.Message:
+		return m.take(ctx, c, evt)
+	case *events.Receipt:
+		return m.receipt(ctx, evt)
+	case *events.UndecryptableMessage:
+		// The library asks the sender's and our own phone for it again.
+		m.fleet.metrics.undecryptable.Inc()
+		m.fleet.log.WarnContext(ctx, "message could not be decrypted; it is asked for again", "account", m.account(), "unavailable", evt.IsUnavailable)
+	case *events.MediaRetry:
+		if m.fleet.MediaRetry != nil {
+			return m.fleet.MediaRetry(ctx, m.account(), evt) == nil
+		}
+	case *events.Connected, *events.Disconnected, *events.LoggedOut, *events.TemporaryBan, *events.ClientOutdated,
+		*events.StreamReplaced, *events.ConnectFailure, *events.StreamError, *events.ManualLoginReconnect,
+		*events.OfflineSyncCompleted, *events.NotifyAccountReachoutTimelock:
+		select {
+		case news <- evt:
+		default: // so much happened that nobody follows
+			if c != nil {
+				c.refuse(errors.New("too many events at once"))
+			}
+		}
+	}
+	return true
+}
+
+// take stores one message. Where that fails, nothing more is taken on this
+// connection: what came after it would overtake it.
+func (m *member) take(ctx context.Context, c *connection, evt *events.Message) bool {
+	if c == nil || c.refused.Load() || !m.held() {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, receivePatience)
+	defer cancel()
+	outcome, err := m.store(ctx, c, evt)
+	if err != nil {
+		m.fleet.log.WarnContext(ctx, "message not stored; WhatsApp delivers it again", "account", m.account(), "kind", gateway.KindOf(err).String(), "err", err)
+		c.refuse(err)
+		return false
+	}
+	m.fleet.metrics.received.WithLabelValues(string(m.account()), string(gateway.LinkedDevice), outcome).Inc()
+	return true
+}
+
+// outcomeSkipped counts events that carry nothing for a conversation.
+const outcomeSkipped = "skipped"
+
+func (m *member) store(ctx context.Context, c *connection, evt *events.Message) (outcome string, err error) {
+	pn, lid, ok := m.self()
+	if !ok {
+		return "", errors.New("the account has no device")
+	}
+	reader := content.Reader{
+		Self: content.Self{Account: m.account(), PN: pn, LID: lid},
+		Book: c.book, Secrets: c.cli, Polls: m.fleet.Records,
+	}
+	in, ok, err := reader.Read(ctx, evt)
+	if err != nil {
+		return "", fmt.Errorf("read message: %w", err)
+	}
+	if !ok {
+		return outcomeSkipped, nil
+	}
+	if in.Origin == gateway.OriginLive && c.backlog.Load() {
+		in.Origin, in.Deferred = gateway.OriginBacklog, true
+	}
+	outcomes, err := m.fleet.Inbox.Receive(ctx, in)
+	if err != nil {
+		return "", err
+	}
+	if in.Origin != gateway.OriginEcho && m.fleet.settings(in.Account).MarkRead == gateway.ReadReceived {
+		m.markRead(c, evt.Info.Chat, evt.Info.Sender, in.ExternalID)
+	}
+	return string(outcomes[0]), nil
+}
+
+// statusOf lists the receipts that tell how far a message of ours got.
+var statusOf = map[types.ReceiptType]gateway.SendStatus{
+	types.ReceiptTypeDelivered: gateway.StatusDelivered,
+	types.ReceiptTypeRead:      gateway.StatusRead,
+	types.ReceiptTypePlayed:    gateway.StatusRead,
+}
+
+// receipt records what became of messages of ours. A receipt that is not
+// acknowledged comes again.
+func (m *member) receipt(ctx context.Context, evt *events.Receipt) bool {
+	status, ok := statusOf[evt.Type]
+	if !ok || evt.IsFromMe || !m.held() {
+		return true
+	}
+	updates := make([]gateway.StatusUpdate, len(evt.MessageIDs))
+	for i, id := range evt.MessageIDs {
+		updates[i] = gateway.StatusUpdate{Account: m.account(), ExternalID: id, Status: status, At: evt.Timestamp}
+	}
+	ctx, cancel := context.WithTimeout(ctx, receivePatience)
+	defer cancel()
+	if err := m.fleet.Records.ApplyStatuses(ctx, updates); err != nil {
+		m.fleet.log.WarnContext(ctx, "receipts not stored; they come again", "account", m.account(), "err", err)
+		return false
+	}
+	m.fleet.metrics.statuses.WithLabelValues(string(status)).Add(float64(len(updates)))
+	return true
+}
+
+// observedLIDs tells of each pair of a number and a LID that the library
+// learns.
+type observedLIDs struct {
+	store.LIDStore
+	tell func(pairs ...store.LIDMapping)
+}
+
+// PutLIDMapping satisfies store.LIDStore.
+func (o *observedLIDs) PutLIDMapping(ctx context.Context, lid, pn types.JID) error {
+	err := o.LIDStore.PutLIDMapping(ctx, lid, pn)
+	if err == nil {
+		o.tell(store.LIDMapping{LID: lid, PN: pn})
+	}
+	return err
+}
+
+// PutManyLIDMappings satisfies store.LIDStore.
+func (o *observedLIDs) PutManyLIDMappings(ctx context.Context, pairs []store.LIDMapping) error {
+	err := o.LIDStore.PutManyLIDMappings(ctx, pairs)
+	if err == nil {
+		o.tell(pairs...)
+	}
+	return err
+}
+
+// mostLearned bounds the pairs that wait to be joined. What is forgotten is
+// joined with the next message of that person, which names both.
+const mostLearned = 10_000
+
+// learn keeps pairs for the member's own goroutine: the library is in the
+// middle of something.
+func (m *member) learn(pairs ...store.LIDMapping) {
+	m.mu.Lock()
+	for _, p := range pairs {
+		if len(m.pairs) < mostLearned && p.LID.Server == types.HiddenUserServer && p.PN.Server == types.DefaultUserServer {
+			m.pairs = append(m.pairs, gateway.Address{Phone: "+" + p.PN.User, LID: p.LID.User})
+		}
+	}
+	m.mu.Unlock()
+	m.nudge()
+}
+
+// joinAtOnce is how many pairs one transaction joins.
+const joinAtOnce = 100
+
+// joinLearned makes one contact of those who turned out to be one person.
+func (m *member) joinLearned(ctx context.Context) {
+	for ctx.Err() == nil {
+		m.mu.Lock()
+		n := min(len(m.pairs), joinAtOnce)
+		some := m.pairs[:n:n]
+		m.pairs = m.pairs[n:]
+		m.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		if err := m.fleet.Inbox.Join(ctx, m.account(), some...); err != nil {
+			m.fleet.log.WarnContext(ctx, "join addresses; it is done with their next message", "account", m.account(), "err", err)
+			return
+		}
+	}
+}
