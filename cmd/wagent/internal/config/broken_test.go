@@ -32,12 +32,20 @@ func faultsOf(t *testing.T, err error) []*Fault {
 	return out
 }
 
-func TestBrokenFilesTellEachFault(t *testing.T) {
+// brokenFiles are the samples of what this build refuses.
+func brokenFiles(t testing.TB) []string {
+	t.Helper()
 	files, err := filepath.Glob("testdata/broken/*.yaml")
-	if err != nil || len(files) < 25 {
-		t.Fatalf("Glob = %d files, %v", len(files), err)
+	build := map[bool]string{true: "linked", false: "nolinked"}[linkedDevices]
+	ofBuild, errBuild := filepath.Glob("testdata/broken/" + build + "/*.yaml")
+	if err != nil || errBuild != nil || len(files) < 25 || len(ofBuild) < 2 {
+		t.Fatalf("Glob = %d files and %d of this build, %v, %v", len(files), len(ofBuild), err, errBuild)
 	}
-	for _, f := range files {
+	return append(files, ofBuild...)
+}
+
+func TestBrokenFilesTellEachFault(t *testing.T) {
+	for _, f := range brokenFiles(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(f), ".yaml"), func(t *testing.T) {
 			src, err := os.ReadFile(f)
 			if err != nil {
@@ -165,10 +173,7 @@ func TestRulesAreFoundBesideTheConfiguration(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	files, err := filepath.Glob("testdata/broken/*.yaml")
-	if err != nil {
-		f.Fatal(err)
-	}
+	files := brokenFiles(f)
 	examples, err := filepath.Glob("../../../../configs/examples/*.yaml")
 	if err != nil {
 		f.Fatal(err)

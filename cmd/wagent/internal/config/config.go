@@ -39,8 +39,12 @@ type Config struct {
 	Drain         time.Duration  // how long a stop waits for runs in hand
 	UnknownSends  string         // resend or hold
 	MaxMessageAge time.Duration  // older backlog is held for a person
-	APIKeys       []APIKey       // empty only without Database.URL
-	Debounce      struct {
+	Media         struct {
+		MaxSize   int64         // bytes; larger files that customers send are not fetched
+		Retention time.Duration // how long files that customers sent are kept
+	}
+	APIKeys  []APIKey // empty only without Database.URL
+	Debounce struct {
 		Shards int
 		Lease  time.Duration
 	}
@@ -100,6 +104,7 @@ func Default() Config {
 		},
 	}
 	c.Log.Level, c.Log.Format = slog.LevelInfo, "text"
+	c.Media.MaxSize, c.Media.Retention = 16<<20, 30*24*time.Hour
 	c.Debounce.Shards, c.Debounce.Lease = 16, 30*time.Second
 	c.Runs.Concurrency, c.Runs.Timeout = 64, 60*time.Second
 	c.WebhookDelivery.Concurrency, c.WebhookDelivery.Timeout = 64, 10*time.Second
@@ -110,7 +115,7 @@ func Default() Config {
 // defaults, a sandbox account and an agent on it whose model needs no network.
 func Embedded() Config {
 	c := Default()
-	c.Accounts = []gateway.Account{{ID: "acc_try", Kind: gateway.Sandbox, Name: "Try it out", Declared: true}}
+	c.Accounts = []gateway.Account{{ID: "acc_try", Kind: gateway.Sandbox, Name: "Try it out", Takeover: gateway.DefaultTakeover, Declared: true}}
 	a := gateway.DefaultAgent()
 	a.Key, a.Name, a.Account = "concierge", "Concierge", "acc_try"
 	a.Description = "Answers on the sandbox account, without a model provider."

@@ -33,65 +33,6 @@ func (v value) matching(to *string, re *regexp.Regexp, want string) {
 	}
 }
 
-func (v value) accounts(c *Config) {
-	ids, numbers, metaIDs := places{}, places{}, places{}
-	v.list(func(v value) {
-		a := gateway.Account{Declared: true}
-		set := v.account(&a)
-		ids.once(set["id"], string(a.ID))
-		numbers.once(set["phone_number"], a.PhoneNumber)
-		metaIDs.once(set["phone_number_id"], a.Cloud.PhoneNumberID)
-		c.Accounts = append(c.Accounts, a)
-	})
-}
-
-func (v value) account(a *gateway.Account) map[string]value {
-	var id, kind string
-	cloud := gateway.Cloud{GraphURL: graphURL}
-	set := v.mapping(fields{
-		"id":              func(v value) { v.id(&id) },
-		"kind":            func(v value) { v.accountKind(&kind) },
-		"name":            func(v value) { v.text(&a.Name) },
-		"phone_number":    func(v value) { v.matching(&a.PhoneNumber, phoneNumber, `E.164, such as "+15550001111"`) },
-		"phone_number_id": func(v value) { v.matching(&cloud.PhoneNumberID, metaID, "the digits that Meta shows for the number") },
-		"waba_id": func(v value) {
-			v.matching(&cloud.WABAID, metaID, "the digits that Meta shows for the business account")
-		},
-		"access_token": func(v value) { v.secret(&cloud.AccessToken) },
-		"app_secret":   func(v value) { v.secret(&cloud.AppSecret) },
-		"verify_token": func(v value) { v.secret(&cloud.VerifyToken) },
-		"graph_url":    func(v value) { v.baseURL(&cloud.GraphURL) },
-	})
-	a.ID, a.Kind = gateway.AccountID(id), gateway.AccountKind(kind)
-	v.require(set, "", map[string]bool{"id": id == ""})
-	v.require(set, ", it is cloud_api or sandbox", map[string]bool{"kind": kind == ""})
-	switch a.Kind {
-	case gateway.CloudAPI:
-		a.Cloud = cloud
-		v.require(set, " for an account of kind cloud_api", map[string]bool{
-			"phone_number_id": cloud.PhoneNumberID == "",
-			"access_token":    cloud.AccessToken == "",
-			"app_secret":      cloud.AppSecret == "",
-			"verify_token":    cloud.VerifyToken == "",
-		})
-	case gateway.Sandbox:
-		for _, key := range []string{"phone_number_id", "waba_id", "access_token", "app_secret", "verify_token", "graph_url"} {
-			if at, ok := set[key]; ok && !at.null() {
-				at.fault("means nothing to an account of kind sandbox, remove it")
-			}
-		}
-	}
-	return set
-}
-
-func (v value) accountKind(to *string) {
-	if v.node.Value == "linked_device" {
-		v.fault("this build has no linked devices, use cloud_api or sandbox")
-		return
-	}
-	v.oneOf(to, string(gateway.CloudAPI), string(gateway.Sandbox))
-}
-
 func (v value) webhooks(c *Config) {
 	ids := places{}
 	v.list(func(v value) {

@@ -294,6 +294,41 @@ func (v value) durationIn(to *time.Duration, least, most time.Duration) {
 	}
 }
 
+var (
+	sizeText  = regexp.MustCompile(`^([0-9]{1,12}) ?(|B|KB|KiB|MB|MiB)$`)
+	sizeUnits = map[string]int64{"": 1, "B": 1, "KB": 1e3, "KiB": 1 << 10, "MB": 1e6, "MiB": 1 << 20}
+)
+
+// sizeIn reads a number of bytes. The bounds are named as they are written.
+func (v value) sizeIn(to *int64, least, most string) {
+	const want = "a size such as 16MiB"
+	s, ok := v.scalar(want)
+	if !ok {
+		return
+	}
+	n, ok := sizeOf(s)
+	low, _ := sizeOf(least)
+	high, _ := sizeOf(most)
+	switch {
+	case !ok:
+		v.fault("must be %s", want)
+	case n < low || n > high:
+		v.fault("must be between %s and %s", least, most)
+	default:
+		*to = n
+	}
+}
+
+// sizeOf returns how many bytes a size is.
+func sizeOf(s string) (int64, bool) {
+	m := sizeText.FindStringSubmatch(s)
+	if m == nil {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(m[1], 10, 64)
+	return n * sizeUnits[m[2]], err == nil
+}
+
 // short is d.String without units that are zero: 1h, not 1h0m0s.
 func short(d time.Duration) string {
 	return strings.NewReplacer("h0m0s", "h", "m0s", "m").Replace(d.String())
@@ -301,8 +336,7 @@ func short(d time.Duration) string {
 
 // oneOf reads one of some words.
 func (v value) oneOf(to *string, words ...string) {
-	last := len(words) - 1
-	want := strings.Join(words[:last], ", ") + " or " + words[last]
+	want := choice(words)
 	s, ok := v.scalar(want)
 	switch {
 	case !ok:

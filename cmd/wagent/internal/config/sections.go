@@ -26,6 +26,7 @@ func (v value) root(c *Config) {
 		"drain":            func(v value) { v.durationIn(&c.Drain, 0, time.Hour) },
 		"unknown_sends":    func(v value) { v.oneOf(&c.UnknownSends, "resend", "hold") },
 		"max_message_age":  func(v value) { v.durationIn(&c.MaxMessageAge, time.Minute, 30*24*time.Hour) },
+		"media":            func(v value) { v.media(c) },
 		"api_keys":         func(v value) { v.apiKeys(&c.APIKeys) },
 		"debounce":         func(v value) { v.debounce(c) },
 		"runs":             func(v value) { v.runs(c) },
@@ -76,6 +77,13 @@ func (v value) log(c *Config) {
 		"format": func(v value) { v.oneOf(&c.Log.Format, "text", "json") },
 	})
 	_ = c.Log.Level.UnmarshalText([]byte(level)) // takes each of the four words
+}
+
+func (v value) media(c *Config) {
+	v.mapping(fields{
+		"max_size":  func(v value) { v.sizeIn(&c.Media.MaxSize, "1KB", "100MiB") },
+		"retention": func(v value) { v.durationIn(&c.Media.Retention, time.Hour, 365*24*time.Hour) },
+	})
 }
 
 func (v value) debounce(c *Config) {

@@ -1,0 +1,6 @@
+//go:build !nolinked
+
+package config
+
+// linkedDevices says whether this build has linked devices.
+const linkedDevices = true
