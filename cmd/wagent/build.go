@@ -33,6 +33,9 @@ type host struct {
 	dial     func(ctx context.Context, network, address string) (net.Conn, error) // nil: the real network
 	batch    func(debounce.Batch)                                                 // told of each batch that is due; may be nil
 	send     func(*gateway.Send)                                                  // told of each send that was settled; may be nil
+	// rehearsal is where the WhatsApp for tests is that linked devices connect
+	// to; empty: the real one. Only builds for tests take another.
+	rehearsal string
 }
 
 // An app is the whole program, joined but not running.
@@ -43,6 +46,7 @@ type app struct {
 	sandbox  *sandbox.Sandbox
 	registry *prometheus.Registry
 	in, out  []func(context.Context) error // the way in ends first
+	lines    []func(context.Context) error // the accounts' connections: last of all
 	closers  []func()
 }
 
@@ -120,14 +124,22 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	a.sandbox = sandbox.New(inbox, db, log, reg)
 	events := cloudapi.NewHandler(db, inbox, db, log, reg)
 
+	// gateway: accounts that are linked devices, both ways.
+	var outbox *gateway.Outbox
+	devices, err := newLinked(ctx, &cfg, a, h, inbox, rdb, prefix, func() { outbox.Wake() }, log)
+	if err != nil {
+		return nil, err
+	}
+
 	// gateway: the way out.
 	client := &http.Client{Transport: transport(h)}
 	replies := newReplyMetrics(reg)
-	outbox := &gateway.Outbox{
-		Store: db, Resend: cfg.UnknownSends == "resend", Drain: sendDrain, Log: log,
+	outbox = &gateway.Outbox{
+		Store: db, Holder: devices.Holder(), Resend: cfg.UnknownSends == "resend", Drain: sendDrain, Log: log,
 		Channels: map[gateway.AccountKind]gateway.Channel{
-			gateway.CloudAPI: cloudapi.NewChannel(client, log, reg),
-			gateway.Sandbox:  a.sandbox,
+			gateway.CloudAPI:     cloudapi.NewChannel(client, log, reg),
+			gateway.LinkedDevice: devices,
+			gateway.Sandbox:      a.sandbox,
 		},
 		Observe: func(s *gateway.Send) {
 			replies.observe(s)
@@ -150,7 +162,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		Runs: db, Requests: db, Actions: db, Directory: db,
 		Memory:   recall.New(rdb, db, prefix, log, reg),
 		Answerer: agent.New(models, log, reg),
-		Sent:     outbox.Wake, Delivered: hooks.Wake,
+		Sent:     devices.sent, Delivered: hooks.Wake, Working: devices.working,
 	}, dispatch.Config{
 		Concurrency: cfg.Runs.Concurrency, Timeout: cfg.Runs.Timeout, Lease: cfg.Debounce.Lease,
 		MaxAttempts: 5, Drain: runDrain,
@@ -192,6 +204,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		dispatcher.Run,
 	}
 	a.out = []func(context.Context) error{outbox.Run, hooks.Run}
+	a.lines = []func(context.Context) error{devices.run}
 	return a, nil
 }
 

@@ -58,15 +58,27 @@ type rig struct {
 	graph  *graphtest.Server
 	model  *llmtest.Server
 	hooks  *endpoint
-	db     *sql.DB           // nil where the program keeps its own
-	redis  *redistest.Server // nil where the program keeps its own
-	config string            // path
+	db     *sql.DB                // nil where the program keeps its own
+	redis  *redistest.Server      // nil where the program keeps its own
+	config string                 // path
+	build  func() (string, error) // nil: binary
+	env    []string               // beside ours
 	proc   *replica
 }
 
 // newRig returns a rig on PostgreSQL and Redis, or one on what the program
 // brings itself.
 func newRig(t *testing.T, embedded bool, answer func(llmtest.Request) llmtest.Reply) *rig {
+	t.Helper()
+	r := newRigWith(t, embedded, answer, nil)
+	r.proc = r.start()
+	return r
+}
+
+// newRigWith returns a rig whose configuration was changed and whose process
+// does not run yet.
+func newRigWith(t *testing.T, embedded bool, answer func(llmtest.Request) llmtest.Reply, change func(map[string]any)) *rig {
+	t.Helper()
 	t.Parallel()
 	r := &rig{T: t, graph: graphtest.New(), model: &llmtest.Server{Answer: answer}, hooks: newEndpoint(t)}
 	serve := func(h http.Handler) string {
@@ -110,6 +122,9 @@ func newRig(t *testing.T, embedded bool, answer func(llmtest.Request) llmtest.Re
 		t.Cleanup(func() { _ = db.Close() })
 		r.db = db
 	}
+	if change != nil {
+		change(cfg)
+	}
 	src, err := json.Marshal(cfg) // JSON is YAML
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +133,6 @@ func newRig(t *testing.T, embedded bool, answer func(llmtest.Request) llmtest.Re
 	if err := os.WriteFile(r.config, src, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.proc = r.start()
 	return r
 }
 
@@ -131,11 +145,15 @@ type replica struct {
 
 func (r *rig) start() *replica {
 	r.Helper()
-	path, err := binary()
+	if r.build == nil {
+		r.build = binary
+	}
+	path, err := r.build()
 	if err != nil {
 		r.Fatal(err)
 	}
 	p := &replica{cmd: exec.Command(path, "serve", "--config", r.config), end: make(chan error, 1)}
+	p.cmd.Env = append(os.Environ(), r.env...)
 	logs := &logWriter{t: r.T}
 	p.cmd.Stderr = logs
 	stdout, err := p.cmd.StdoutPipe()

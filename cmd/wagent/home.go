@@ -76,6 +76,7 @@ func openHome(cfg *config.Config) (_ *home, err error) {
 
 func (h *home) keyFile() string  { return filepath.Join(h.dir, "api.key") }
 func (h *home) database() string { return filepath.Join(h.dir, "wagent.db") }
+func (h *home) devices() string  { return filepath.Join(h.dir, "devices.db") }
 
 // Close gives the directory up.
 func (h *home) Close() error { return h.lock.Unlock() }

@@ -32,7 +32,7 @@ func (c serveCommand) Run(ctx context.Context, p process) error {
 	}
 	log := newLogger(p.stderr, &cfg)
 	redisLogs(log)
-	a, err := build(ctx, cfg, host{}, log)
+	a, err := build(ctx, cfg, host{rehearsal: rehearsal(p)}, log)
 	if err != nil {
 		return err
 	}
@@ -69,29 +69,40 @@ func (c serveCommand) load(p process) (config.Config, error) {
 }
 
 // Run runs the parts until ctx is done or one of them fails. The way in ends
-// first; runs in hand are let finish; then what they had to say is sent.
+// first; runs in hand are let finish; then what they had to say is sent; then
+// the accounts hang up.
 func (a *app) Run(ctx context.Context) error {
-	out, hangUp := context.WithCancel(context.WithoutCancel(ctx))
-	defer hangUp()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	var way errgroup.Group
-	for _, run := range a.out {
-		way.Go(func() error {
-			err := run(out)
+	var lines, out errgroup.Group
+	hangUp := begin(ctx, &lines, a.lines, stop)
+	defer hangUp()
+	seal := begin(ctx, &out, a.out, stop)
+	defer seal()
+	g, ctx := errgroup.WithContext(ctx)
+	for _, run := range a.in {
+		g.Go(func() error { return run(ctx) })
+	}
+	err := g.Wait()
+	seal()
+	err = errors.Join(err, out.Wait())
+	hangUp()
+	return errors.Join(err, lines.Wait())
+}
+
+// begin runs parts in g until end is called. One that fails calls stop.
+func begin(ctx context.Context, g *errgroup.Group, parts []func(context.Context) error, stop context.CancelCauseFunc) (end context.CancelFunc) {
+	ctx, end = context.WithCancel(context.WithoutCancel(ctx))
+	for _, run := range parts {
+		g.Go(func() error {
+			err := run(ctx)
 			if err != nil {
 				stop(err)
 			}
 			return err
 		})
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	for _, run := range a.in {
-		g.Go(func() error { return run(ctx) })
-	}
-	err := g.Wait()
-	hangUp()
-	return errors.Join(err, way.Wait())
+	return end
 }
 
 // serveHTTP serves h on ln until ctx is done, then lets requests in hand

@@ -287,6 +287,9 @@ func (m *member) connected(ctx context.Context, c *connection) {
 	if m.fleet.Ready != nil {
 		m.fleet.Ready()
 	}
+	if m.fleet.Files != nil {
+		m.fleet.Files.Wake()
+	}
 }
 
 func (m *member) disconnected(ctx context.Context, reason string, cause error) {

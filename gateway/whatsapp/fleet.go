@@ -34,6 +34,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	signallog "go.mau.fi/libsignal/logger"
 	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/proto/waCompanionReg"
 	"go.mau.fi/whatsmeow/store"
@@ -121,7 +122,16 @@ type Records interface {
 	PollOptions(ctx context.Context, account gateway.AccountID, externalID string) ([]string, error)
 }
 
-// Parts are what a Fleet works with. Ready and MediaRetry may be nil.
+// Files fetches what came with messages; fetch.Fetcher does.
+type Files interface {
+	// Wake says that there is something to fetch, or somebody to fetch it with.
+	Wake()
+	// Answered takes a phone's answer for a file that WhatsApp had lost.
+	Answered(ctx context.Context, account gateway.AccountID, evt *events.MediaRetry) error
+}
+
+// Parts are what a Fleet works with. Ready and Files may be nil; Files may be
+// set until Run is called.
 type Parts struct {
 	Links    Links
 	Pairings Pairings
@@ -129,9 +139,7 @@ type Parts struct {
 	Records  Records
 	Devices  *devices.Store
 	Ready    func() // told that an account can send now
-	// MediaRetry is told that a phone answered for a file that WhatsApp had
-	// lost. Where it fails, the answer comes again.
-	MediaRetry func(ctx context.Context, account gateway.AccountID, evt *events.MediaRetry) error
+	Files    Files
 }
 
 // A Fleet is the accounts that this process holds. It is a gateway.Channel,
@@ -169,13 +177,26 @@ func New(p Parts, cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Fle
 	return f, nil
 }
 
-// introduce names us in the phone's list of linked devices. The library keeps
-// that in a variable of the process.
+// introduce names us in the phone's list of linked devices, and keeps the
+// library of Signal from making its own logger, which two accounts may do at
+// once. Both are variables of the process.
 var introduce = sync.OnceFunc(func() {
+	var silent signallog.Loggable = signalLog{}
+	signallog.Setup(&silent)
 	name := "wagent"
 	store.DeviceProps.Os = &name
 	store.DeviceProps.PlatformType = waCompanionReg.DeviceProps_DESKTOP.Enum()
 })
+
+// Client returns the library's client of an account that is connected here.
+func (f *Fleet) Client(account gateway.AccountID) (*whatsmeow.Client, bool) {
+	m := f.member(account)
+	if m == nil {
+		return nil, false
+	}
+	cli := m.ready()
+	return cli, cli != nil
+}
 
 // Holder is the name under which this process holds accounts.
 func (f *Fleet) Holder() string { return f.holder }

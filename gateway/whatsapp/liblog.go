@@ -66,3 +66,21 @@ func (l libraryLog) write(level, msg string, args []any) {
 
 // longNumber is what may be somebody's.
 var longNumber = regexp.MustCompile(`[0-9]{6,}`)
+
+// signalLog says nothing: what goes wrong in Signal comes as an error, too.
+type signalLog struct{}
+
+// Debug satisfies the logger of libsignal, as do the rest.
+func (signalLog) Debug(string, string) {}
+
+// Info says nothing.
+func (signalLog) Info(string, string) {}
+
+// Warning says nothing.
+func (signalLog) Warning(string, string) {}
+
+// Error says nothing.
+func (signalLog) Error(string, string) {}
+
+// Configure changes nothing.
+func (signalLog) Configure(string) {}

@@ -46,9 +46,7 @@ func (m *member) handle(ctx context.Context, evt any, news chan<- any) (ok bool)
 		m.fleet.metrics.undecryptable.Inc()
 		m.fleet.log.WarnContext(ctx, "message could not be decrypted; it is asked for again", "account", m.account(), "unavailable", evt.IsUnavailable)
 	case *events.MediaRetry:
-		if m.fleet.MediaRetry != nil {
-			return m.fleet.MediaRetry(ctx, m.account(), evt) == nil
-		}
+		m.fileAnswered(ctx, evt)
 	case *events.Connected, *events.Disconnected, *events.LoggedOut, *events.TemporaryBan, *events.ClientOutdated,
 		*events.StreamReplaced, *events.ConnectFailure, *events.StreamError, *events.ManualLoginReconnect,
 		*events.OfflineSyncCompleted, *events.NotifyAccountReachoutTimelock:
@@ -107,10 +105,26 @@ func (m *member) store(ctx context.Context, c *connection, evt *events.Message) 
 	if err != nil {
 		return "", err
 	}
+	if in.Attachment != nil && m.fleet.Files != nil {
+		m.fleet.Files.Wake()
+	}
 	if in.Origin != gateway.OriginEcho && m.fleet.settings(in.Account).MarkRead == gateway.ReadReceived {
 		m.markRead(c, evt.Info.Chat, evt.Info.Sender, in.ExternalID)
 	}
 	return string(outcomes[0]), nil
+}
+
+// fileAnswered passes on what a phone says of a file. What is lost of that is
+// asked for again.
+func (m *member) fileAnswered(ctx context.Context, evt *events.MediaRetry) {
+	if m.fleet.Files == nil || !m.held() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, receivePatience)
+	defer cancel()
+	if err := m.fleet.Files.Answered(ctx, m.account(), evt); err != nil {
+		m.fleet.log.WarnContext(ctx, "a phone's answer for a file is lost; it is asked again", "account", m.account(), "err", err)
+	}
 }
 
 // statusOf lists the receipts that tell how far a message of ours got.
