@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"wagent/gateway/api/whatsrb"
+	"wagent/gateway/api/wire"
 )
 
 // What one request of the API may cost. The webhook has limits of its own.
@@ -57,7 +58,7 @@ func New(d Deps) (http.Handler, error) {
 	}
 	e := echo.New()
 	e.Logger.SetOutput(io.Discard) // echo's own logger says nothing that ours does not
-	e.HTTPErrorHandler = whatsrb.ErrorHandler(d.Log)
+	e.HTTPErrorHandler = wire.ErrorHandler(d.Log)
 	o := &observer{log: d.Log}
 	e.Use(o.observe, recoverPanics)
 

@@ -1,4 +1,4 @@
-package whatsrb
+package wire
 
 import (
 	"bytes"
@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -27,26 +27,29 @@ type listMeta struct {
 	Total int `json:"total"`
 }
 
-func replyData(c echo.Context, status int, data any) error {
+// Data answers with what a call is about, in the envelope of the contract.
+func Data(c echo.Context, status int, data any) error {
 	return reply(c, status, dataBody{Data: data})
 }
 
-func replyList(c echo.Context, data any, total int) error {
+// List answers with all that there is, or with the last of it, and with how
+// many there are in all.
+func List(c echo.Context, data any, total int) error {
 	return reply(c, http.StatusOK, listBody{Data: data, Meta: listMeta{Total: total}})
 }
 
 // reply encodes before it writes, so that what can't be encoded becomes an
 // error and not half an answer.
 func reply(c echo.Context, status int, body any) error {
-	b, err := encode(body)
+	b, err := Encode(body)
 	if err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
 	return c.Blob(status, echo.MIMEApplicationJSON, b)
 }
 
-// encode leaves <, > and & as they are: JSON here is not put into pages.
-func encode(v any) ([]byte, error) {
+// Encode makes JSON. It leaves <, > and & as they are: JSON here is not put into pages.
+func Encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -56,9 +59,9 @@ func encode(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// stamp is ISO 8601 in UTC and whole seconds, or null for the zero time. The
+// Stamp is ISO 8601 in UTC and whole seconds, or null for the zero time. The
 // Ruby SDK takes nothing else.
-func stamp(t time.Time) *string {
+func Stamp(t time.Time) *string {
 	if t.IsZero() {
 		return nil
 	}
@@ -66,17 +69,17 @@ func stamp(t time.Time) *string {
 	return &s
 }
 
-// orNull is null for the empty string.
-func orNull(s string) *string {
+// OrNull is null for the empty string.
+func OrNull(s string) *string {
 	if s == "" {
 		return nil
 	}
 	return &s
 }
 
-// pathID returns a segment of the path, or false if it can't be an id: no
+// PathID returns a segment of the path, or false if it can't be an id: no
 // store is asked for what it could not have stored.
-func pathID(c echo.Context, name string) (string, bool) {
+func PathID(c echo.Context, name string) (string, bool) {
 	s := c.Param(name)
 	if c.Request().URL.RawPath != "" { // then echo matched it, and left it escaped
 		var err error
@@ -95,15 +98,13 @@ func pathID(c echo.Context, name string) (string, bool) {
 	return s, true
 }
 
-// limitParam reads the optional limit of a list, from 1 to most.
-func limitParam(c echo.Context, most int) (int, error) {
-	s := c.QueryParam("limit")
-	if s == "" {
-		return most, nil
+// PhoneNumber returns a number in E.164 form with its plus sign, which may be
+// missing, or have become a space in a query. It reports false for what is no
+// number.
+func PhoneNumber(s string) (string, bool) {
+	digits := strings.TrimPrefix(strings.TrimSpace(s), "+")
+	if len(digits) < 7 || len(digits) > 15 || digits[0] == '0' || strings.Trim(digits, "0123456789") != "" {
+		return "", false
 	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 || n > most {
-		return 0, badRequest(fmt.Sprintf("limit must be between 1 and %d", most))
-	}
-	return n, nil
+	return "+" + digits, true
 }
