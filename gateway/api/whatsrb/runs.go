@@ -1,6 +1,7 @@
 package whatsrb
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -210,11 +211,13 @@ func wrapInput(raw json.RawMessage, p wire.Problems) json.RawMessage {
 		p.Add("input", "can't be blank")
 		return nil
 	}
-	out, err := wire.Encode(map[string]string{"last_message": text})
-	if err != nil {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // as wire does
+	if err := enc.Encode(map[string]string{"last_message": text}); err != nil {
 		p.Add("input", "is not valid")
 	}
-	return out
+	return bytes.TrimSpace(b.Bytes())
 }
 
 // maxConversationKey is in characters; the key is part of an index.

@@ -51,7 +51,7 @@ func ErrorHandler(log *slog.Logger) echo.HTTPErrorHandler {
 		if f.status == http.StatusUnauthorized {
 			h.Set(echo.HeaderWWWAuthenticate, "Bearer") // RFC 9110, section 11.6.1
 		}
-		if err := reply(c, f.status, f.body); err != nil {
+		if err := JSON(c, f.status, f.body); err != nil {
 			log.DebugContext(ctx, "answer not written", request, slog.Any("err", err))
 		}
 	}

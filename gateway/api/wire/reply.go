@@ -29,27 +29,28 @@ type listMeta struct {
 
 // Data answers with what a call is about, in the envelope of the contract.
 func Data(c echo.Context, status int, data any) error {
-	return reply(c, status, dataBody{Data: data})
+	return JSON(c, status, dataBody{Data: data})
 }
 
 // List answers with all that there is, or with the last of it, and with how
 // many there are in all.
 func List(c echo.Context, data any, total int) error {
-	return reply(c, http.StatusOK, listBody{Data: data, Meta: listMeta{Total: total}})
+	return JSON(c, http.StatusOK, listBody{Data: data, Meta: listMeta{Total: total}})
 }
 
-// reply encodes before it writes, so that what can't be encoded becomes an
-// error and not half an answer.
-func reply(c echo.Context, status int, body any) error {
-	b, err := Encode(body)
+// JSON answers without an envelope. It encodes before it writes, so that what
+// can't be encoded becomes an error and not half an answer.
+func JSON(c echo.Context, status int, body any) error {
+	b, err := encode(body)
 	if err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
 	return c.Blob(status, echo.MIMEApplicationJSON, b)
 }
 
-// Encode makes JSON. It leaves <, > and & as they are: JSON here is not put into pages.
-func Encode(v any) ([]byte, error) {
+// encode makes JSON. It leaves <, > and & as they are: JSON here is not put
+// into pages.
+func encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
