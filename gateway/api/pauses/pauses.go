@@ -287,7 +287,7 @@ func (h *API) pause(c echo.Context) (gateway.AccountID, int64, error) {
 	s, _ := wire.PathID(c, "pause")
 	id, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
-		return "", 0, wire.NotFound("pause") //nolint:nilerr // what is no number numbers no pause
+		return "", 0, wire.NotFound("pause")
 	}
 	return a.ID, id, nil
 }

@@ -106,7 +106,7 @@ func send(t *testing.T, base string, lines []string, names *names) string {
 	t.Helper()
 	method, path, _ := strings.Cut(names.original(lines[0]), " ")
 	body := names.original(strings.Join(lines[1:], "\n"))
-	req, err := http.NewRequest(method, base+"/api/v1"+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), method, base+"/api/v1"+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func send(t *testing.T, base string, lines []string, names *names) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
