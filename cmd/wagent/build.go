@@ -20,6 +20,8 @@ import (
 	"wagent/dispatch/webhook"
 	"wagent/gateway"
 	"wagent/gateway/api"
+	"wagent/gateway/api/pauses"
+	"wagent/gateway/api/sessions"
 	"wagent/gateway/api/whatsrb"
 	"wagent/gateway/cloudapi"
 	"wagent/gateway/sandbox"
@@ -184,6 +186,8 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 			Agents: db, Editor: db, Accounts: db, Runs: db, Runner: dispatcher,
 			Sandbox: customers{a.sandbox, db},
 		},
+		Sessions: sessions.API{Accounts: db, Links: db, Pairings: db, Person: db, Files: db},
+		Pauses:   pauses.API{Conversations: db, Pauses: db, Editor: db},
 		// Without Redis messages are still taken in safely, so it does not count.
 		Ready: map[string]api.Check{"database": db.Ping},
 	})

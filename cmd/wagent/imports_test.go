@@ -61,6 +61,7 @@ var confinements = []confinement{
 	{"go.mau.fi", []string{"gateway/whatsapp/..."}, "one package knows WhatsApp's own protocol: whatsmeow, libsignal and what they need"},
 	{"github.com/labstack/echo", []string{"gateway/api/...", "gateway/web/..."}, "elsewhere HTTP is net/http"},
 	{"github.com/danielgtaylor/huma", []string{"gateway/api/...", "gateway/web/..."}, "elsewhere HTTP is net/http"},
+	{"rsc.io/qr", []string{"gateway/api/...", "cmd/..."}, "only those who show a QR code draw it"},
 	{"github.com/redis/go-redis", []string{"debounce/...", "context/recall/...", "cmd/..."}, "Redis is the timer and the short memory, nothing else"},
 	{"github.com/alicebob/miniredis", []string{"cmd/..."}, "only the embedded default runs a Redis of its own"},
 	{"database/sql", []string{"gateway/store/...", "gateway/whatsapp/..."}, "SQL has one home, and whatsmeow's store"},

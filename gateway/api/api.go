@@ -1,9 +1,10 @@
 // Package api is wagent's HTTP server: who may come in, what a request may
-// cost, how errors look, and what an operator's tools ask for. The agents API
-// itself is package whatsrb, which it mounts at /api/v1.
+// cost, and what an operator's tools ask for. What stands at /api/v1 is in the
+// packages that it mounts there: agents in whatsrb, linked devices in sessions,
+// people who take over in pauses; package wire is how they all look.
 //
-// It guarantees that nothing under /api/v1 is reached without a key, that
-// every request ends in one answer and one line in the log, a panic included,
+// It guarantees that nothing under /api/v1 is reached without a key, except
+// over connections that the process itself trusts ([Trusted]), that every request ends in one answer and one line in the log, a panic included,
 // and that neither holds a message's text, a key or a query's values. It keeps
 // no state: after a crash there is nothing to mend.
 package api
@@ -20,7 +21,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"wagent/gateway/api/pauses"
+	"wagent/gateway/api/sessions"
 	"wagent/gateway/api/whatsrb"
+	"wagent/gateway/api/wire"
 )
 
 // What one request of the API may cost. The webhook has limits of its own.
@@ -33,6 +37,8 @@ const (
 type Deps struct {
 	Keys     Keys
 	AgentAPI whatsrb.API
+	Sessions sessions.API
+	Pauses   pauses.API
 	// Ready asks each dependency whether it can be worked with. A name is
 	// shown to whoever asks, an error only to the log.
 	Ready    map[string]Check
@@ -49,15 +55,17 @@ func New(d Deps) (http.Handler, error) {
 	case d.Log == nil:
 		return nil, errors.New("api: no Log")
 	}
-	if err := d.AgentAPI.Validate(); err != nil {
-		return nil, fmt.Errorf("api: %w", err)
+	for _, validate := range []func() error{d.AgentAPI.Validate, d.Sessions.Validate, d.Pauses.Validate} {
+		if err := validate(); err != nil {
+			return nil, fmt.Errorf("api: %w", err)
+		}
 	}
 	if d.Registry == nil {
 		d.Registry = prometheus.NewRegistry()
 	}
 	e := echo.New()
 	e.Logger.SetOutput(io.Discard) // echo's own logger says nothing that ours does not
-	e.HTTPErrorHandler = whatsrb.ErrorHandler(d.Log)
+	e.HTTPErrorHandler = wire.ErrorHandler(d.Log)
 	o := &observer{log: d.Log}
 	e.Use(o.observe, recoverPanics)
 
@@ -68,7 +76,10 @@ func New(d Deps) (http.Handler, error) {
 	if d.Webhook != nil {
 		e.Any("/webhooks/whatsapp", echo.WrapHandler(d.Webhook))
 	}
-	d.AgentAPI.Mount(e.Group("/api/v1", authenticate(d.Keys), limit))
+	v1 := e.Group("/api/v1", authenticate(d.Keys), limit)
+	d.AgentAPI.Mount(v1)
+	d.Sessions.Mount(v1)
+	d.Pauses.Mount(v1)
 
 	o.metrics = newMetrics(d.Registry, e.Routes())
 	return e, nil

@@ -99,6 +99,14 @@ func pauseByID(ctx context.Context, q queries, account gateway.AccountID, id int
 	return p, or(err, "There is no pause %d", id)
 }
 
+// ActivePause returns the pause that keeps agents out of the conversation now,
+// or an Error of kind NotFound if there is none.
+func (s *Store) ActivePause(ctx context.Context, id gateway.ConversationID) (gateway.PausedPeer, error) {
+	p, err := one(ctx, s.q, scanPausedPeer, pausedSelect+`WHERE p.conversation = $1 AND p.resumed_at = 0 AND p.expires_at > $2
+		ORDER BY p.expires_at DESC LIMIT 1`, id, now())
+	return p, s.fail(or(err, "Conversation %s is not paused", id), "read pause of conversation %s", id)
+}
+
 // ResumePause ends an account's pause, and returns it. One that is over already
 // stays as it is. What was held because of it stays held: it is a person's.
 // NotFound: the account has no such pause.

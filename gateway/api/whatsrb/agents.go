@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"wagent/gateway"
+	"wagent/gateway/api/wire"
 )
 
 // agentBody is an agent as clients see it.
@@ -66,7 +67,7 @@ func newAgentBody(a *gateway.Agent) agentBody {
 	b := agentBody{
 		ID:                  a.ID.String(),
 		Name:                a.Name,
-		Description:         orNull(a.Description),
+		Description:         wire.OrNull(a.Description),
 		SystemPrompt:        a.SystemPrompt,
 		Model:               a.Model,
 		Temperature:         a.Temperature,
@@ -75,7 +76,7 @@ func newAgentBody(a *gateway.Agent) agentBody {
 		AutoRun:             a.AutoRun,
 		Debounce:            int(a.Quiet / time.Second),
 		ContextTTL:          int(a.ContextTTL / time.Minute),
-		Account:             orNull(string(a.Account)),
+		Account:             wire.OrNull(string(a.Account)),
 		AllowedActions:      append([]string{}, a.AllowedActions...),
 		Tools:               make([]toolBody, len(a.AllowedActions)),
 		PayloadSchema:       make([]payloadField, len(a.PayloadSchema)),
@@ -87,8 +88,8 @@ func newAgentBody(a *gateway.Agent) agentBody {
 			MaxPerHour:     a.Filter.MaxPerHour,
 			IgnorePatterns: append([]string{}, a.Filter.IgnorePatterns...),
 		},
-		CreatedAt: stamp(a.CreatedAt),
-		UpdatedAt: stamp(a.UpdatedAt),
+		CreatedAt: wire.Stamp(a.CreatedAt),
+		UpdatedAt: wire.Stamp(a.UpdatedAt),
 	}
 	if a.Confirm {
 		b.ConfirmationMode = modeConfirm
@@ -115,34 +116,34 @@ func actionName(t string) string {
 // agentInput is what a client may say of an agent. The settings that the
 // contract does not have are taken and not shown.
 type agentInput struct {
-	Name                nullable[string]         `json:"name"`
-	Description         nullable[string]         `json:"description"`
-	SystemPrompt        nullable[string]         `json:"system_prompt"`
-	Model               *string                  `json:"model"`
-	Temperature         *float64                 `json:"temperature"`
-	MaxTokens           *int                     `json:"max_tokens"`
-	Active              *bool                    `json:"active"`
-	AutoRun             *bool                    `json:"auto_run_inbound"`
-	Debounce            *int                     `json:"debounce_seconds"`
-	MaxWait             *int                     `json:"max_wait_seconds"`
-	MaxBatch            *int                     `json:"max_batch_messages"`
-	ContextTTL          *int                     `json:"context_ttl_minutes"`
-	Account             nullable[string]         `json:"business_account_id"`
-	AllowedActions      nullable[[]string]       `json:"allowed_actions"`
-	PayloadSchema       nullable[[]payloadField] `json:"payload_schema"`
-	ConfirmationMode    *string                  `json:"confirmation_mode"`
-	ConfirmationTimeout *int                     `json:"confirmation_timeout_minutes"`
-	InboundConfig       nullable[inboundConfig]  `json:"inbound_config"`
-	FallbackReply       nullable[string]         `json:"fallback_reply"`
+	Name                wire.Nullable[string]         `json:"name"`
+	Description         wire.Nullable[string]         `json:"description"`
+	SystemPrompt        wire.Nullable[string]         `json:"system_prompt"`
+	Model               *string                       `json:"model"`
+	Temperature         *float64                      `json:"temperature"`
+	MaxTokens           *int                          `json:"max_tokens"`
+	Active              *bool                         `json:"active"`
+	AutoRun             *bool                         `json:"auto_run_inbound"`
+	Debounce            *int                          `json:"debounce_seconds"`
+	MaxWait             *int                          `json:"max_wait_seconds"`
+	MaxBatch            *int                          `json:"max_batch_messages"`
+	ContextTTL          *int                          `json:"context_ttl_minutes"`
+	Account             wire.Nullable[string]         `json:"business_account_id"`
+	AllowedActions      wire.Nullable[[]string]       `json:"allowed_actions"`
+	PayloadSchema       wire.Nullable[[]payloadField] `json:"payload_schema"`
+	ConfirmationMode    *string                       `json:"confirmation_mode"`
+	ConfirmationTimeout *int                          `json:"confirmation_timeout_minutes"`
+	InboundConfig       wire.Nullable[inboundConfig]  `json:"inbound_config"`
+	FallbackReply       wire.Nullable[string]         `json:"fallback_reply"`
 }
 
 // apply changes what the input names, and returns what makes no sense before
 // the agent's own rules are asked.
-func (in *agentInput) apply(a *gateway.Agent) problems {
-	p := problems{}
-	in.Name.to(&a.Name)
-	in.Description.to(&a.Description)
-	in.SystemPrompt.to(&a.SystemPrompt)
+func (in *agentInput) apply(a *gateway.Agent) wire.Problems {
+	p := wire.Problems{}
+	in.Name.To(&a.Name)
+	in.Description.To(&a.Description)
+	in.SystemPrompt.To(&a.SystemPrompt)
 	set(&a.Model, in.Model)
 	set(&a.Temperature, in.Temperature)
 	set(&a.MaxTokens, in.MaxTokens)
@@ -152,9 +153,9 @@ func (in *agentInput) apply(a *gateway.Agent) problems {
 	setTime(&a.MaxWait, in.MaxWait, time.Second)
 	set(&a.MaxBatch, in.MaxBatch)
 	setTime(&a.ContextTTL, in.ContextTTL, time.Minute)
-	in.AllowedActions.to(&a.AllowedActions)
+	in.AllowedActions.To(&a.AllowedActions)
 	setTime(&a.ConfirmationTimeout, in.ConfirmationTimeout, time.Minute)
-	in.FallbackReply.to(&a.FallbackReply)
+	in.FallbackReply.To(&a.FallbackReply)
 	if in.Account.Set {
 		a.Account = gateway.AccountID(in.Account.Value)
 	}
@@ -166,7 +167,7 @@ func (in *agentInput) apply(a *gateway.Agent) problems {
 	}
 	if mode := in.ConfirmationMode; mode != nil {
 		if *mode != modeAuto && *mode != modeConfirm {
-			p.add("confirmation_mode", "must be auto or confirm")
+			p.Add("confirmation_mode", "must be auto or confirm")
 		}
 		a.Confirm = *mode == modeConfirm
 	}
@@ -176,11 +177,11 @@ func (in *agentInput) apply(a *gateway.Agent) problems {
 	return p
 }
 
-func (in *inboundConfig) apply(a *gateway.Agent, p problems) {
+func (in *inboundConfig) apply(a *gateway.Agent, p wire.Problems) {
 	switch in.TriggerOn {
 	case "", triggerAll, triggerText:
 	default:
-		p.add("inbound_config", "trigger_on must be all or text_only")
+		p.Add("inbound_config", "trigger_on must be all or text_only")
 	}
 	a.Filter = gateway.InboundFilter{
 		TextOnly:       in.TriggerOn == triggerText,
@@ -207,7 +208,7 @@ func (h *API) listAgents(c echo.Context) error {
 	for i := range agents {
 		out[i] = newAgentBody(&agents[i])
 	}
-	return replyList(c, out, len(out))
+	return wire.List(c, out, len(out))
 }
 
 func (h *API) createAgent(c echo.Context) error {
@@ -220,7 +221,7 @@ func (h *API) createAgent(c echo.Context) error {
 	if err := h.Editor.CreateAgent(c.Request().Context(), &a); err != nil {
 		return fmt.Errorf("create agent %s: %w", a.ID, err)
 	}
-	return replyData(c, http.StatusCreated, newAgentBody(&a))
+	return wire.Data(c, http.StatusCreated, newAgentBody(&a))
 }
 
 func (h *API) retrieveAgent(c echo.Context) error {
@@ -228,7 +229,7 @@ func (h *API) retrieveAgent(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return replyData(c, http.StatusOK, newAgentBody(&a))
+	return wire.Data(c, http.StatusOK, newAgentBody(&a))
 }
 
 func (h *API) updateAgent(c echo.Context) error {
@@ -237,7 +238,7 @@ func (h *API) updateAgent(c echo.Context) error {
 		return err
 	}
 	var in agentInput
-	if err := readMember(c, "agent", &in); err != nil {
+	if err := wire.ReadMember(c, "agent", &in); err != nil {
 		return err
 	}
 	for try := 1; ; try++ {
@@ -246,7 +247,7 @@ func (h *API) updateAgent(c echo.Context) error {
 		}
 		err := h.Editor.UpdateAgent(c.Request().Context(), &a)
 		if err == nil {
-			return replyData(c, http.StatusOK, newAgentBody(&a))
+			return wire.Data(c, http.StatusOK, newAgentBody(&a))
 		}
 		// Two calls that change different settings both hold: what this one
 		// names is applied to what the other one wrote.
@@ -276,7 +277,7 @@ func (h *API) deleteAgent(c echo.Context) error {
 // readAgent changes a as the request's body says, if what comes of it is valid.
 func (h *API) readAgent(c echo.Context, a *gateway.Agent) error {
 	var in agentInput
-	if err := readMember(c, "agent", &in); err != nil {
+	if err := wire.ReadMember(c, "agent", &in); err != nil {
 		return err
 	}
 	return h.applyAgent(c, &in, a)
@@ -284,7 +285,7 @@ func (h *API) readAgent(c echo.Context, a *gateway.Agent) error {
 
 func (h *API) applyAgent(c echo.Context, in *agentInput, a *gateway.Agent) error {
 	p := in.apply(a)
-	if err := p.merge(a.Validate()); err != nil {
+	if err := p.Merge(a.Validate()); err != nil {
 		return err
 	}
 	if in.Account.Set && a.Account != "" {
@@ -292,16 +293,16 @@ func (h *API) applyAgent(c echo.Context, in *agentInput, a *gateway.Agent) error
 			return err
 		}
 	}
-	return p.err()
+	return p.Err()
 }
 
-func (h *API) checkAccount(ctx context.Context, id gateway.AccountID, p problems) error {
+func (h *API) checkAccount(ctx context.Context, id gateway.AccountID, p wire.Problems) error {
 	_, err := h.Accounts.Account(ctx, id)
 	switch {
 	case err == nil:
 		return nil
 	case gateway.KindOf(err) == gateway.NotFound:
-		p.add("business_account_id", "does not exist")
+		p.Add("business_account_id", "does not exist")
 		return nil
 	default:
 		return fmt.Errorf("find account %s: %w", id, err)
@@ -322,10 +323,16 @@ func (h *API) pathAgent(c echo.Context) (gateway.Agent, error) {
 }
 
 func pathAgentID(c echo.Context) (gateway.AgentID, error) {
-	s, _ := pathID(c, "agent")
+	s, _ := wire.PathID(c, "agent")
 	id, ok := gateway.ParseAgentID(s)
 	if !ok {
-		return "", errNotFound("agent")
+		return "", wire.NotFound("agent")
 	}
 	return id, nil
+}
+
+func set[T any](dst, value *T) {
+	if value != nil {
+		*dst = *value
+	}
 }

@@ -6,11 +6,18 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
+	"github.com/labstack/echo/v4"
+
 	"wagent/gateway"
+	"wagent/gateway/api/wire"
 )
+
+// posted is a request with a body.
+func posted(body string) echo.Context {
+	return echo.New().NewContext(httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)), httptest.NewRecorder())
+}
 
 // TestBodyOfNoBytes is what the JS SDK sends to a POST without parameters: no
 // bytes, no Content-Type. It must mean the same as {}, which the Ruby SDK sends.
@@ -23,12 +30,12 @@ func TestBodyOfNoBytes(t *testing.T) {
 	}
 	for name, body := range tests {
 		t.Run(name, func(t *testing.T) {
-			o, err := parseObject([]byte(body))
+			o, err := wire.ReadObject(posted(body))
 			if err != nil {
 				t.Fatal(err)
 			}
 			var in agentInput
-			if err := o.into(&in); err != nil {
+			if err := o.Into(&in); err != nil {
 				t.Fatal(err)
 			}
 			a := gateway.DefaultAgent()
@@ -36,47 +43,6 @@ func TestBodyOfNoBytes(t *testing.T) {
 				t.Errorf("problems: %v", p)
 			}
 		})
-	}
-}
-
-func TestUnstorable(t *testing.T) {
-	tests := map[string]struct {
-		json string
-		want bool
-	}{
-		"plain text":                              {`"abc"`, false},
-		"a zero character":                        {`"a\u0000"`, true},
-		"an escaped backslash before u0000":       {`"a\\u0000"`, false},
-		"an escaped backslash and a zero":         {`"a\\\u0000"`, true},
-		"a surrogate pair":                        {`"\ud83d\ude00"`, false},
-		"a surrogate pair in upper case":          {`"\uD83D\uDE00"`, false},
-		"a high surrogate at the end":             {`"\ud83d"`, true},
-		"a high surrogate before text":            {`"\ud83dabcdef"`, true},
-		"a high surrogate before another escape":  {`"\ud83d\n"`, true},
-		"a high surrogate before a harmless unit": {`"\ud83d\u0041"`, true},
-		"a low surrogate first":                   {`"\ude00\ud83d"`, true},
-		"two pairs":                               {`"\ud83d\ude00\ud83d\ude00"`, false},
-		"a pair and a low surrogate":              {`"\ud83d\ude00\ude00"`, true},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			if !json.Valid([]byte(tt.json)) {
-				t.Fatal("the sample is not JSON")
-			}
-			if got := unstorable([]byte(tt.json)); got != tt.want {
-				t.Errorf("unstorable(%s) = %v", tt.json, got)
-			}
-		})
-	}
-}
-
-func TestStampIsWholeSecondsInUTC(t *testing.T) {
-	at := time.Date(2026, 3, 4, 5, 6, 7, 999_999_999, time.FixedZone("", 2*60*60))
-	if got := *stamp(at); got != "2026-03-04T03:06:07Z" {
-		t.Error(got)
-	}
-	if stamp(time.Time{}) != nil {
-		t.Error("the zero time is not null")
 	}
 }
 
@@ -121,18 +87,18 @@ func FuzzBody(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		o, err := parseObject(b)
+		o, err := wire.ReadObject(posted(string(b)))
 		if err != nil {
 			return
 		}
-		agent, err := o.member("agent")
+		agent, err := o.Member("agent")
 		if err != nil {
 			return
 		}
 		var in agentInput
-		if err := agent.into(&in); err != nil {
+		if err := agent.Into(&in); err != nil {
 			if gateway.KindOf(err) != gateway.Invalid {
-				t.Errorf("into: %v", err)
+				t.Errorf("Into: %v", err)
 			}
 			return
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"wagent/gateway"
+	"wagent/gateway/api/wire"
 )
 
 // broken fails every read of an agent with err.
@@ -86,7 +87,7 @@ func TestErrors(t *testing.T) {
 			api.Agents = broken{m, fmt.Errorf("load agent: %w", tt.err)}
 			var log bytes.Buffer
 			e := echo.New()
-			e.HTTPErrorHandler = ErrorHandler(slog.New(slog.NewTextHandler(&log, nil)))
+			e.HTTPErrorHandler = wire.ErrorHandler(slog.New(slog.NewTextHandler(&log, nil)))
 			api.Mount(e.Group("/api/v1"))
 			w := httptest.NewRecorder()
 			e.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/agents/agt_"+strings.Repeat("0", 32), nil))
@@ -113,14 +114,14 @@ func TestNothingIsLoggedForAClientThatHasGone(t *testing.T) {
 	api.Agents = broken{m, fmt.Errorf("query: %w", context.Canceled)}
 	var log bytes.Buffer
 	e := echo.New()
-	e.HTTPErrorHandler = ErrorHandler(slog.New(slog.NewTextHandler(&log, nil)))
+	e.HTTPErrorHandler = wire.ErrorHandler(slog.New(slog.NewTextHandler(&log, nil)))
 	api.Mount(e.Group("/api/v1"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	r := httptest.NewRequest(http.MethodGet, "/api/v1/agents/agt_"+strings.Repeat("0", 32), nil).WithContext(ctx)
 	w := httptest.NewRecorder()
 	e.ServeHTTP(w, r)
-	if log.Len() > 0 || w.Code != statusClientGone {
+	if log.Len() > 0 || w.Code != 499 {
 		t.Errorf("status %d, logged %q", w.Code, log.String())
 	}
 }
@@ -130,7 +131,7 @@ func TestAccountLookupThatFailsIsNotTheClientsFault(t *testing.T) {
 	api := m.api()
 	api.Accounts = awayAccounts{}
 	e := echo.New()
-	e.HTTPErrorHandler = ErrorHandler(slog.New(slog.DiscardHandler))
+	e.HTTPErrorHandler = wire.ErrorHandler(slog.New(slog.DiscardHandler))
 	api.Mount(e.Group("/api/v1"))
 	for path, body := range map[string]string{
 		"/api/v1/agents":                   `{"agent":{"name":"x","system_prompt":"y","business_account_id":"acc_try"}}`,

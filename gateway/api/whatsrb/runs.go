@@ -1,15 +1,18 @@
 package whatsrb
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
 	"wagent/gateway"
+	"wagent/gateway/api/wire"
 )
 
 // lastRuns is how many runs a list shows. There are no pages.
@@ -66,24 +69,24 @@ func newRunBody(r *gateway.Run) runBody {
 		Status:         string(r.Status),
 		TriggeredBy:    string(r.Trigger),
 		Input:          r.Input,
-		Error:          orNull(r.Error),
-		ErrorMessage:   orNull(r.Error),
-		ModelUsed:      orNull(r.Model),
+		Error:          wire.OrNull(r.Error),
+		ErrorMessage:   wire.OrNull(r.Error),
+		ModelUsed:      wire.OrNull(r.Model),
 		InputTokens:    r.InputTokens,
 		OutputTokens:   r.OutputTokens,
 		LatencyMS:      r.Latency.Milliseconds(),
 		DurationMS:     r.Duration.Milliseconds(),
 		ActionStatuses: actionStatuses(r.Actions),
-		ActionsDecided: stamp(r.ActionsDecided),
-		StartedAt:      stamp(r.StartedAt),
-		CompletedAt:    stamp(r.CompletedAt),
-		CreatedAt:      stamp(r.CreatedAt),
+		ActionsDecided: wire.Stamp(r.ActionsDecided),
+		StartedAt:      wire.Stamp(r.StartedAt),
+		CompletedAt:    wire.Stamp(r.CompletedAt),
+		CreatedAt:      wire.Stamp(r.CreatedAt),
 	}
 	if len(b.Input) == 0 {
 		b.Input = json.RawMessage("null")
 	}
 	if o := r.Output; o != nil {
-		b.ContextSummary = orNull(o.ContextSummary)
+		b.ContextSummary = wire.OrNull(o.ContextSummary)
 		b.Output = &outputBody{
 			Intent:          o.Intent,
 			Confidence:      o.Confidence,
@@ -115,7 +118,7 @@ func actionStatuses(actions []gateway.Action) []actionStatusBody {
 		} else {
 			confirm = true
 		}
-		out[i] = actionStatusBody{Status: string(status), DecidedAt: stamp(a.DecidedAt), DecidedBy: orNull(a.DecidedBy)}
+		out[i] = actionStatusBody{Status: string(status), DecidedAt: wire.Stamp(a.DecidedAt), DecidedBy: wire.OrNull(a.DecidedBy)}
 	}
 	if !confirm {
 		return nil
@@ -140,7 +143,7 @@ func (h *API) listRuns(c echo.Context) error {
 	for i := range runs {
 		out[i] = newRunBody(&runs[i])
 	}
-	return replyList(c, out, total)
+	return wire.List(c, out, total)
 }
 
 func (h *API) retrieveRun(c echo.Context) error {
@@ -152,7 +155,7 @@ func (h *API) retrieveRun(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("find run %s: %w", id, err)
 	}
-	return replyData(c, http.StatusOK, newRunBody(&r))
+	return wire.Data(c, http.StatusOK, newRunBody(&r))
 }
 
 type runInput struct {
@@ -166,35 +169,38 @@ func (h *API) createRun(c echo.Context) error {
 		return err
 	}
 	var in runInput
-	if err := readMember(c, "run", &in); err != nil {
+	if err := wire.ReadMember(c, "run", &in); err != nil {
 		return err
 	}
-	p := problems{}
+	p := wire.Problems{}
 	input := wrapInput(in.Input, p)
 	metadata := checkMetadata(in.Metadata, p)
 	if !a.Active {
-		p.add("agent", "is not active")
+		p.Add("agent", "is not active")
 	}
-	if err := p.err(); err != nil {
+	if err := p.Err(); err != nil {
 		return err
 	}
 	r, err := h.Runner.Start(c.Request().Context(), &a, input, metadata)
 	if err != nil {
 		return fmt.Errorf("start run of agent %s: %w", a.ID, err)
 	}
-	return replyData(c, http.StatusCreated, newRunBody(&r))
+	return wire.Data(c, http.StatusCreated, newRunBody(&r))
 }
+
+// absent reports whether a member is missing or null.
+func absent(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
 // wrapInput makes an object of a bare string, which is what the Ruby SDK
 // sends. Any other JSON but null is taken as it is.
-func wrapInput(raw json.RawMessage, p problems) json.RawMessage {
-	if len(raw) == 0 || isNull(raw) {
-		p.add("input", "can't be blank")
+func wrapInput(raw json.RawMessage, p wire.Problems) json.RawMessage {
+	if absent(raw) {
+		p.Add("input", "can't be blank")
 		return nil
 	}
 	var v any
 	if err := json.Unmarshal(raw, &v); err != nil {
-		p.add("input", "holds a number that is out of range")
+		p.Add("input", "holds a number that is out of range")
 		return nil
 	}
 	text, ok := v.(string)
@@ -202,37 +208,39 @@ func wrapInput(raw json.RawMessage, p problems) json.RawMessage {
 		return raw
 	}
 	if strings.TrimSpace(text) == "" {
-		p.add("input", "can't be blank")
+		p.Add("input", "can't be blank")
 		return nil
 	}
-	out, err := encode(map[string]string{"last_message": text})
-	if err != nil {
-		p.add("input", "is not valid")
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // as wire does
+	if err := enc.Encode(map[string]string{"last_message": text}); err != nil {
+		p.Add("input", "is not valid")
 	}
-	return out
+	return bytes.TrimSpace(b.Bytes())
 }
 
 // maxConversationKey is in characters; the key is part of an index.
 const maxConversationKey = 255
 
 // checkMetadata returns nil where there is none.
-func checkMetadata(raw json.RawMessage, p problems) json.RawMessage {
-	if len(raw) == 0 || isNull(raw) {
+func checkMetadata(raw json.RawMessage, p wire.Problems) json.RawMessage {
+	if absent(raw) {
 		return nil
 	}
 	var v any
 	if err := json.Unmarshal(raw, &v); err != nil {
-		p.add("metadata", "holds a number that is out of range")
+		p.Add("metadata", "holds a number that is out of range")
 		return nil
 	}
 	m, ok := v.(map[string]any)
 	if !ok {
-		p.add("metadata", "must be an object")
+		p.Add("metadata", "must be an object")
 		return nil
 	}
 	if key, ok := m["conversation_key"]; ok && key != nil {
 		if s, ok := key.(string); !ok || utf8.RuneCountInString(s) > maxConversationKey {
-			p.add("metadata", fmt.Sprintf("conversation_key must be a string of at most %d characters", maxConversationKey))
+			p.Add("metadata", fmt.Sprintf("conversation_key must be a string of at most %d characters", maxConversationKey))
 		}
 	}
 	return raw
@@ -254,12 +262,12 @@ func (h *API) decideActions(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	body, err := readObject(c)
+	body, err := wire.ReadObject(c)
 	if err != nil {
 		return err
 	}
 	var in decisionsInput
-	if err := body.into(&in); err != nil {
+	if err := body.Into(&in); err != nil {
 		return err
 	}
 	ds, err := in.decisions()
@@ -270,17 +278,17 @@ func (h *API) decideActions(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("decide actions of run %s: %w", id, err)
 	}
-	return replyData(c, http.StatusOK, newRunBody(&r))
+	return wire.Data(c, http.StatusOK, newRunBody(&r))
 }
 
 func (in *decisionsInput) decisions() ([]gateway.Decision, error) {
-	p := problems{}
+	p := wire.Problems{}
 	if len(in.Actions) == 0 {
-		p.add("actions", "can't be blank")
+		p.Add("actions", "can't be blank")
 	}
 	if len(in.Actions) > maxDecisions {
-		p.add("actions", fmt.Sprintf("must have at most %d entries", maxDecisions))
-		return nil, p.err()
+		p.Add("actions", fmt.Sprintf("must have at most %d entries", maxDecisions))
+		return nil, p.Err()
 	}
 	ds := make([]gateway.Decision, 0, len(in.Actions))
 	seen := map[int]bool{}
@@ -288,19 +296,19 @@ func (in *decisionsInput) decisions() ([]gateway.Decision, error) {
 		status := gateway.ActionStatus(a.Status)
 		switch {
 		case a.Index == nil:
-			p.add("actions", "each entry needs an index")
+			p.Add("actions", "each entry needs an index")
 			continue
 		case *a.Index < 0:
-			p.add("actions", fmt.Sprintf("index %d must not be negative", *a.Index))
+			p.Add("actions", fmt.Sprintf("index %d must not be negative", *a.Index))
 		case seen[*a.Index]:
-			p.add("actions", fmt.Sprintf("index %d stands there twice", *a.Index))
+			p.Add("actions", fmt.Sprintf("index %d stands there twice", *a.Index))
 		case status != gateway.ActionConfirmed && status != gateway.ActionRejected:
-			p.add("actions", fmt.Sprintf("status of index %d must be confirmed or rejected", *a.Index))
+			p.Add("actions", fmt.Sprintf("status of index %d must be confirmed or rejected", *a.Index))
 		}
 		seen[*a.Index] = true
 		ds = append(ds, gateway.Decision{Index: *a.Index, Status: status})
 	}
-	return ds, p.err()
+	return ds, p.Err()
 }
 
 func pathRunID(c echo.Context) (gateway.AgentID, gateway.RunID, error) {
@@ -308,9 +316,22 @@ func pathRunID(c echo.Context) (gateway.AgentID, gateway.RunID, error) {
 	if err != nil {
 		return "", "", err
 	}
-	id, ok := pathID(c, "run")
+	id, ok := wire.PathID(c, "run")
 	if !ok {
-		return "", "", errNotFound("run")
+		return "", "", wire.NotFound("run")
 	}
 	return agent, gateway.RunID(id), nil
+}
+
+// limitParam reads the optional limit of a list, from 1 to most.
+func limitParam(c echo.Context, most int) (int, error) {
+	s := c.QueryParam("limit")
+	if s == "" {
+		return most, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > most {
+		return 0, wire.BadRequest(fmt.Sprintf("limit must be between 1 and %d", most))
+	}
+	return n, nil
 }

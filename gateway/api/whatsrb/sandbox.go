@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"wagent/gateway"
+	"wagent/gateway/api/wire"
 )
 
 const (
@@ -36,7 +37,7 @@ type sandboxMessageBody struct {
 func newSandboxMessageBody(m *gateway.Message) sandboxMessageBody {
 	b := sandboxMessageBody{
 		ID: string(m.ID), Direction: "inbound", Type: string(m.Type), Text: m.Text, Status: string(m.State),
-		RunID: orNull(string(m.Run)), SentAt: stamp(m.SentAt), ReceivedAt: stamp(m.ReceivedAt),
+		RunID: wire.OrNull(string(m.Run)), SentAt: wire.Stamp(m.SentAt), ReceivedAt: wire.Stamp(m.ReceivedAt),
 	}
 	if m.Direction == gateway.Out {
 		b.Direction, b.Status = "outbound", string(m.Status)
@@ -52,8 +53,8 @@ func (h *API) listSandbox(c echo.Context) error {
 	phone := c.QueryParam("phone_number")
 	if phone != "" {
 		var ok bool
-		if phone, ok = phoneNumber(phone); !ok {
-			return badRequest("phone_number must be a number in E.164 form")
+		if phone, ok = wire.PhoneNumber(phone); !ok {
+			return wire.BadRequest("phone_number must be a number in E.164 form")
 		}
 	}
 	id, err := h.pathSandbox(c)
@@ -68,13 +69,13 @@ func (h *API) listSandbox(c echo.Context) error {
 	for i := range messages {
 		out[i] = newSandboxMessageBody(&messages[i])
 	}
-	return replyList(c, out, len(out))
+	return wire.List(c, out, len(out))
 }
 
 type injectInput struct {
-	From nullable[string] `json:"from"`
-	Name nullable[string] `json:"name"`
-	Text nullable[string] `json:"text"`
+	From wire.Nullable[string] `json:"from"`
+	Name wire.Nullable[string] `json:"name"`
+	Text wire.Nullable[string] `json:"text"`
 }
 
 // injectBody answers an injection. The id is the one that WhatsApp would have
@@ -90,39 +91,39 @@ func (h *API) injectSandbox(c echo.Context) error {
 		return err
 	}
 	var in injectInput
-	if err := readMember(c, "message", &in); err != nil {
+	if err := wire.ReadMember(c, "message", &in); err != nil {
 		return err
 	}
-	p := problems{}
-	from, ok := phoneNumber(in.From.Value)
+	p := wire.Problems{}
+	from, ok := wire.PhoneNumber(in.From.Value)
 	if !ok {
-		p.add("from", "must be a number in E.164 form")
+		p.Add("from", "must be a number in E.164 form")
 	}
 	switch {
 	case strings.TrimSpace(in.Text.Value) == "":
-		p.add("text", "can't be blank")
+		p.Add("text", "can't be blank")
 	case utf8.RuneCountInString(in.Text.Value) > maxText:
-		p.add("text", fmt.Sprintf("must have at most %d characters", maxText))
+		p.Add("text", fmt.Sprintf("must have at most %d characters", maxText))
 	}
 	if utf8.RuneCountInString(in.Name.Value) > maxName {
-		p.add("name", fmt.Sprintf("must have at most %d characters", maxName))
+		p.Add("name", fmt.Sprintf("must have at most %d characters", maxName))
 	}
-	if err := p.err(); err != nil {
+	if err := p.Err(); err != nil {
 		return err
 	}
 	outcome, external, err := h.Sandbox.Inject(c.Request().Context(), id, from, in.Name.Value, in.Text.Value)
 	if err != nil {
 		return fmt.Errorf("inject into account %s: %w", id, err)
 	}
-	return replyData(c, http.StatusCreated, injectBody{ID: external, Outcome: string(outcome)})
+	return wire.Data(c, http.StatusCreated, injectBody{ID: external, Outcome: string(outcome)})
 }
 
 // pathSandbox returns the sandbox account that the path names. A real account
 // is not found: nobody may write messages into it in a customer's name.
 func (h *API) pathSandbox(c echo.Context) (gateway.AccountID, error) {
-	s, ok := pathID(c, "account")
+	s, ok := wire.PathID(c, "account")
 	if !ok {
-		return "", errNotFound("account")
+		return "", wire.NotFound("account")
 	}
 	id := gateway.AccountID(s)
 	a, err := h.Accounts.Account(c.Request().Context(), id)
@@ -130,17 +131,7 @@ func (h *API) pathSandbox(c echo.Context) (gateway.AccountID, error) {
 		return "", fmt.Errorf("find account %s: %w", id, err)
 	}
 	if a.Kind != gateway.Sandbox {
-		return "", errNotFound("sandbox account")
+		return "", wire.NotFound("sandbox account")
 	}
 	return id, nil
-}
-
-// phoneNumber returns a number in E.164 form with its plus sign, which may be
-// missing, or have become a space in a query.
-func phoneNumber(s string) (string, bool) {
-	digits := strings.TrimPrefix(strings.TrimSpace(s), "+")
-	if len(digits) < 7 || len(digits) > 15 || digits[0] == '0' || strings.Trim(digits, "0123456789") != "" {
-		return "", false
-	}
-	return "+" + digits, true
 }

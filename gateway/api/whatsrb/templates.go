@@ -1,6 +1,10 @@
 package whatsrb
 
-import "github.com/labstack/echo/v4"
+import (
+	"github.com/labstack/echo/v4"
+
+	"wagent/gateway/api/wire"
+)
 
 // agentTemplate is an agent to start from. Its keys are the contract's, its
 // words ours.
@@ -51,5 +55,5 @@ var agentTemplates = []agentTemplate{
 }
 
 func listTemplates(c echo.Context) error {
-	return replyList(c, agentTemplates, len(agentTemplates))
+	return wire.List(c, agentTemplates, len(agentTemplates))
 }

@@ -118,7 +118,7 @@ func (h *API) Validate() error {
 
 // Mount registers the routes in a group that stands at /api/v1. The group's
 // middleware authenticates, and limits bodies and times; errors are left to
-// the server's error handler, which is to be [ErrorHandler].
+// the server's error handler, which is to be [wire.ErrorHandler].
 func (h *API) Mount(g *echo.Group) {
 	g.GET("/agents", h.listAgents)
 	g.POST("/agents", h.createAgent)

@@ -299,6 +299,9 @@ func TestPausesOverTheAPI(t *testing.T) {
 		equal(t, "all", got(s.Pauses(t.Context(), sandbox, true))(t), append([]gateway.PausedPeer{pp(over, gateway.Address{Phone: bob})}, active...))
 		equal(t, "of another account", got(s.Pauses(t.Context(), cloud, true))(t), nil)
 		equal(t, "by number", got(s.PauseByID(t.Context(), sandbox, p.ID))(t), active[1])
+		equal(t, "of its conversation", got(s.ActivePause(t.Context(), p.Conversation))(t), active[1])
+		_, err = s.ActivePause(t.Context(), over.Conversation)
+		wantKind(t, err, gateway.NotFound)
 		_, err = s.PauseByID(t.Context(), cloud, p.ID)
 		wantKind(t, err, gateway.NotFound)
 		_, err = s.ResumePause(t.Context(), cloud, p.ID)
@@ -309,6 +312,8 @@ func TestPausesOverTheAPI(t *testing.T) {
 		if ended.ResumedAt.IsZero() || ended.Peer != who {
 			t.Errorf("ended: %+v", ended)
 		}
+		_, err = s.ActivePause(t.Context(), p.Conversation)
+		wantKind(t, err, gateway.NotFound)
 		equal(t, "ended twice", got(s.ResumePause(t.Context(), sandbox, p.ID))(t), ended)
 		if p := got(s.ResumePause(t.Context(), sandbox, over.ID))(t); !p.ResumedAt.IsZero() {
 			t.Error("a pause that was over is ended")

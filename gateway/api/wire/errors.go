@@ -1,4 +1,4 @@
-package whatsrb
+package wire
 
 import (
 	"context"
@@ -27,7 +27,7 @@ type failure struct {
 	retryAfter time.Duration
 }
 
-// ErrorHandler answers every error of the agents API, and of whatever else the
+// ErrorHandler answers every error of the API, and of whatever else the
 // server has no dialect for. It is the one place that turns kinds of error
 // into statuses, and that logs what an operator must see.
 func ErrorHandler(log *slog.Logger) echo.HTTPErrorHandler {
@@ -51,7 +51,7 @@ func ErrorHandler(log *slog.Logger) echo.HTTPErrorHandler {
 		if f.status == http.StatusUnauthorized {
 			h.Set(echo.HeaderWWWAuthenticate, "Bearer") // RFC 9110, section 11.6.1
 		}
-		if err := reply(c, f.status, f.body); err != nil {
+		if err := JSON(c, f.status, f.body); err != nil {
 			log.DebugContext(ctx, "answer not written", request, slog.Any("err", err))
 		}
 	}
@@ -125,20 +125,22 @@ func translateEcho(e *echo.HTTPError) failure {
 	return internalError
 }
 
-// badRequest is for what is wrong with a request before its fields are.
-func badRequest(msg string) error { return echo.NewHTTPError(http.StatusBadRequest, msg) }
+// BadRequest is for what is wrong with a request before its fields are.
+func BadRequest(msg string) error { return echo.NewHTTPError(http.StatusBadRequest, msg) }
 
-func errNotFound(what string) error {
+// NotFound is for what a path names and is not there.
+func NotFound(what string) error {
 	return &gateway.Error{Kind: gateway.NotFound, Msg: "no such " + what}
 }
 
-// problems gathers what is wrong with the fields of a request.
-type problems map[string][]string
+// Problems gathers what is wrong with the fields of a request.
+type Problems map[string][]string
 
-func (p problems) add(field, msg string) { p[field] = append(p[field], msg) }
+// Add says what is wrong with a field.
+func (p Problems) Add(field, msg string) { p[field] = append(p[field], msg) }
 
-// merge adds the details of a validation error, and returns any other error.
-func (p problems) merge(err error) error {
+// Merge adds the details of a validation error, and returns any other error.
+func (p Problems) Merge(err error) error {
 	e, ok := errors.AsType[*gateway.Error](err)
 	if !ok || e.Kind != gateway.Invalid || len(e.Details) == 0 {
 		return err
@@ -149,8 +151,8 @@ func (p problems) merge(err error) error {
 	return nil
 }
 
-// err returns nil if there are no problems.
-func (p problems) err() error {
+// Err returns nil if there are no problems.
+func (p Problems) Err() error {
 	if len(p) == 0 {
 		return nil
 	}

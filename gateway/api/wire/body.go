@@ -1,4 +1,11 @@
-package whatsrb
+// Package wire is how requests and answers look, whatever they are about: one
+// place for the envelopes, the words and statuses of errors, and what a body
+// or path may hold at all.
+//
+// It guarantees that what a body says can be stored by both databases, that an
+// error of nobody's making shows nothing of its cause, and that timestamps are
+// what the SDKs take. It keeps no state.
+package wire
 
 import (
 	"bytes"
@@ -15,12 +22,12 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// object is a JSON object whose members have not been looked at.
-type object map[string]json.RawMessage
+// Object is a JSON object whose members have not been looked at.
+type Object map[string]json.RawMessage
 
-// readObject reads a request's body, whatever its Content-Type says: one of
+// ReadObject reads a request's body, whatever its Content-Type says: one of
 // the SDKs sends none. A body of no bytes is an empty object.
-func readObject(c echo.Context) (object, error) {
+func ReadObject(c echo.Context) (Object, error) {
 	b, err := io.ReadAll(c.Request().Body)
 	if err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -34,36 +41,36 @@ func readObject(c echo.Context) (object, error) {
 	return parseObject(b)
 }
 
-// readMember reads the member of a request's body that holds what the call is
+// ReadMember reads the member of a request's body that holds what the call is
 // about, as most calls wrap it: {"agent": {…}}.
-func readMember(c echo.Context, name string, into any) error {
-	body, err := readObject(c)
+func ReadMember(c echo.Context, name string, into any) error {
+	body, err := ReadObject(c)
 	if err != nil {
 		return err
 	}
-	fields, err := body.member(name)
+	fields, err := body.Member(name)
 	if err != nil {
 		return err
 	}
-	return fields.into(into)
+	return fields.Into(into)
 }
 
-func parseObject(b []byte) (object, error) {
+func parseObject(b []byte) (Object, error) {
 	if len(bytes.TrimSpace(b)) == 0 {
-		return object{}, nil
+		return Object{}, nil
 	}
 	if !utf8.Valid(b) {
-		return nil, badRequest("The body is not UTF-8")
+		return nil, BadRequest("The body is not UTF-8")
 	}
 	if !json.Valid(b) {
-		return nil, badRequest("The body is not valid JSON")
+		return nil, BadRequest("The body is not valid JSON")
 	}
-	var o object
+	var o Object
 	if err := json.Unmarshal(b, &o); err != nil || o == nil {
-		return nil, badRequest("The body must be a JSON object")
+		return nil, BadRequest("The body must be a JSON object")
 	}
 	if unstorable(b) {
-		return nil, badRequest("The body holds a zero character or half of a surrogate pair")
+		return nil, BadRequest("The body holds a zero character or half of a surrogate pair")
 	}
 	return o, nil
 }
@@ -114,24 +121,24 @@ func unit(b []byte) int {
 	}
 }
 
-// member returns the object that stands under a name, as agent or run.
-func (o object) member(name string) (object, error) {
+// Member returns the object that stands under a name, as agent or run.
+func (o Object) Member(name string) (Object, error) {
 	raw, ok := o[name]
 	if !ok || isNull(raw) {
-		return nil, badRequest("Missing parameter: " + name)
+		return nil, BadRequest("Missing parameter: " + name)
 	}
-	var out object
+	var out Object
 	if err := json.Unmarshal(raw, &out); err != nil {
-		return nil, badRequest(name + " must be an object")
+		return nil, BadRequest(name + " must be an object")
 	}
 	return out, nil
 }
 
-// into fills the fields of the struct that dst points to from the members that
+// Into fills the fields of the struct that dst points to from the members that
 // their json tags name. Other members are passed over; the error names every
 // member of the wrong type.
-func (o object) into(dst any) error {
-	p := problems{}
+func (o Object) Into(dst any) error {
+	p := Problems{}
 	v := reflect.ValueOf(dst).Elem()
 	for i := range v.NumField() {
 		name := v.Type().Field(i).Tag.Get("json")
@@ -140,10 +147,10 @@ func (o object) into(dst any) error {
 			continue
 		}
 		if err := json.Unmarshal(raw, v.Field(i).Addr().Interface()); err != nil {
-			p.add(name, mismatch(raw, err))
+			p.Add(name, mismatch(raw, err))
 		}
 	}
-	return p.err()
+	return p.Err()
 }
 
 // mismatch says what type a member should have had.
@@ -185,27 +192,22 @@ func isNull(raw json.RawMessage) bool { return string(bytes.TrimSpace(raw)) == "
 
 func isList(raw json.RawMessage) bool { return bytes.HasPrefix(bytes.TrimSpace(raw), []byte("[")) }
 
-// nullable is a member for which null is a value: it empties the field. Where
+// Nullable is a member for which null is a value: it empties the field. Where
 // a member is a pointer instead, null is the same as absent.
-type nullable[T any] struct {
+type Nullable[T any] struct {
 	Set   bool
 	Value T
 }
 
 // UnmarshalJSON is called for null too (encoding/json.Unmarshaler).
-func (n *nullable[T]) UnmarshalJSON(b []byte) error {
+func (n *Nullable[T]) UnmarshalJSON(b []byte) error {
 	n.Set = true
 	return json.Unmarshal(b, &n.Value)
 }
 
-func (n nullable[T]) to(dst *T) {
+// To sets dst if the member was there.
+func (n Nullable[T]) To(dst *T) {
 	if n.Set {
 		*dst = n.Value
-	}
-}
-
-func set[T any](dst, value *T) {
-	if value != nil {
-		*dst = *value
 	}
 }

@@ -1,0 +1,173 @@
+// Package wiretest plays stories against a part of the API: files that hold
+// requests and the answers that a client is to see.
+package wiretest
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/labstack/echo/v4"
+
+	"wagent/gateway/api/wire"
+)
+
+var update = flag.Bool("update", false, "write the answers into the golden files")
+
+// Echo serves what mount registers at /api/v1, without a key.
+func Echo(mount func(*echo.Group)) *echo.Echo {
+	e := echo.New()
+	e.HTTPErrorHandler = wire.ErrorHandler(slog.New(slog.DiscardHandler))
+	mount(e.Group("/api/v1"))
+	return e
+}
+
+// Play plays each file of testdata against a server of its own, over real
+// HTTP. A file is a story: "# " says what is to be seen, "! " has the double
+// do something, "> " is a request line or body, "< " is the answer. Ids, times
+// and pictures are made stable: run_1 is the first run that was seen.
+//
+// begin makes the double: what mounts its routes, and what does the command
+// behind "! ", or reports false if it knows no such command.
+func Play(t *testing.T, begin func() (mount func(*echo.Group), do func(command string) bool)) {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("golden files: %v, %v", files, err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mount, do := begin()
+			got := play(t, Echo(mount), do, string(want))
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func play(t *testing.T, handler http.Handler, do func(string) bool, story string) string {
+	t.Helper()
+	srv := httptest.NewServer(handler)
+	t.Cleanup(func() { http.DefaultClient.CloseIdleConnections(); srv.Close() })
+	names := &names{}
+	var out strings.Builder
+	var request []string
+	flush := func() {
+		if len(request) > 0 {
+			out.WriteString(send(t, srv.URL, request, names))
+			request = nil
+		}
+	}
+	for line := range strings.Lines(story) {
+		line = strings.TrimSuffix(line, "\n")
+		if strings.HasPrefix(line, "<") {
+			continue
+		}
+		rest, asked := strings.CutPrefix(line, "> ")
+		if !asked {
+			flush()
+		} else {
+			request = append(request, rest)
+		}
+		if cmd, ok := strings.CutPrefix(line, "! "); ok && !do(cmd) {
+			t.Fatalf("unknown command %q", cmd)
+		}
+		fmt.Fprintln(&out, line)
+	}
+	flush()
+	return out.String()
+}
+
+// send makes a request of its lines: method and path, then the body. Without a
+// body it sends no bytes and no Content-Type, as the JS SDK does.
+func send(t *testing.T, base string, lines []string, names *names) string {
+	t.Helper()
+	method, path, _ := strings.Cut(names.original(lines[0]), " ")
+	body := names.original(strings.Join(lines[1:], "\n"))
+	req, err := http.NewRequestWithContext(t.Context(), method, base+"/api/v1"+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if len(answer) > 0 {
+		if got := resp.Header.Get("Content-Type"); got != "application/json" {
+			t.Errorf("%s %s: Content-Type is %q", method, path, got)
+		}
+		out.WriteByte('\n')
+		if err := json.Indent(&out, answer, "", "  "); err != nil {
+			t.Errorf("%s %s: %v in %q", method, path, err, answer)
+		}
+	}
+	text := fmt.Sprintf("%d", resp.StatusCode) + names.stable(out.String())
+	return "< " + strings.ReplaceAll(text, "\n", "\n< ") + "\n"
+}
+
+// names maps ids to stable names and back.
+type names struct{ seen []string }
+
+var (
+	idPattern   = regexp.MustCompile(`\b(agt_[0-9a-f]{32}|(run|msg|acc)_[0-9a-z]{26})\b`)
+	timePattern = regexp.MustCompile(`"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"`) // whole seconds and Z, or it is not replaced
+	pngPattern  = regexp.MustCompile(`"data:image/png;base64,[0-9A-Za-z+/]+={0,2}"`)
+)
+
+func (n *names) stable(s string) string {
+	s = pngPattern.ReplaceAllString(s, `"(picture)"`)
+	s = timePattern.ReplaceAllString(s, `"(time)"`)
+	return idPattern.ReplaceAllStringFunc(s, func(id string) string {
+		prefix, count := id[:4], 0
+		for _, other := range n.seen {
+			if strings.HasPrefix(other, prefix) {
+				count++
+			}
+			if other == id {
+				return fmt.Sprintf("%s%d", prefix, count)
+			}
+		}
+		n.seen = append(n.seen, id)
+		return fmt.Sprintf("%s%d", prefix, count+1)
+	})
+}
+
+func (n *names) original(s string) string {
+	counts := map[string]int{}
+	for _, id := range n.seen {
+		counts[id[:4]]++
+		s = regexp.MustCompile(fmt.Sprintf(`\b%s%d\b`, id[:4], counts[id[:4]])).ReplaceAllString(s, id)
+	}
+	return s
+}
