@@ -36,7 +36,7 @@ func faultsOf(t *testing.T, err error) []*Fault {
 func brokenFiles(t testing.TB) []string {
 	t.Helper()
 	files, err := filepath.Glob("testdata/broken/*.yaml")
-	build := map[bool]string{true: "linked", false: "nolinked"}[linkedDevices]
+	build := map[bool]string{true: "linked", false: "nolinked"}[LinkedDevices]
 	ofBuild, errBuild := filepath.Glob("testdata/broken/" + build + "/*.yaml")
 	if err != nil || errBuild != nil || len(files) < 25 || len(ofBuild) < 2 {
 		t.Fatalf("Glob = %d files and %d of this build, %v, %v", len(files), len(ofBuild), err, errBuild)
