@@ -111,8 +111,8 @@ func (t *talk) look(ctx context.Context) (over bool, err error) {
 		return false, nil
 	case err == nil:
 		t.seen = time.Now()
-	case time.Since(t.seen) < t.unanswered: // it may be a hiccup
-		return false, nil
+	case time.Since(t.seen) < t.unanswered: // a hiccup
+		return false, nil //nolint:nilerr // it may be over the next time
 	default:
 		return false, fmt.Errorf("watch the pairing of %s: %w", t.account, err)
 	}

@@ -124,7 +124,9 @@ func TestPairByQR(t *testing.T) {
 	s := sit(t, gateway.ByQR)
 	s.shows("Waiting for WhatsApp")
 	expires := time.Date(2031, 1, 2, 19, 16, 42, 0, time.Local)
-	s.now(func(p *gateway.Pairing, _ *gateway.Link) { p.Step, p.QR, p.ExpiresAt = gateway.StepQR, realCode, expires })
+	s.now(func(p *gateway.Pairing, _ *gateway.Link) {
+		p.Step, p.QR, p.ExpiresAt = gateway.StepQR, realCode, expires
+	})
 	s.scans(realCode)
 	s.shows("On the phone: WhatsApp > Linked devices > Link a device, and scan this code.\nIt is good until 19:16:42.\n")
 	if _, cursor := terminalRows(t, s.screen()); cursor {

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"wagent/cmd/wagent/internal/config/document"
 )
 
 var wantLine = regexp.MustCompile(`(?m)^# want: (.*)$`)
@@ -84,7 +86,7 @@ func TestParseRefuses(t *testing.T) {
 	tests := map[string]struct{ src, want string }{
 		"bytes that are not UTF-8":     {"listen: x\ndata_dir: \xff\n", "line 2: the line holds bytes that are not UTF-8 text, save the file as UTF-8"},
 		"a NUL":                        {"\x00", "line 1: the line holds bytes that are not UTF-8 text, save the file as UTF-8"},
-		"more than 1 MiB":              {strings.Repeat("#\n", maxFile), "line 1: the file is larger than 1 MiB, which no configuration needs"},
+		"more than 1 MiB":              {strings.Repeat("#\n", document.MaxSize), "line 1: the file is larger than 1 MiB, which no configuration needs"},
 		"lists of aliases of lists":    {bomb.String(), "line 1: a: there is no such key"},
 		"many aliases of a wide value": {wide, "the file has more than 100000 values once its aliases are expanded, write fewer"},
 		"a value that holds itself":    {"agents: &a [*a]\n", "line 1: agents[0]: must be a mapping, with a key before each value"},
