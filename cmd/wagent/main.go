@@ -25,12 +25,13 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second signal ends us at once
-	os.Exit(run(ctx, os.Args[1:], process{env: os.LookupEnv, stdout: os.Stdout, stderr: os.Stderr}))
+	os.Exit(run(ctx, os.Args[1:], process{env: os.LookupEnv, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}))
 }
 
 // process is what a command has of its surroundings.
 type process struct {
 	env            func(string) (string, bool)
+	stdin          io.Reader // nil: nobody types
 	stdout, stderr io.Writer
 }
 
@@ -43,6 +44,7 @@ const (
 
 type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Run the gateway. Without a configuration: SQLite in ./data, an in-process Redis, a sandbox account and the scripted model."`
+	Pair    pairCommand    `cmd:"" help:"Link an account to a phone, by a QR code in the terminal or a code to type."`
 	Demo    demoCommand    `cmd:"" help:"Show the whole way of a message in one process: no server, account, key or network is needed."`
 	Check   checkCommand   `cmd:"" help:"Check a configuration: exit 0, or 2 with one sentence per fault."`
 	Version versionCommand `cmd:"" help:"Print the version."`

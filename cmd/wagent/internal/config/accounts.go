@@ -87,14 +87,14 @@ func meaningless(set map[string]value, kind string, keys []string) {
 // accountKinds are those that this build has.
 func accountKinds() []string {
 	kinds := []string{string(gateway.CloudAPI), string(gateway.Sandbox)}
-	if linkedDevices {
+	if LinkedDevices {
 		kinds = slices.Insert(kinds, 1, string(gateway.LinkedDevice))
 	}
 	return kinds
 }
 
 func (v value) accountKind(to *string) {
-	if !linkedDevices && v.node.Value == string(gateway.LinkedDevice) {
+	if !LinkedDevices && v.node.Value == string(gateway.LinkedDevice) {
 		v.fault("this build has no linked devices, use %s", choice(accountKinds()))
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"wagent/cmd/wagent/internal/config/spelling"
 	"wagent/gateway"
 )
 
@@ -159,5 +160,5 @@ func (v value) answersOn(c *Config, a *gateway.Agent, set map[string]value) {
 	if v.p.faulty("accounts") && len(ids) == 0 {
 		return // the accounts could not be read
 	}
-	at.fault("no account with this id stands under accounts%s", suggest(string(a.Account), ids, "accounts"))
+	at.fault("no account with this id stands under accounts%s", spelling.Suggest(string(a.Account), ids, "accounts"))
 }

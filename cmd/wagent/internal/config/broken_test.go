@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"wagent/cmd/wagent/internal/config/document"
 )
 
 var wantLine = regexp.MustCompile(`(?m)^# want: (.*)$`)
@@ -36,7 +38,7 @@ func faultsOf(t *testing.T, err error) []*Fault {
 func brokenFiles(t testing.TB) []string {
 	t.Helper()
 	files, err := filepath.Glob("testdata/broken/*.yaml")
-	build := map[bool]string{true: "linked", false: "nolinked"}[linkedDevices]
+	build := map[bool]string{true: "linked", false: "nolinked"}[LinkedDevices]
 	ofBuild, errBuild := filepath.Glob("testdata/broken/" + build + "/*.yaml")
 	if err != nil || errBuild != nil || len(files) < 25 || len(ofBuild) < 2 {
 		t.Fatalf("Glob = %d files and %d of this build, %v, %v", len(files), len(ofBuild), err, errBuild)
@@ -84,7 +86,7 @@ func TestParseRefuses(t *testing.T) {
 	tests := map[string]struct{ src, want string }{
 		"bytes that are not UTF-8":     {"listen: x\ndata_dir: \xff\n", "line 2: the line holds bytes that are not UTF-8 text, save the file as UTF-8"},
 		"a NUL":                        {"\x00", "line 1: the line holds bytes that are not UTF-8 text, save the file as UTF-8"},
-		"more than 1 MiB":              {strings.Repeat("#\n", maxFile), "line 1: the file is larger than 1 MiB, which no configuration needs"},
+		"more than 1 MiB":              {strings.Repeat("#\n", document.MaxSize), "line 1: the file is larger than 1 MiB, which no configuration needs"},
 		"lists of aliases of lists":    {bomb.String(), "line 1: a: there is no such key"},
 		"many aliases of a wide value": {wide, "the file has more than 100000 values once its aliases are expanded, write fewer"},
 		"a value that holds itself":    {"agents: &a [*a]\n", "line 1: agents[0]: must be a mapping, with a key before each value"},

@@ -61,7 +61,7 @@ func TestExamplesLoad(t *testing.T) {
 	for _, f := range files {
 		t.Run(filepath.Base(f), func(t *testing.T) {
 			c, err := Load(f, values)
-			if filepath.Base(f) == "phone.yaml" && !linkedDevices {
+			if filepath.Base(f) == "phone.yaml" && !LinkedDevices {
 				if err == nil || !strings.Contains(err.Error(), "this build has no linked devices") {
 					t.Errorf("Load = %v", err)
 				}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"wagent/cmd/wagent/internal/config/spelling"
 	"wagent/gateway"
 )
 
@@ -74,7 +75,7 @@ func (v value) event(to *[]string) {
 		return
 	}
 	if !slices.Contains(gateway.Events(), s) {
-		v.fault("there is no such event%s", suggest(s, gateway.Events(), "events"))
+		v.fault("there is no such event%s", spelling.Suggest(s, gateway.Events(), "events"))
 		return
 	}
 	*to = append(*to, s)

@@ -2,5 +2,5 @@
 
 package config
 
-// linkedDevices says whether this build has linked devices.
-const linkedDevices = true
+// LinkedDevices says whether this build has linked devices.
+const LinkedDevices = true

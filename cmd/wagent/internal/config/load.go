@@ -1,28 +1,20 @@
 package config
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
-	"go.yaml.in/yaml/v3"
+	"wagent/cmd/wagent/internal/config/document"
 )
 
-// maxFile bounds what is read as configuration, in bytes; maxValues bounds the
-// values in it once its aliases are expanded.
-const (
-	maxFile   = 1 << 20
-	maxValues = 100_000
-)
+// maxValues bounds the values of a file once its aliases are expanded.
+const maxValues = 100_000
 
 // A Fault is one thing that is wrong with a configuration file.
 type Fault struct {
@@ -96,38 +88,13 @@ func count(n int, noun string) string {
 
 func load(path string, env func(string) (string, bool)) (Config, []*Fault) {
 	p := parser{file: path, dir: filepath.Dir(path), env: env}
-	src, err := readFile(path)
+	src, err := document.ReadFile(path)
 	if err != nil {
 		p.fault(0, "", "%s", err.Error())
 		return Config{}, p.faults
 	}
 	c := p.parse(src)
 	return c, p.faults
-}
-
-// readFile reads a file of at most maxFile bytes. Its error is the rest of a
-// sentence that begins with the file's name.
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errors.New("there is no such file, check the path")
-	}
-	if err != nil {
-		return nil, unreadable(err)
-	}
-	defer func() { _ = f.Close() }()
-	src, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, unreadable(err)
-	}
-	return src, nil
-}
-
-func unreadable(err error) error {
-	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		err = pe.Err
-	}
-	return fmt.Errorf("the file can not be read (%w), check its owner and mode", err)
 }
 
 func joined(faults []*Fault) error {
@@ -141,7 +108,10 @@ func joined(faults []*Fault) error {
 // parse returns the zero Config if there is any fault.
 func (p *parser) parse(src []byte) Config {
 	c := Default()
-	if root := p.document(src); root != nil {
+	switch root, wrong := document.Root(src); {
+	case wrong != nil:
+		p.fault(wrong.Line, "", "%s", wrong.Msg)
+	case root != nil:
 		p.value(root, "", root.Line).root(&c)
 	}
 	slices.SortStableFunc(p.faults, func(a, b *Fault) int {
@@ -151,55 +121,4 @@ func (p *parser) parse(src []byte) Config {
 		return Config{}
 	}
 	return c
-}
-
-// document returns the root of the one YAML document of src, or nil if it is
-// empty or not YAML.
-func (p *parser) document(src []byte) *yaml.Node {
-	if len(src) > maxFile {
-		p.fault(1, "", "the file is larger than 1 MiB, which no configuration needs")
-		return nil
-	}
-	if line := unprintable(src); line > 0 {
-		p.fault(line, "", "the line holds bytes that are not UTF-8 text, save the file as UTF-8")
-		return nil
-	}
-	dec := yaml.NewDecoder(bytes.NewReader(src))
-	var first, second yaml.Node
-	if err := dec.Decode(&first); errors.Is(err, io.EOF) {
-		return nil
-	} else if err != nil {
-		p.syntax(src, err)
-		return nil
-	}
-	switch err := dec.Decode(&second); {
-	case errors.Is(err, io.EOF):
-	case err != nil:
-		p.syntax(src, err)
-		return nil
-	default:
-		p.fault(second.Line, "", "a second document begins here, keep one configuration per file")
-		return nil
-	}
-	if len(first.Content) == 0 || first.Content[0].ShortTag() == "!!null" {
-		return nil
-	}
-	return first.Content[0]
-}
-
-// unprintable returns the first line with a byte that YAML does not allow, or
-// 0. The parser would refuse it too, but does not say where.
-func unprintable(src []byte) int {
-	line := 1
-	for len(src) > 0 {
-		r, n := utf8.DecodeRune(src)
-		switch {
-		case r == '\n':
-			line++
-		case r == utf8.RuneError && n == 1, r < ' ' && r != '\t' && r != '\r', r == 0x7f:
-			return line
-		}
-		src = src[n:]
-	}
-	return 0
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"wagent/cmd/wagent/internal/config/spelling"
 )
 
 // A parser walks one document and gathers its faults.
@@ -37,45 +39,6 @@ func (p *parser) fault(line int, key, format string, args ...any) {
 
 // faulty reports whether a fault is known of the key or of something in it.
 func (p *parser) faulty(path string) bool { return p.bad[path] }
-
-var (
-	yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
-	// grammar matches the faults whose line the YAML parser counts from 0; it
-	// counts those of its scanner from 1.
-	grammar  = regexp.MustCompile(`^did not find expected (<|key|node content|',' or|'-' indicator)`)
-	noAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced`)
-)
-
-// syntax makes a fault of what the YAML parser says, which leaves the line out
-// where that is the first.
-func (p *parser) syntax(src []byte, err error) {
-	line, msg := 1, err.Error()
-	if m := yamlError.FindStringSubmatch(msg); m != nil {
-		msg = m[2]
-		if n, err := strconv.Atoi(m[1]); err == nil {
-			line = n
-			if grammar.MatchString(msg) {
-				line++
-			}
-		}
-	}
-	lines := strings.Split(strings.TrimRight(string(src), "\n"), "\n")
-	line = min(max(line, 1), len(lines))
-	if m := noAnchor.FindStringSubmatch(msg); m != nil {
-		// The name is not repeated: it may be a password that begins with *.
-		i := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, "*"+m[1]) })
-		p.fault(max(i+1, 1), "", "a value begins with * and is no alias, put it in quotes")
-		return
-	}
-	switch text := lines[line-1]; {
-	case strings.Contains(msg, "tab character"), strings.HasPrefix(strings.TrimLeft(text, " "), "\t"):
-		p.fault(line, "", "a tab stands in the indentation, use spaces")
-	case strings.Contains(text, "${"):
-		p.fault(line, "", `the line is not YAML (%s), put "${NAME}" in quotes inside braces`, msg)
-	default:
-		p.fault(line, "", "the file is not YAML from here on (%s), look at the indentation, colons and quotes", msg)
-	}
-}
 
 // A value is a node of the document, with the key that a person would call it
 // by and the line that they would look at.
@@ -124,7 +87,7 @@ func (v value) mapping(known fields) map[string]value {
 		if name := key.node.Value; name == "<<" {
 			key.fault("merge keys are not understood, write the keys out")
 		} else {
-			key.fault("there is no such key%s", suggest(name, slices.Collect(maps.Keys(known)), "keys"))
+			key.fault("there is no such key%s", spelling.Suggest(name, slices.Collect(maps.Keys(known)), "keys"))
 		}
 	}, known)
 }

@@ -9,6 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"wagent/cmd/wagent/internal/config/document"
 	"wagent/dispatch/llm/scripted"
 )
 
@@ -87,7 +88,7 @@ func (v value) fileContent() ([]byte, bool) {
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(v.p.dir, name)
 	}
-	src, err := readFile(name)
+	src, err := document.ReadFile(name)
 	if err != nil {
 		v.fault("%s", err.Error())
 	}

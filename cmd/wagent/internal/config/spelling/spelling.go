@@ -1,4 +1,5 @@
-package config
+// Package spelling helps those who misspell: it names what they may have meant.
+package spelling
 
 import (
 	"math"
@@ -8,9 +9,9 @@ import (
 	"github.com/agnivade/levenshtein"
 )
 
-// suggest returns the rest of a sentence that names the candidate nearest to
+// Suggest returns the rest of a sentence that names the candidate nearest to
 // s, or all of them, called noun, where none is near.
-func suggest(s string, candidates []string, noun string) string {
+func Suggest(s string, candidates []string, noun string) string {
 	slices.Sort(candidates)
 	best, nearest := "", math.MaxInt
 	for _, c := range candidates {
