@@ -186,7 +186,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 			Agents: db, Editor: db, Accounts: db, Runs: db, Runner: dispatcher,
 			Sandbox: customers{a.sandbox, db},
 		},
-		Sessions: sessions.API{Accounts: db, Links: db, Pairings: db, Person: db, Files: db},
+		Sessions: sessions.API{Accounts: db, Links: db, Pairings: db, Person: db, Files: db, Changed: devices.changed},
 		Pauses:   pauses.API{Conversations: db, Pauses: db, Editor: db},
 		// Without Redis messages are still taken in safely, so it does not count.
 		Ready: map[string]api.Check{"database": db.Ping},
@@ -206,6 +206,9 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		sweeper.Run,
 		func(ctx context.Context) error { return windows.Run(ctx, handle) },
 		dispatcher.Run,
+	}
+	if h.listener == nil {
+		a.in = append(a.in, a.serveLocal(ctx, handler, runDrain, log))
 	}
 	a.out = []func(context.Context) error{outbox.Run, hooks.Run}
 	a.lines = []func(context.Context) error{devices.run}

@@ -38,6 +38,7 @@ func (c pairCommand) Run(ctx context.Context, p process) (err error) {
 		return err
 	}
 	t := newTalk(p)
+	t.rehearsal = rehearsal(p)
 	if t.account, err = c.account(cfg.Accounts); err != nil {
 		return err
 	}
@@ -112,7 +113,7 @@ func (t *talk) alone(ctx context.Context, cfg config.Config) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	redisLogs(t.log)
-	a, err := build(ctx, cfg, host{listener: ln}, t.log)
+	a, err := build(ctx, cfg, host{listener: ln, rehearsal: t.rehearsal}, t.log)
 	if err != nil {
 		_ = ln.Close()
 		return err
