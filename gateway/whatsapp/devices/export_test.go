@@ -2,6 +2,7 @@ package devices
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 )
 
@@ -13,3 +14,6 @@ func OpenThrough(ctx context.Context, cfg Config, wrap func(driver.Connector) dr
 	}
 	return open(ctx, cfg, wrap(connector))
 }
+
+// View is what the library gets of an account.
+func View(s *Store, f Fence) *sql.DB { return sql.OpenDB(&view{s: s, fence: f}) }

@@ -27,14 +27,6 @@ func (g *gremlin) arm(n int, late bool) {
 	g.left, g.late, g.failed = n, late, 0
 }
 
-// disarm reports whether an operation failed since arm.
-func (g *gremlin) disarm() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.left = 0
-	return g.failed > 0
-}
-
 // operations is how many there were.
 func (g *gremlin) operations() int {
 	g.mu.Lock()
@@ -96,12 +88,14 @@ func (c *gremlinConn) ResetSession(ctx context.Context) error {
 }
 
 func (c *gremlinConn) BeginTx(ctx context.Context, options driver.TxOptions) (tx driver.Tx, err error) {
+	begun := false
 	err = c.g.meddle(func() (err error) {
 		tx, err = c.Conn.(driver.ConnBeginTx).BeginTx(ctx, options)
+		begun = err == nil
 		return err
 	})
 	if err != nil {
-		if tx != nil {
+		if begun {
 			_ = tx.Rollback()
 		}
 		return nil, err
@@ -118,12 +112,14 @@ func (c *gremlinConn) ExecContext(ctx context.Context, query string, args []driv
 }
 
 func (c *gremlinConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (rows driver.Rows, err error) {
+	begun := false
 	err = c.g.meddle(func() (err error) {
 		rows, err = c.Conn.(driver.QueryerContext).QueryContext(ctx, query, args)
+		begun = err == nil
 		return err
 	})
 	if err != nil {
-		if rows != nil {
+		if begun {
 			_ = rows.Close()
 		}
 		return nil, err

@@ -2,6 +2,8 @@ package devices_test
 
 import (
 	"context"
+	"errors"
+	"path/filepath"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -23,27 +25,38 @@ func TestMain(m *testing.M) {
 
 // postgres is a database with a table of leases, in which accounts acc_1 and
 // acc_2 have fence 1.
-func postgres(t *testing.T) devices.Config {
+func postgres(t *testing.T) config {
 	t.Helper()
 	url := storetest.Postgres(t)
 	run(t, url, `CREATE TABLE links (account TEXT PRIMARY KEY, fence BIGINT NOT NULL)`)
 	run(t, url, `INSERT INTO links VALUES ('acc_1', 1), ('acc_2', 1)`)
-	return devices.Config{URL: url, Guard: `SELECT 1 FROM public.links WHERE account = $1 AND fence = $2 FOR SHARE`}
+	return config{URL: url, Guard: `SELECT 1 FROM public.links WHERE account = $1 AND fence = $2 FOR SHARE`}
 }
 
-// run runs a statement beside the store.
-func run(t *testing.T, url, statement string) {
+// run runs statements beside the store.
+func run(t *testing.T, url, statements string) {
 	t.Helper()
-	ctx := context.WithoutCancel(t.Context())
+	if err := try(context.WithoutCancel(t.Context()), url, statements); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func try(ctx context.Context, url, statements string) error {
 	db, err := pgx.Connect(ctx, url)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	_, err = db.Exec(ctx, statement)
-	if e := db.Close(ctx); err == nil {
-		err = e
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, err = db.PgConn().Exec(ctx, statements).ReadAll()
+	return errors.Join(err, db.Close(ctx))
+}
+
+type config = devices.Config
+
+// eachDatabase runs a test with an empty database of each kind.
+func eachDatabase(t *testing.T, test func(t *testing.T, cfg config)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) {
+		test(t, config{Path: filepath.Join(t.TempDir(), "devices.db")})
+	})
+	t.Run("postgres", func(t *testing.T) { test(t, postgres(t)) })
 }

@@ -93,16 +93,19 @@ var arrivals = map[string]arrival{
 func TestNoDatabaseErrorLosesAMessage(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, cfg config) {
 		r := newRig(t, cfg)
+		when := []bool{false, true}
+		if cfg.URL != "" {
+			when = when[:1] // the library does not know the difference, and it takes longer
+		}
 		for _, name := range slices.Sorted(maps.Keys(arrivals)) {
-			for _, late := range []bool{false, true} {
-				n, broken := 1, 0
+			for _, late := range when {
+				n := 1
 				for r.arrives(arrivals[name], n, late) {
 					n++
-					broken++
 				}
-				t.Logf("%s (late %t): each of %d operations failed", name, late, broken)
-				if broken < 5 {
-					t.Errorf("%s: only %d operations failed", name, broken)
+				t.Logf("%s (late %t): each of %d operations failed", name, late, n-1)
+				if n < 10 {
+					t.Errorf("%s: only %d operations failed", name, n-1)
 				}
 			}
 		}
@@ -120,8 +123,12 @@ func (r *rig) arrives(a arrival, n int, late bool) (failed bool) {
 	text := fmt.Sprintf("hello %d", r.people)
 	r.gremlin.arm(n, late)
 	m := send(text)
-	r.delivered(m)
+	ended := r.delivered(m)
 	got, failed := r.received()[m.ID], r.gremlin.disarm()
+	if failed && ended == 0 { // of what the library does on the side
+		r.await("the end of the connection", r.line.ctx.Done())
+		r.redial()
+	}
 	if got != text {
 		r.t.Errorf("operation %d (late %t) fails: acknowledged is %q, want %q", n, late, got, text)
 	}

@@ -38,13 +38,13 @@ func (v *view) Driver() driver.Driver                        { return v }
 func (v *view) Open(string) (driver.Conn, error) { return &conn{v: v}, nil }
 
 // allowed says whether a statement may run at all.
-func (v *view) allowed() error {
+func (v *view) allowed(ctx context.Context) error {
 	if err := v.broken.Load(); err != nil {
 		v.breaking.Do(func() {}) // until Broke has returned
 		return *err
 	}
 	if !v.fence.Held() {
-		return v.fail(context.Background(), ErrFenced)
+		return v.fail(context.WithoutCancel(ctx), ErrFenced)
 	}
 	return nil
 }
@@ -122,7 +122,7 @@ func (c *conn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx
 	if options != (driver.TxOptions{}) {
 		return nil, c.v.fail(ctx, errors.New("transactions have no options here"))
 	}
-	if err := c.v.allowed(); err != nil {
+	if err := c.v.allowed(ctx); err != nil {
 		return nil, err
 	}
 	limited, done := context.WithTimeout(ctx, patience)
@@ -159,7 +159,7 @@ func (c *conn) end(how func(*sql.Tx) error) error {
 // ExecContext runs a statement in the connection's transaction, or in one of
 // its own.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	if err := c.v.allowed(); err != nil {
+	if err := c.v.allowed(ctx); err != nil {
 		return nil, err
 	}
 	limited, done := context.WithTimeout(ctx, patience)
@@ -183,21 +183,24 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 // QueryContext runs a query. One that writes gets a transaction of its own,
 // unless it is in one, until its rows are closed.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	if err := c.v.allowed(); err != nil {
+	if err := c.v.allowed(ctx); err != nil {
 		return nil, err
 	}
 	limited, done := context.WithTimeout(ctx, patience)
 	r := &rows{v: c.v, ctx: ctx, done: done}
+	var on interface {
+		QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	} = c.v.s.db
 	var err error
 	switch {
 	case c.tx != nil:
-		r.below, err = c.tx.QueryContext(limited, query, values(args)...) //nolint:sqlclosecheck // rows.Close closes it
-	case reads(query):
-		r.below, err = c.v.s.db.QueryContext(limited, query, values(args)...) //nolint:sqlclosecheck // as above
-	default:
-		if r.tx, err = c.v.begin(limited); err == nil {
-			r.below, err = r.tx.QueryContext(limited, query, values(args)...) //nolint:sqlclosecheck // as above
-		}
+		on = c.tx
+	case !reads(query):
+		r.tx, err = c.v.begin(limited)
+		on = r.tx
+	}
+	if err == nil {
+		r.below, err = on.QueryContext(limited, query, values(args)...) //nolint:rowserrcheck // Next does
 	}
 	if err == nil {
 		err = r.prepare()
