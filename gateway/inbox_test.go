@@ -46,7 +46,7 @@ func (p *inboxParts) AddMessages(_ context.Context, as []gateway.Arrival) ([]gat
 		}
 		out = append(out, gateway.Arrived{New: !p.seen[a.ExternalID], Message: gateway.Message{
 			ID: gateway.MessageID(a.ExternalID), State: a.State, StateReason: a.Reason, Text: a.Text,
-		}})
+		}, Joined: p.joined})
 		p.seen[a.ExternalID] = true
 		p.stored = append(p.stored, a)
 	}
@@ -98,6 +98,8 @@ func TestInboxJudges(t *testing.T) {
 		"our own words never fire":                    {in: func(m *gateway.Inbound) { m.Origin = gateway.OriginEcho }, want: gateway.OutcomeIgnored, wantReason: "echo"},
 		"young backlog fires":                         {in: func(m *gateway.Inbound) { m.Origin, m.SentAt = gateway.OriginBacklog, time.Now().Add(-5*time.Hour) }, want: gateway.OutcomeStored, wantArmed: true},
 		"old backlog is held for a person":            {in: func(m *gateway.Inbound) { m.SentAt = time.Now().Add(-7 * time.Hour) }, want: gateway.OutcomeHeld, wantReason: "too_old"},
+		"a deletion tells nobody":                     {in: func(m *gateway.Inbound) { m.Change, m.Target = gateway.Revoke, "x" }, want: gateway.OutcomeIgnored, wantReason: "revoke"},
+		"an edit is judged like any message":          {in: func(m *gateway.Inbound) { m.Change, m.Target = gateway.Edit, "x" }, want: gateway.OutcomeStored, wantArmed: true},
 		"a reaction starts no run":                    {in: func(m *gateway.Inbound) { m.Type = gateway.TypeReaction }, want: gateway.OutcomeIgnored, wantReason: "type"},
 		"an image does":                               {in: func(m *gateway.Inbound) { m.Type = gateway.TypeImage }, want: gateway.OutcomeStored, wantArmed: true},
 		"an image does not where only text is wanted": {with: func(p *inboxParts) { p.agent.Filter.TextOnly = true }, in: func(m *gateway.Inbound) { m.Type = gateway.TypeImage }, want: gateway.OutcomeIgnored, wantReason: "not_text"},
@@ -325,4 +327,50 @@ type leaver struct {
 func (l leaver) AddMessages(ctx context.Context, ms []gateway.Arrival) ([]gateway.Arrived, error) {
 	defer l.leave()
 	return l.MessageStore.AddMessages(ctx, ms)
+}
+
+func TestInboxJoins(t *testing.T) {
+	both := gateway.Address{Phone: "+15550000001", LID: "111"}
+	waits := []gateway.Message{{ID: "a", State: gateway.StateWaiting}, {ID: "b", State: gateway.StateWaiting}}
+	away := &gateway.Error{Kind: gateway.Unavailable, Msg: "database away"}
+	tests := map[string]struct {
+		with      func(*inboxParts)
+		want      gateway.Kind
+		wantArmed []string
+	}{
+		"what waits is armed":                     {with: func(p *inboxParts) { p.joined = waits }, wantArmed: []string{"a", "b"}},
+		"nothing waits":                           {},
+		"without an agent nothing is armed":       {with: func(p *inboxParts) { p.joined, p.agent = waits, nil }},
+		"Redis is away: the sweeper has them":     {with: func(p *inboxParts) { p.joined, p.armErr = waits, errors.New("away") }, wantArmed: []string{"a", "b"}},
+		"what was joined before an error is kept": {with: func(p *inboxParts) { p.joined, p.joinErr = waits[:1], away }, want: gateway.Unavailable, wantArmed: []string{"a"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			inbox, parts := newInbox()
+			if tt.with != nil {
+				tt.with(parts)
+			}
+			if err := inbox.Join(t.Context(), "acc_1", both); gateway.KindOf(err) != tt.want || (err == nil) != (tt.want == gateway.Internal) {
+				t.Errorf("Join = %v, want kind %s", err, tt.want)
+			}
+			if diff := cmp.Diff(tt.wantArmed, parts.armed); diff != "" {
+				t.Errorf("armed (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A message that starts no run itself may have joined two conversations.
+func TestInboxArmsWhatAMessageJoined(t *testing.T) {
+	inbox, parts := newInbox()
+	parts.joined = []gateway.Message{{ID: "a", State: gateway.StateWaiting}}
+	m := text("m", "👍")
+	m.Type = gateway.TypeReaction
+	got, err := inbox.Receive(t.Context(), m)
+	if err != nil || got[0] != gateway.OutcomeIgnored {
+		t.Errorf("Receive = %v, %v", got, err)
+	}
+	if diff := cmp.Diff([]string{"a"}, parts.armed); diff != "" {
+		t.Errorf("armed (-want +got):\n%s", diff)
+	}
 }

@@ -75,7 +75,7 @@ type Delivery struct {
 	Webhook      int64
 	Event        string
 	Run          RunID
-	Action       int // the action's index for EventAction, else -1; unique with Webhook, Event and Run
+	Action       int // the action's index for EventAction, the pause's number for an EventPaused without a run, else -1; unique with Webhook, Event and Run
 	Conversation ConversationID
 	Body         json.RawMessage // what is signed and sent, byte for byte
 	State        DeliveryState

@@ -17,6 +17,7 @@ import (
 	"wagent/debounce"
 	"wagent/dispatch"
 	"wagent/dispatch/agent"
+	"wagent/dispatch/route"
 	"wagent/dispatch/webhook"
 	"wagent/gateway"
 	"wagent/gateway/api"
@@ -88,6 +89,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		return nil, err
 	}
 	a.store = db
+	db.TellOfPauses(route.TakenOver)
 	a.closers = append(a.closers, func() { _ = db.Close() })
 	if a.home != nil { // whoever held leases in this database is dead
 		if err := db.ReleaseLeases(ctx); err != nil {

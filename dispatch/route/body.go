@@ -93,8 +93,8 @@ type (
 		ID               *int64                 `json:"id"`
 		ConversationID   gateway.ConversationID `json:"conversation_id"`
 		ConversationKey  *string                `json:"conversation_key"`
-		RunID            gateway.RunID          `json:"run_id"`
-		AgentID          string                 `json:"agent_id"`
+		RunID            *string                `json:"run_id"` // null where a person paused it
+		AgentID          *string                `json:"agent_id"`
 		PhoneNumber      *string                `json:"phone_number"` // E.164
 		Reason           gateway.PauseReason    `json:"reason"`
 		ExpiresAt        *string                `json:"expires_at"`

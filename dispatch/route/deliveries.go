@@ -64,7 +64,7 @@ func Actions(hooks []gateway.Webhook, r *gateway.Run, actions []gateway.Action, 
 // yet; the body then says null.
 func Paused(hooks []gateway.Webhook, r *gateway.Run, p *gateway.Pause, now time.Time) []gateway.Delivery {
 	data := paused{
-		ConversationID: p.Conversation, ConversationKey: orNull(conversationKey(r)), RunID: r.ID, AgentID: r.Agent.String(),
+		ConversationID: p.Conversation, ConversationKey: orNull(conversationKey(r)), RunID: orNull(string(r.ID)), AgentID: orNull(r.Agent.String()),
 		PhoneNumber: orNull(r.Peer.Phone), Reason: p.Reason,
 		ExpiresAt: stamp(p.ExpiresAt), ResumedAt: stamp(p.ResumedAt), CreatedAt: stamp(p.CreatedAt),
 		RemainingMinutes: int64(max(0, p.ExpiresAt.Sub(now)+time.Minute-1) / time.Minute),
@@ -73,6 +73,12 @@ func Paused(hooks []gateway.Webhook, r *gateway.Run, p *gateway.Pause, now time.
 		data.ID = &p.ID
 	}
 	return deliveries(hooks, gateway.EventPaused, r, now, data)
+}
+
+// TakenOver tells that a person paused a conversation, by asking for it or by
+// writing to the customer.
+func TakenOver(hooks []gateway.Webhook, p *gateway.PausedPeer, now time.Time) []gateway.Delivery {
+	return Paused(hooks, &gateway.Run{Conversation: p.Conversation, Peer: p.Peer}, &p.Pause, now)
 }
 
 // deliveries makes one delivery of an event for each webhook that wants it.

@@ -107,6 +107,8 @@ func TestBodies(t *testing.T) {
 	pause := &gateway.Pause{Conversation: "cnv_1", Reason: gateway.PauseAgent, CreatedAt: t0, ExpiresAt: t0.Add(24 * time.Hour)}
 	stored := *pause
 	stored.ID = 3
+	taken := gateway.PausedPeer{Pause: stored, Peer: inbound().Peer}
+	taken.Reason, taken.ExpiresAt = gateway.PauseOutbound, t0.Add(30*time.Minute)
 	bare := api()
 	bare.ConversationKey, bare.Metadata = "", nil
 	group := inbound()
@@ -123,6 +125,7 @@ func TestBodies(t *testing.T) {
 		"actions are dispatched once confirmed":       Actions(all, confirmed(), confirmed().Actions, t0),
 		"a conversation was paused":                   Paused(all, inbound(), pause, t0),
 		"a pause that has its id":                     Paused(all, inbound(), &stored, t0),
+		"a person took a conversation over":           TakenOver(all, &taken, t0),
 	}
 	for name, ds := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -37,7 +37,7 @@ func (s *Store) addArrivals(ctx context.Context, batches [][]gateway.Arrival) ([
 	var out [][]gateway.Arrived
 	err := s.inTx(ctx, func(q queries) error {
 		out = make([][]gateway.Arrived, len(batches))
-		in := &intake{q: q, key: s.key, at: now()}
+		in := &intake{store: s, q: q, at: now()}
 		var err error
 		if in.accounts, err = s.holdAccounts(ctx, q, batches); err != nil {
 			return err
@@ -98,8 +98,8 @@ func (s *Store) holdAccount(ctx context.Context, q queries, id gateway.AccountID
 
 // An intake takes messages in, in one transaction that holds their accounts.
 type intake struct {
+	store    *Store
 	q        queries
-	key      sealer
 	at       time.Time
 	accounts map[gateway.AccountID]gateway.Account
 	joined   []gateway.ConversationID // to which others were joined

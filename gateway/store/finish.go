@@ -43,8 +43,9 @@ func (s *Store) FinishRun(ctx context.Context, f *gateway.Finish) error {
 		if err := insertDeliveries(ctx, q, f.Deliveries); err != nil {
 			return err
 		}
-		if f.Pause != nil {
-			return putPause(ctx, q, f.Pause)
+		if f.Pause != nil { // f.Deliveries tell of it
+			_, err := putPause(ctx, q, f.Pause)
+			return err
 		}
 		return nil
 	})

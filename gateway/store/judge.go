@@ -121,7 +121,7 @@ func (in *intake) takeOver(ctx context.Context, a *gateway.Arrival, m *gateway.M
 		}
 	}
 	p := gateway.Pause{Conversation: m.Conversation, Reason: gateway.PauseOutbound, ExpiresAt: until}
-	if err := putPause(ctx, in.q, &p); err != nil {
+	if err := in.store.beginPause(ctx, in.q, &p); err != nil {
 		return err
 	}
 	_, err := in.q.exec(ctx, holdWaiting, m.Conversation, reasonPaused)

@@ -39,7 +39,7 @@ func (in *intake) attach(ctx context.Context, a *gateway.Arrival, m *gateway.Mes
 	}
 	_, err := in.q.exec(ctx, `INSERT INTO media (message, account, state, mime_type, name, size, source, attempt, next_at, error, expires_at, created_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, '', 0, $8)`,
-		m.ID, m.Account, gateway.MediaWanted, f.MimeType, f.Name, f.Size, in.key.seal(gateway.Secret(f.Source), "media", string(m.ID), "source"), in.at)
+		m.ID, m.Account, gateway.MediaWanted, f.MimeType, f.Name, f.Size, in.store.key.seal(gateway.Secret(f.Source), "media", string(m.ID), "source"), in.at)
 	return err
 }
 

@@ -28,7 +28,7 @@ func (s *Store) JoinAddresses(ctx context.Context, account gateway.AccountID, fo
 			if _, err := s.holdAccount(ctx, q, account); err != nil {
 				return err
 			}
-			in := &intake{q: q, at: now()}
+			in := &intake{store: s, q: q, at: now()}
 			for _, a := range some {
 				if _, err := in.contact(ctx, account, a); err != nil {
 					return err

@@ -4,13 +4,15 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 
 	"wagent/gateway"
 )
 
 // PutPause pauses p.Conversation until p.ExpiresAt. If it is paused already,
 // that pause is extended, never cut short, and p becomes it. p gets its number.
-// NotFound: there is no such conversation.
+// Webhooks are told of a pause that begins. NotFound: there is no such
+// conversation.
 func (s *Store) PutPause(ctx context.Context, p *gateway.Pause) error {
 	want := *p
 	err := s.inTx(ctx, func(q queries) error {
@@ -18,13 +20,41 @@ func (s *Store) PutPause(ctx context.Context, p *gateway.Pause) error {
 		if err := lockConversation(ctx, q, p.Conversation); err != nil {
 			return err
 		}
-		return putPause(ctx, q, p)
+		return s.beginPause(ctx, q, p)
 	})
 	return s.fail(err, "pause conversation %s", p.Conversation)
 }
 
-// putPause needs the conversation locked.
-func putPause(ctx context.Context, q queries, p *gateway.Pause) error {
+// TellOfPauses sets what webhooks are told of a pause that PutPause or a
+// takeover begins: the deliveries are written in the same transaction. It must
+// be called before the store is used by others; without it nothing is told.
+func (s *Store) TellOfPauses(tell func(hooks []gateway.Webhook, p *gateway.PausedPeer, now time.Time) []gateway.Delivery) {
+	s.tell = tell
+}
+
+// beginPause needs the conversation locked.
+func (s *Store) beginPause(ctx context.Context, q queries, p *gateway.Pause) error {
+	began, err := putPause(ctx, q, p)
+	if err != nil || !began || s.tell == nil {
+		return err
+	}
+	c, err := conversation(ctx, q, p.Conversation)
+	if err != nil {
+		return err
+	}
+	hooks, err := list(ctx, q, s.scanWebhook, webhookSelect+`ORDER BY id`)
+	if err != nil {
+		return err
+	}
+	ds := s.tell(hooks, &gateway.PausedPeer{Pause: *p, Peer: c.Peer}, now())
+	for i := range ds {
+		ds[i].Action = int(p.ID) // no run makes it one of a kind
+	}
+	return insertDeliveries(ctx, q, ds)
+}
+
+// putPause needs the conversation locked. It reports whether the pause begins.
+func putPause(ctx context.Context, q queries, p *gateway.Pause) (began bool, err error) {
 	at := now()
 	active, err := one(ctx, q, scanPause, `SELECT id, conversation, reason, expires_at, resumed_at, created_at FROM pauses
 		WHERE conversation = $1 AND resumed_at = 0 AND expires_at > $2 ORDER BY expires_at DESC LIMIT 1`, p.Conversation, at)
@@ -35,17 +65,17 @@ func putPause(ctx context.Context, q queries, p *gateway.Pause) error {
 		}
 		p.ID, err = one(ctx, q, scanInt, `INSERT INTO pauses (conversation, reason, expires_at, resumed_at, created_at)
 			VALUES ($1, $2, $3, $4, $5) RETURNING id`, p.Conversation, p.Reason, p.ExpiresAt, p.ResumedAt, p.CreatedAt)
-		return err
+		return true, err
 	case err != nil:
-		return err
+		return false, err
 	case !p.ExpiresAt.After(active.ExpiresAt):
 		*p = active
-		return nil
+		return false, nil
 	}
 	active.ExpiresAt, active.Reason = p.ExpiresAt, p.Reason
 	*p = active
 	_, err = q.exec(ctx, `UPDATE pauses SET expires_at = $2, reason = $3 WHERE id = $1`, p.ID, p.ExpiresAt, p.Reason)
-	return err
+	return false, err
 }
 
 // Paused reports whether agents are kept out of the conversation now.

@@ -38,7 +38,7 @@ func (s *Store) OpenConversation(ctx context.Context, account gateway.AccountID,
 		if _, err := s.holdAccount(ctx, q, account); err != nil {
 			return err
 		}
-		in := &intake{q: q, at: now()}
+		in := &intake{store: s, q: q, at: now()}
 		who, err := in.contact(ctx, account, peer)
 		if err != nil {
 			return err

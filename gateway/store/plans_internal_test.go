@@ -129,7 +129,7 @@ func TestWhatComesInReadsNoHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := &intake{
-		q: queries{db: explainer{s.db, t, everyMessage}, dialect: s.q.dialect}, key: s.key, at: now(),
+		q: queries{db: explainer{s.db, t, everyMessage}, dialect: s.q.dialect}, store: s, at: now(),
 		accounts: map[gateway.AccountID]gateway.Account{"acc": a},
 	}
 	message := gateway.Inbound{

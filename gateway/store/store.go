@@ -72,7 +72,8 @@ type Store struct {
 	metrics  *gauges
 
 	installation string
-	schema       string // where PostgreSQL keeps our tables, quoted; empty: SQLite
+	tell         func([]gateway.Webhook, *gateway.PausedPeer, time.Time) []gateway.Delivery // of a pause that begins; may be nil
+	schema       string                                                                     // where PostgreSQL keeps our tables, quoted; empty: SQLite
 
 	closing sync.Once
 	closed  error

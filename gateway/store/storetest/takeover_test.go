@@ -1,6 +1,8 @@
 package storetest_test
 
 import (
+	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -324,5 +326,34 @@ func TestPausesOverTheAPI(t *testing.T) {
 		if m := add(t, s, from(sandbox, alice, "wamid.3"))[0]; m.State != gateway.StateWaiting {
 			t.Errorf("the next message is %s", m.State)
 		}
+	})
+}
+
+func TestWebhooksAreToldOfAPauseOnce(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		hook := seed(t, s)
+		link(t, s, nil)
+		s.TellOfPauses(func(hooks []gateway.Webhook, p *gateway.PausedPeer, _ time.Time) []gateway.Delivery {
+			return []gateway.Delivery{{
+				Webhook: hooks[0].ID, Event: gateway.EventPaused, Action: -1, Conversation: p.Conversation,
+				Body: json.RawMessage(`"` + string(p.Reason) + " " + p.Peer.Phone + `"`),
+			}}
+		})
+		add(t, s, echo(phone, alice, "wamid.1"), echo(phone, alice, "wamid.2"), echo(phone, bob, "wamid.3"))
+		must(t, s.PutPause(t.Context(), &gateway.Pause{
+			Conversation: got(s.OpenConversation(t.Context(), sandbox, gateway.Address{Phone: bob}))(t).ID,
+			Reason:       gateway.PauseManual, ExpiresAt: time.Now().Add(time.Hour),
+		}))
+		ds, _, err := s.ClaimDeliveries(t.Context(), 9, 9, time.Minute)
+		must(t, err)
+		var bodies []string
+		for _, d := range ds {
+			if d.Webhook != hook.ID || d.Event != gateway.EventPaused {
+				t.Errorf("delivery %+v", d)
+			}
+			bodies = append(bodies, string(d.Body))
+		}
+		slices.Sort(bodies)
+		equal(t, "told", bodies, []string{`"manual ` + bob + `"`, `"outbound_detected ` + alice + `"`, `"outbound_detected ` + bob + `"`})
 	})
 }
