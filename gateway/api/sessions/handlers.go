@@ -35,7 +35,7 @@ func (h *API) list(c echo.Context) error {
 	out := []sessionBody{}
 	for i := range accounts {
 		link, linked := byAccount[accounts[i].ID]
-		if accounts[i].Kind != gateway.LinkedDevice || !linked { // it was made between the two
+		if !linked { // it is of another kind, or was made between the two
 			continue
 		}
 		b, err := h.body(ctx, &session{account: accounts[i], link: link})
