@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"time"
+
+	"wagent/gateway/api"
 )
 
 // socketPath is where a process that has the data directory serves its own
@@ -41,6 +44,28 @@ func (h *home) listenLocal(ctx context.Context) (net.Listener, error) {
 		return nil, errors.Join(fmt.Errorf("listen on %s: %w", path, err), ln.Close())
 	}
 	return &localListener{ln, path}, nil
+}
+
+// listenLocal returns where the program serves its own machine, if there is
+// such a place. It can do without: whoever asks there can ask over HTTP too.
+func (a *app) listenLocal(ctx context.Context, h host, log *slog.Logger) net.Listener {
+	if a.home == nil || h.noSocket {
+		return nil
+	}
+	ln, err := a.home.listenLocal(ctx)
+	if err != nil {
+		log.WarnContext(ctx, "no socket for commands on this machine", "err", err)
+		return nil
+	}
+	a.closers = append(a.closers, func() { _ = ln.Close() })
+	return ln
+}
+
+// trusting serves requests that need no API key.
+func trusting(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(api.Trusted(r.Context())))
+	})
 }
 
 // A localListener removes its socket when it is closed.
