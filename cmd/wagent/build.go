@@ -39,6 +39,7 @@ type host struct {
 	// rehearsal is where the WhatsApp for tests is that linked devices connect
 	// to; empty: the real one. Only builds for tests take another.
 	rehearsal string
+	noSocket  bool // nobody else on this machine is to reach it: no socket in the data directory
 }
 
 // An app is the whole program, joined but not running.
@@ -209,8 +210,8 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		func(ctx context.Context) error { return windows.Run(ctx, handle) },
 		dispatcher.Run,
 	}
-	if h.listener == nil {
-		a.in = append(a.in, a.serveLocal(ctx, handler, runDrain, log))
+	if local := a.listenLocal(ctx, h, log); local != nil {
+		a.in = append(a.in, func(ctx context.Context) error { return serveHTTP(ctx, local, trusting(handler), runDrain, log) })
 	}
 	a.out = []func(context.Context) error{outbox.Run, hooks.Run}
 	a.lines = []func(context.Context) error{devices.run}

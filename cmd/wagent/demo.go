@@ -52,6 +52,8 @@ func (c demoCommand) Run(ctx context.Context, p process) (err error) {
 	a, err := build(ctx, demoConfig(dir, receiver.url()), host{
 		batch: func(b debounce.Batch) { tell(s.batches, b) },
 		send:  func(x *gateway.Send) { tell(s.sends, *x) },
+
+		noSocket: true,
 	}, log)
 	if err != nil {
 		receiver.close()

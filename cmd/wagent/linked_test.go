@@ -27,6 +27,7 @@ func TestLinkedPairReceiveAnswer(t *testing.T) {
 				who.Text(word)
 				wrote[who] = append(wrote[who], word)
 			}
+			r.must(r.device.Settled(r.ctx))
 			r.settled(time.Minute)
 			r.answered(people, wrote)
 		})

@@ -38,7 +38,6 @@ func (c pairCommand) Run(ctx context.Context, p process) (err error) {
 		return err
 	}
 	t := newTalk(p)
-	t.rehearsal = rehearsal(p)
 	if t.account, err = c.account(cfg.Accounts); err != nil {
 		return err
 	}
@@ -56,7 +55,7 @@ func (c pairCommand) Run(ctx context.Context, p process) (err error) {
 		t.pairer = &neighbour{client: client, account: t.account}
 		return t.run(ctx)
 	}
-	return t.alone(ctx, cfg)
+	return t.alone(ctx, p, cfg)
 }
 
 var international = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`) // E.164
@@ -107,13 +106,13 @@ func (t *talk) shared(ctx context.Context, cfg *config.Config) (err error) {
 }
 
 // alone pairs with the whole program in this process, which ends with it.
-func (t *talk) alone(ctx context.Context, cfg config.Config) error {
+func (t *talk) alone(ctx context.Context, p process, cfg config.Config) error {
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	redisLogs(t.log)
-	a, err := build(ctx, cfg, host{listener: ln, rehearsal: t.rehearsal}, t.log)
+	a, err := build(ctx, cfg, host{listener: ln, rehearsal: rehearsal(p), noSocket: true}, t.log)
 	if err != nil {
 		_ = ln.Close()
 		return err

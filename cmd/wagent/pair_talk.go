@@ -36,8 +36,6 @@ type talk struct {
 	screen  *screen
 	stdin   io.Reader
 	log     *slog.Logger
-	// rehearsal is the host's, for a program in this process.
-	rehearsal string
 
 	every      time.Duration // how often it looks
 	unanswered time.Duration // after this the hint is given

@@ -46,6 +46,28 @@ func (h *home) listenLocal(ctx context.Context) (net.Listener, error) {
 	return &localListener{ln, path}, nil
 }
 
+// listenLocal returns where the program serves its own machine, if there is
+// such a place. It can do without: whoever asks there can ask over HTTP too.
+func (a *app) listenLocal(ctx context.Context, h host, log *slog.Logger) net.Listener {
+	if a.home == nil || h.noSocket {
+		return nil
+	}
+	ln, err := a.home.listenLocal(ctx)
+	if err != nil {
+		log.WarnContext(ctx, "no socket for commands on this machine", "err", err)
+		return nil
+	}
+	a.closers = append(a.closers, func() { _ = ln.Close() })
+	return ln
+}
+
+// trusting serves requests that need no API key.
+func trusting(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(api.Trusted(r.Context())))
+	})
+}
+
 // A localListener removes its socket when it is closed.
 type localListener struct {
 	net.Listener
@@ -76,7 +98,6 @@ func dialLocal(ctx context.Context, dataDir string) (*http.Client, bool) {
 	return &http.Client{Transport: t, Timeout: 10 * time.Second}, true
 }
 
-// serveLocal serves those who may read the data directory, without a key. What
 // keeps it from listening keeps nothing else from running.
 func (a *app) serveLocal(ctx context.Context, h http.Handler, drain time.Duration, log *slog.Logger) func(context.Context) error {
 	idle := func(context.Context) error { return nil }

@@ -125,10 +125,10 @@ func (s *Store) SetLink(ctx context.Context, l *gateway.Link) error {
 	return s.fail(err, "write link of account %s", l.Account)
 }
 
-// AskLogout has whoever holds the link unlink the device. NotFound: there is no
-// such account, or it is no linked device.
+// AskLogout has whoever holds the link unlink the device. Where none is linked it
+// does nothing. NotFound: there is no such account, or it is no linked device.
 func (s *Store) AskLogout(ctx context.Context, id gateway.AccountID) error {
-	n, err := s.q.exec(ctx, `UPDATE links SET logging_out = TRUE, updated_at = $2 WHERE account = $1`, id, now())
+	n, err := s.q.exec(ctx, `UPDATE links SET logging_out = device <> '', updated_at = $2 WHERE account = $1`, id, now())
 	if err == nil && n == 0 {
 		err = &gateway.Error{Kind: gateway.NotFound, Msg: fmt.Sprintf("There is no linked device %q", id)}
 	}

@@ -12,8 +12,12 @@ import (
 const sendable = `l.holder = $1 AND l.holder <> '' AND l.lease_until > $2 AND l.state = 'connected'`
 
 // unblocked is true, at $2, of the sends of linked devices that WhatsApp's
-// reach-out timelock leaves alone and whose account has nothing in hand.
-const unblocked = `NOT EXISTS (SELECT 1 FROM sends o WHERE o.account = sends.account AND o.state = 'claimed' AND o.deadline > $2)
+// reach-out timelock leaves alone, whose account has nothing in hand, and before
+// which nothing in their conversation is to be sent again: a customer reads
+// answers in their order.
+const unblocked = `NOT EXISTS (SELECT 1 FROM sends o WHERE o.state = 'unknown' AND o.next_at > 0 AND o.conversation = sends.conversation AND o.seq < sends.seq) AND ` + blockers
+
+const blockers = `NOT EXISTS (SELECT 1 FROM sends o WHERE o.account = sends.account AND o.state = 'claimed' AND o.deadline > $2)
 	AND NOT (l.no_first_until > $2 AND c.last_inbound_at = 0)`
 
 // nextPaced is when the next send of $1's linked devices falls due. One that

@@ -152,11 +152,20 @@ func (m *member) dial(cli *whatsmeow.Client, ctx context.Context, end context.Ca
 
 var errSlow = errors.New("WhatsApp did not answer in time")
 
-// hangUp ends a connection of which nothing is expected any more.
+// hangUp ends a connection of which nothing is expected any more. Where its
+// context has ended, the library is closing it already, and must be let finish.
 func (m *member) hangUp(ctx context.Context, c *connection) {
 	c.up.Store(false)
-	c.cancel(errStopped)
+	if c.ctx.Err() != nil {
+		for range 50 {
+			if !c.cli.IsConnected() {
+				break
+			}
+			_ = sleep(context.WithoutCancel(ctx), 20*time.Millisecond)
+		}
+	}
 	c.cli.Disconnect()
+	c.cancel(errStopped)
 	m.mu.Lock()
 	if m.conn == c {
 		m.conn = nil
@@ -230,7 +239,7 @@ func (m *member) react(ctx context.Context, c *connection, evt any) (end, again 
 	}
 	switch evt := evt.(type) {
 	case *events.Connected:
-		if c.login.Load() { // or else it is of the connection before this one
+		if c.login.Load() && c.ctx.Err() == nil { // or else it is of the connection before this one
 			m.wait.reset()
 			m.connected(ctx, c)
 		}

@@ -166,7 +166,9 @@ func New(p Parts, cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Fle
 	}
 	introduce()
 	if cfg.Newest == nil {
-		cfg.Newest = func(ctx context.Context) (*store.WAVersionContainer, error) { return whatsmeow.GetLatestVersion(ctx, nil) }
+		cfg.Newest = func(ctx context.Context) (*store.WAVersionContainer, error) {
+			return whatsmeow.GetLatestVersion(ctx, nil)
+		}
 	}
 	f := &Fleet{
 		Parts: p, cfg: cfg, holder: "holder_" + rand.Text(), log: log,
@@ -194,8 +196,10 @@ func (f *Fleet) Client(account gateway.AccountID) (*whatsmeow.Client, bool) {
 	if m == nil {
 		return nil, false
 	}
-	cli := m.ready()
-	return cli, cli != nil
+	if c := m.ready(); c != nil {
+		return c.cli, true
+	}
+	return nil, false
 }
 
 // Holder is the name under which this process holds accounts.

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/types"
 
 	"wagent/gateway"
@@ -182,7 +181,7 @@ func (m *member) open(ctx context.Context) *box {
 		// could not decrypt then it would acknowledge.
 		Broke: func(err error) {
 			b.end(err)
-			if ctx.Err() == nil && m.held() {
+			if !errors.Is(err, devices.ErrClosed) && ctx.Err() == nil && m.held() {
 				m.fleet.metrics.storeErrors.Inc()
 				m.fleet.log.ErrorContext(ctx, "the database of devices failed; WhatsApp delivers again what was in hand", "account", l.Account, "err", err)
 			}
@@ -260,14 +259,14 @@ func (m *member) frameAge() time.Duration {
 	return time.Duration(time.Now().UnixNano() - m.lastFrame.Load())
 }
 
-// ready returns the client if it is connected and logged in, and the account
+// ready returns the connection if we may send: it is logged in, and the account
 // ours.
-func (m *member) ready() *whatsmeow.Client {
+func (m *member) ready() *connection {
 	c := m.connection()
 	if c == nil || !m.held() || !c.up.Load() || !c.cli.IsConnected() || !c.cli.IsLoggedIn() {
 		return nil
 	}
-	return c.cli
+	return c
 }
 
 // self is who the account is on WhatsApp; false while it is not paired.

@@ -60,12 +60,12 @@ func (m *member) markSeen(ctx context.Context, chat types.JID, batch []gateway.S
 		ids[sender] = append(ids[sender], s.ExternalID)
 	}
 	for _, sender := range senders {
-		cli := m.ready()
-		if cli == nil {
+		c := m.ready()
+		if c == nil {
 			return
 		}
 		try, cancel := context.WithTimeout(ctx, gesture)
-		err := cli.MarkRead(try, ids[sender], time.Now(), chat, sender)
+		err := c.cli.MarkRead(try, ids[sender], time.Now(), chat, sender)
 		cancel()
 		m.shrug(ctx, "mark as read", err)
 	}
@@ -83,10 +83,10 @@ func (m *member) markRead(c *connection, chat, sender types.JID, id string) {
 // typeUntil shows that we type until ctx is done.
 func (m *member) typeUntil(ctx context.Context, to types.JID) {
 	show := func(state types.ChatPresence) {
-		if cli := m.ready(); cli != nil {
+		if c := m.ready(); c != nil {
 			try, cancel := context.WithTimeout(context.WithoutCancel(ctx), gesture)
 			defer cancel()
-			m.shrug(ctx, "show typing", cli.SendChatPresence(try, to, state, types.ChatPresenceMediaText))
+			m.shrug(ctx, "show typing", c.cli.SendChatPresence(try, to, state, types.ChatPresenceMediaText))
 		}
 	}
 	tick := time.NewTicker(retype)

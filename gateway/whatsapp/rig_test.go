@@ -50,7 +50,7 @@ type rig struct {
 	change func(*whatsapp.Config) // of each process; may be nil
 
 	mu    sync.Mutex
-	armed []string             // texts whose windows were opened, in order
+	armed []string                    // texts whose windows were opened, in order
 	fail  func(context.Context) error // asked before messages are stored; may be nil
 }
 
@@ -248,4 +248,3 @@ func numbered(n int) []string {
 	}
 	return out
 }
-

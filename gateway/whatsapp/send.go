@@ -3,6 +3,7 @@ package whatsapp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/socket"
+	"go.mau.fi/whatsmeow/types"
 	"google.golang.org/protobuf/proto"
 
 	"wagent/gateway"
@@ -30,8 +32,8 @@ func (f *Fleet) Transmit(ctx context.Context, a *gateway.Account, s *gateway.Sen
 	if m == nil {
 		return "", &gateway.Error{Kind: gateway.Unavailable, Msg: "another process holds the account"}
 	}
-	cli := m.ready()
-	if cli == nil {
+	c := m.ready()
+	if c == nil {
 		return "", &gateway.Error{Kind: gateway.Unavailable, Msg: "the account is not connected"}
 	}
 	to, ok := content.JID(s.To)
@@ -45,8 +47,7 @@ func (f *Fleet) Transmit(ctx context.Context, a *gateway.Account, s *gateway.Sen
 	}
 	began := time.Now()
 	id := s.ID.WireID()
-	_, err := cli.SendMessage(ctx, to, textMessage(s, to.String()), whatsmeow.SendRequestExtra{ID: id, Timeout: time.Until(s.Deadline)})
-	err = classify(err)
+	err := classify(c.send(ctx, to, id, textMessage(s, to.String())))
 	outcome := "ok"
 	if err != nil {
 		outcome = gateway.KindOf(err).String()
@@ -57,6 +58,29 @@ func (f *Fleet) Transmit(ctx context.Context, a *gateway.Account, s *gateway.Sen
 		return "", err
 	}
 	return id, nil
+}
+
+// answerMargin is how long before ctx's end WhatsApp's answer is given up: its
+// being late is no reason to end the connection.
+const answerMargin = 500 * time.Millisecond
+
+// send sends one message before ctx ends. Where ctx ends in the middle of
+// preparing it, what the library remembers may be ahead of what it wrote: the
+// connection ends, and the client is made anew.
+func (c *connection) send(ctx context.Context, to types.JID, id string, message *waE2E.Message) error {
+	ours, cancel := context.WithCancelCause(c.ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	defer stop()
+	extra := whatsmeow.SendRequestExtra{ID: id}
+	if deadline, ok := ctx.Deadline(); ok {
+		extra.Timeout = max(time.Until(deadline)-answerMargin, time.Millisecond)
+	}
+	_, err := c.cli.SendMessage(ours, to, message, extra)
+	if err != nil && ctx.Err() != nil && c.ctx.Err() == nil {
+		c.refuse(fmt.Errorf("send: %w", context.Cause(ctx)))
+	}
+	return err
 }
 
 // textMessage is what WhatsApp's own clients make of a text: plain, or with
