@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -43,6 +44,8 @@ type phoneRig struct {
 	wa     *watest.Server
 	phone  *watest.Phone
 	device *watest.Device
+
+	dataDir string
 }
 
 // newPhoneRig returns a rig with a WhatsApp whose phone is not linked yet.
@@ -53,13 +56,16 @@ func newPhoneRig(t *testing.T, embedded bool, answer func(llmtest.Request) llmte
 	t.Cleanup(wa.Close)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 5*time.Minute)
 	t.Cleanup(cancel)
+	var dataDir string
 	r := newRigWith(t, embedded, answer, func(cfg map[string]any) {
+		dataDir = cfg["data_dir"].(string)
 		cfg["accounts"] = []any{map[string]any{"id": "acc_a", "kind": "linked_device", "send_gap": "0s"}}
+		cfg["log"] = map[string]any{"level": "debug"}
 	})
 	r.build = rehearsalBinary
 	r.env = []string{fmt.Sprintf("WAGENT_REHEARSAL=%s?panic=%d", wa.Addr(), panicEvery)}
 	r.proc = r.start()
-	return &phoneRig{rig: r, ctx: ctx, wa: wa, phone: wa.Phone("491510000001")}
+	return &phoneRig{rig: r, ctx: ctx, wa: wa, phone: wa.Phone("491510000001"), dataDir: dataDir}
 }
 
 func (r *phoneRig) must(err error) {
@@ -181,6 +187,32 @@ func (r *phoneRig) answered(people []*watest.Person, wrote map[*watest.Person][]
 		got := r.answers(who)
 		if w := words(got); !slices.Equal(w, wrote[who]) {
 			r.Errorf("person %d wrote %v and was answered %v", i, wrote[who], got)
+			for _, word := range wrote[who] {
+				if !slices.Contains(w, word) {
+					r.tell(word)
+				}
+			}
 		}
 	}
+}
+
+// tell says what is on record of a message.
+func (r *phoneRig) tell(word string) {
+	r.Helper()
+	if r.db != nil {
+		return
+	}
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(r.dataDir, "wagent.db")+"?mode=ro")
+	r.must(err)
+	defer db.Close()
+	rows, err := db.QueryContext(r.ctx, `SELECT m.direction || ' ' || m.state || ' ' || m.state_reason || ' ' || m.status || ' ' || m.run || ' ' || m.external_id || ' ' || COALESCE((SELECT s.state || ' ' || s.error || ' ' || s.attempt FROM sends s WHERE s.id = m.id), '')
+		FROM messages m WHERE m.body LIKE '%' || ? || '%'`, word)
+	r.must(err)
+	defer rows.Close()
+	for rows.Next() {
+		var s string
+		r.must(rows.Scan(&s))
+		r.Logf("LOST %s: %s", word, s)
+	}
+	r.must(rows.Err())
 }
