@@ -272,6 +272,20 @@ func TestWhomAnAccountAnswers(t *testing.T) {
 	})
 }
 
+// An edit of a message that named us need not name us again.
+func TestAnEditInAGroupThatIsAnswered(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		link(t, s, func(a *gateway.Account) { a.Linked.Groups = gateway.GroupsMentioned })
+		a := from(phone, alice, "wamid.1")
+		a.Peer, a.Mentioned = gateway.Address{Group: "g1"}, true
+		got(s.ClaimRun(t.Context(), add(t, s, a)[0].Conversation, time.Minute))(t)
+		a.Mentioned = false
+		if m := add(t, s, edited(a, "wamid.e", "corrected", time.Second))[0]; m.State != gateway.StateWaiting {
+			t.Errorf("the edit is %s (%q)", m.State, m.StateReason)
+		}
+	})
+}
+
 func TestPausesOverTheAPI(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		seed(t, s)
