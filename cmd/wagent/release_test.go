@@ -84,3 +84,22 @@ func runGo(t *testing.T, args ...string) {
 		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 }
+
+// TestBuildsWithoutLinkedDevices: what such a build links decides under which
+// licence it may be passed on.
+func TestBuildsWithoutLinkedDevices(t *testing.T) {
+	linked := func(tags string) bool {
+		t.Helper()
+		out, err := exec.Command("go", "list", "-deps", "-tags", tags, ".").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(string(out), "go.mau.fi/")
+	}
+	if linked("nolinked") {
+		t.Error("a build with -tags nolinked links what only linked devices need")
+	}
+	if !linked("") {
+		t.Error("the search for the libraries of linked devices finds nothing where they are")
+	}
+}
