@@ -24,6 +24,7 @@ type connection struct {
 	ctx    context.Context // what the library works under; its end is the connection's
 	cancel context.CancelCauseFunc
 	ruin   context.CancelCauseFunc // ends the client's life too
+	turn   turn                    // who may use the sessions with people
 
 	login   atomic.Bool // WhatsApp took our login
 	up      atomic.Bool // we may send, as far as we know
@@ -50,7 +51,9 @@ func (m *member) keepConnected(ctx context.Context, jid string) error {
 	if device == nil {
 		return m.unpair(ctx, gateway.LinkLoggedOut, "the keys of the linked device are gone; link the phone again")
 	}
-	device.LIDs = &observedLIDs{LIDStore: device.LIDs, tell: m.learn}
+	device.LIDs = &observedLIDs{LIDStore: device.LIDs, sessions: device.Sessions, tx: device.EventBuffer, tell: m.learn}
+	sessions := make(turn, 1)
+	device.EventBuffer = &orderlyDecryption{EventBuffer: device.EventBuffer, turn: sessions}
 	cli := m.client(device)
 	news := make(chan any, newsBuffer)
 	handler := cli.AddEventHandlerWithSuccessStatus(func(evt any) bool { return m.handle(ctx, evt, news) })
@@ -62,7 +65,7 @@ func (m *member) keepConnected(ctx context.Context, jid string) error {
 		if m.snapshot().LoggingOut {
 			return m.logOut(ctx, b, cli)
 		}
-		again, pause := m.connectOnce(ctx, b, cli, news)
+		again, pause := m.connectOnce(ctx, b, cli, sessions, news)
 		if !again {
 			break
 		}
@@ -113,14 +116,14 @@ func (m *member) onFrame(tag string) {
 
 // connectOnce connects, and returns once the connection is lost: whether to
 // try again, and after what time.
-func (m *member) connectOnce(ctx context.Context, b *box, cli *whatsmeow.Client, news chan any) (again bool, pause time.Duration) {
+func (m *member) connectOnce(ctx context.Context, b *box, cli *whatsmeow.Client, sessions turn, news chan any) (again bool, pause time.Duration) {
 	if err := m.fleet.pace.wait(ctx); err != nil {
 		return false, 0
 	}
 	for len(news) > 0 {
 		<-news // of the connection before
 	}
-	c := &connection{cli: cli, book: cli.Store.LIDs, ruin: b.end}
+	c := &connection{cli: cli, book: cli.Store.LIDs, ruin: b.end, turn: sessions}
 	c.ctx, c.cancel = context.WithCancelCause(b.life)
 	c.backlog.Store(true)
 	m.mu.Lock()

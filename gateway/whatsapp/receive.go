@@ -155,31 +155,6 @@ func (m *member) receipt(ctx context.Context, evt *events.Receipt) bool {
 	return true
 }
 
-// observedLIDs tells of each pair of a number and a LID that the library
-// learns.
-type observedLIDs struct {
-	store.LIDStore
-	tell func(pairs ...store.LIDMapping)
-}
-
-// PutLIDMapping satisfies store.LIDStore.
-func (o *observedLIDs) PutLIDMapping(ctx context.Context, lid, pn types.JID) error {
-	err := o.LIDStore.PutLIDMapping(ctx, lid, pn)
-	if err == nil {
-		o.tell(store.LIDMapping{LID: lid, PN: pn})
-	}
-	return err
-}
-
-// PutManyLIDMappings satisfies store.LIDStore.
-func (o *observedLIDs) PutManyLIDMappings(ctx context.Context, pairs []store.LIDMapping) error {
-	err := o.LIDStore.PutManyLIDMappings(ctx, pairs)
-	if err == nil {
-		o.tell(pairs...)
-	}
-	return err
-}
-
 // mostLearned bounds the pairs that wait to be joined. What is forgotten is
 // joined with the next message of that person, which names both.
 const mostLearned = 10_000

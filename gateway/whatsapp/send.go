@@ -68,6 +68,10 @@ const answerMargin = 500 * time.Millisecond
 // preparing it, what the library remembers may be ahead of what it wrote: the
 // connection ends, and the client is made anew.
 func (c *connection) send(ctx context.Context, to types.JID, id string, message *waE2E.Message) error {
+	if err := c.turn.take(ctx); err != nil {
+		return fmt.Errorf("wait for messages that come in: %w", errNotBegun)
+	}
+	defer c.turn.leave()
 	ours, cancel := context.WithCancelCause(c.ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
@@ -82,6 +86,9 @@ func (c *connection) send(ctx context.Context, to types.JID, id string, message 
 	}
 	return err
 }
+
+// errNotBegun says that nothing was written.
+var errNotBegun = errors.New("the send was not begun in time")
 
 // textMessage is what WhatsApp's own clients make of a text: plain, or with
 // what it quotes.

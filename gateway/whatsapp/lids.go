@@ -1,0 +1,69 @@
+package whatsapp
+
+import (
+	"context"
+	"fmt"
+
+	"go.mau.fi/whatsmeow/store"
+	"go.mau.fi/whatsmeow/types"
+)
+
+// observedLIDs tells of each pair of a number and a LID that the library
+// learns, and moves what it has of the number to the LID at once.
+//
+// The library does that only with the next message of that person. Where it
+// answers them first, it finds no session under their LID and begins another
+// one, which it then overwrites with the number's: the person's next message
+// can not be read (whatsmeow's store/sqlstore, MigratePNToLID).
+type observedLIDs struct {
+	store.LIDStore
+	sessions store.SessionStore
+	tx       store.EventBuffer
+	tell     func(pairs ...store.LIDMapping)
+}
+
+// PutLIDMapping satisfies store.LIDStore.
+func (o *observedLIDs) PutLIDMapping(ctx context.Context, lid, pn types.JID) error {
+	return o.put(ctx, []store.LIDMapping{{LID: lid, PN: pn}}, func(ctx context.Context) error {
+		return o.LIDStore.PutLIDMapping(ctx, lid, pn)
+	})
+}
+
+// PutManyLIDMappings satisfies store.LIDStore.
+func (o *observedLIDs) PutManyLIDMappings(ctx context.Context, pairs []store.LIDMapping) error {
+	return o.put(ctx, pairs, func(ctx context.Context) error { return o.LIDStore.PutManyLIDMappings(ctx, pairs) })
+}
+
+// put writes pairs and what follows from them in one transaction.
+func (o *observedLIDs) put(ctx context.Context, pairs []store.LIDMapping, write func(context.Context) error) error {
+	err := o.tx.DoDecryptionTxn(ctx, func(ctx context.Context) error { // a transaction like any other
+		if err := write(ctx); err != nil {
+			return err
+		}
+		for _, p := range pairs {
+			if err := o.move(ctx, p.PN.ToNonAD(), p.LID.ToNonAD()); err != nil {
+				return fmt.Errorf("move sessions to a LID: %w", err)
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		o.tell(pairs...)
+	}
+	return err
+}
+
+// move gives a LID the sessions of its number, unless it has some of its own.
+func (o *observedLIDs) move(ctx context.Context, pn, lid types.JID) error {
+	if pn.Server != types.DefaultUserServer || lid.Server != types.HiddenUserServer {
+		return nil
+	}
+	old, err := o.sessions.HasSession(ctx, pn.SignalAddress().String())
+	if err != nil || !old {
+		return err
+	}
+	if own, err := o.sessions.HasSession(ctx, lid.SignalAddress().String()); err != nil || own {
+		return err
+	}
+	return o.sessions.MigratePNToLID(ctx, pn, lid)
+}

@@ -1,0 +1,42 @@
+package whatsapp
+
+import (
+	"context"
+
+	"go.mau.fi/whatsmeow/store"
+)
+
+// A turn lets one at a time use an account's sessions with people. The library
+// reads a session, encrypts, and writes the session back
+// (whatsmeow.(*Client).encryptMessageForDevices); what it decrypts from the same
+// person in between is then forgotten, and their next message can not be read.
+// It has room for one.
+type turn chan struct{}
+
+// take waits until nobody else has the turn, or ctx ends.
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (t turn) leave() { <-t }
+
+// orderlyDecryption decrypts in turn with what is sent.
+type orderlyDecryption struct {
+	store.EventBuffer
+	turn turn
+}
+
+// DoDecryptionTxn satisfies store.EventBuffer. The turn comes before the
+// database's connection, which a send needs, too.
+func (o *orderlyDecryption) DoDecryptionTxn(ctx context.Context, do func(context.Context) error) error {
+	if err := o.turn.take(ctx); err != nil {
+		return err
+	}
+	defer o.turn.leave()
+	return o.EventBuffer.DoDecryptionTxn(ctx, do)
+}
