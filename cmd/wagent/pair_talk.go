@@ -108,19 +108,16 @@ func (t *talk) look(ctx context.Context) (over bool, err error) {
 	p, l, err := t.pairer.Watch(ctx)
 	switch {
 	case ctx.Err() != nil:
-		return false, nil
+		return false, nil //nolint:nilerr // run sees that it is over
 	case err == nil:
 		t.seen = time.Now()
 	case time.Since(t.seen) < t.unanswered: // a hiccup
-		return false, nil //nolint:nilerr // it may be over the next time
+		return false, nil
 	default:
 		return false, fmt.Errorf("watch the pairing of %s: %w", t.account, err)
 	}
 	if p.ID != t.id {
 		return false, fmt.Errorf("%s: another pairing was started", t.account)
-	}
-	if p.Step != t.asked {
-		t.asked, t.open = "", false
 	}
 	switch p.Step {
 	case gateway.StepWanted, "":
