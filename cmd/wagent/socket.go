@@ -97,19 +97,3 @@ func dialLocal(ctx context.Context, dataDir string) (*http.Client, bool) {
 	t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }}
 	return &http.Client{Transport: t, Timeout: 10 * time.Second}, true
 }
-
-// keeps it from listening keeps nothing else from running.
-func (a *app) serveLocal(ctx context.Context, h http.Handler, drain time.Duration, log *slog.Logger) func(context.Context) error {
-	idle := func(context.Context) error { return nil }
-	if a.home == nil {
-		return idle
-	}
-	ln, err := a.home.listenLocal(ctx)
-	if err != nil {
-		log.WarnContext(ctx, "wagent pair can not reach this process while it runs", "err", err)
-		return idle
-	}
-	a.closers = append(a.closers, func() { _ = ln.Close() })
-	trusted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(w, r.WithContext(api.Trusted(r.Context()))) })
-	return func(ctx context.Context) error { return serveHTTP(ctx, ln, trusted, drain, log) }
-}
