@@ -28,6 +28,7 @@ type connection struct {
 
 	login   atomic.Bool // WhatsApp took our login
 	up      atomic.Bool // we may send, as far as we know
+	ending  atomic.Bool // WhatsApp is closing it
 	refused atomic.Bool // something could not be stored: nothing more is taken
 	backlog atomic.Bool // WhatsApp still delivers what came while we were away
 }
@@ -155,17 +156,11 @@ func (m *member) dial(cli *whatsmeow.Client, ctx context.Context, end context.Ca
 
 var errSlow = errors.New("WhatsApp did not answer in time")
 
-// hangUp ends a connection of which nothing is expected any more. Where its
-// context has ended, the library is closing it already, and must be let finish.
+// hangUp ends a connection of which nothing is expected any more.
 func (m *member) hangUp(ctx context.Context, c *connection) {
 	c.up.Store(false)
-	if c.ctx.Err() != nil {
-		for range 50 {
-			if !c.cli.IsConnected() {
-				break
-			}
-			_ = sleep(context.WithoutCancel(ctx), 20*time.Millisecond)
-		}
+	if c.ctx.Err() != nil || c.ending.Load() {
+		awaitEnd(ctx, c.cli)
 	}
 	c.cli.Disconnect()
 	c.cancel(errStopped)
@@ -178,6 +173,22 @@ func (m *member) hangUp(ctx context.Context, c *connection) {
 	if c.backlog.Load() && m.held() {
 		m.release(ctx)
 	}
+}
+
+// How long a connection may take to end by itself, and the library to notice.
+const (
+	endLook  = 20 * time.Millisecond
+	endLooks = 50
+)
+
+// awaitEnd waits for a connection that is ending by itself, because of its
+// context or of WhatsApp: to end one that ends is a race within the library.
+func awaitEnd(ctx context.Context, cli *whatsmeow.Client) {
+	ctx = context.WithoutCancel(ctx)
+	for i := 0; i < endLooks && cli.IsConnected(); i++ {
+		_ = sleep(ctx, endLook)
+	}
+	_ = sleep(ctx, 3*endLook)
 }
 
 // refuse takes nothing more on this connection and ends it: WhatsApp delivers
@@ -237,6 +248,7 @@ const (
 // react follows one event. end says that the connection is over.
 func (m *member) react(ctx context.Context, c *connection, evt any) (end, again bool, pause time.Duration) {
 	retry := func(s gateway.LinkState, reason string, d time.Duration) (bool, bool, time.Duration) {
+		c.ending.Store(true)
 		m.change(ctx, func(l *gateway.Link) { l.State, l.Reason, l.RetryAt = s, reason, time.Now().Add(d) })
 		return true, true, d
 	}
@@ -253,6 +265,7 @@ func (m *member) react(ctx context.Context, c *connection, evt any) (end, again 
 		m.disconnected(ctx, "the connection was lost", nil)
 		return true, true, m.wait.step()
 	case *events.LoggedOut:
+		c.ending.Store(true)
 		_ = m.unpair(ctx, gateway.LinkLoggedOut, loggedOutReason(evt))
 		return true, false, 0
 	case *events.TemporaryBan:
@@ -267,6 +280,7 @@ func (m *member) react(ctx context.Context, c *connection, evt any) (end, again 
 	case *events.ConnectFailure:
 		return retry(gateway.LinkRefused, fmt.Sprintf("WhatsApp refuses the connection (%d)", int(evt.Reason)), refusedWait)
 	case *events.StreamError, *events.ManualLoginReconnect:
+		c.ending.Store(true)
 		m.disconnected(ctx, "WhatsApp ended the connection", nil)
 		return true, true, m.wait.step()
 	case *events.OfflineSyncCompleted:
@@ -383,7 +397,7 @@ func (m *member) unlink(ctx context.Context, cli *whatsmeow.Client) error {
 		}
 	})
 	defer cli.RemoveEventHandler(id)
-	defer cli.Disconnect()
+	defer func() { awaitEnd(ctx, cli); cli.Disconnect() }()
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	if err := m.dial(cli, ctx, end); err != nil {

@@ -83,7 +83,12 @@ func (m *member) pair(ctx context.Context, p *gateway.Pairing) error {
 	defer b.close()
 	c.ctx = b.life
 	c.cli = m.client(b.NewDevice())
-	defer c.cli.Disconnect()
+	defer func() {
+		if c.p.Step == gateway.StepDone || b.life.Err() != nil {
+			awaitEnd(ctx, c.cli)
+		}
+		c.cli.Disconnect()
+	}()
 	// The link names the device before the library keeps it: a crash between
 	// the two leaves a name without keys, not keys that nobody knows of.
 	c.cli.PrePairCallback = func(jid types.JID, _, _ string) bool { return c.paired(jid) }
