@@ -104,6 +104,11 @@ func openPostgres(rawURL string) (*sql.DB, error) {
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 5 * time.Second
 	}
+	// What a frozen process has locked must be free by the time that others take
+	// its work over.
+	if cfg.RuntimeParams["idle_in_transaction_session_timeout"] == "" {
+		cfg.RuntimeParams["idle_in_transaction_session_timeout"] = "10s"
+	}
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "wagent"
 	}
@@ -170,6 +175,7 @@ func postgresAway(err error) bool {
 		"57",    // operator intervention: shutdown, statement timeout
 		"58",    // system error
 		"25006", // read-only transaction: a standby
+		"25P03", // the transaction was idle for too long: we were frozen
 		"40",    // deadlocks, when repeating did not help
 		"55P03", // lock timeout
 	} {

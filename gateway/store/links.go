@@ -71,13 +71,16 @@ const usable = `(logging_out OR account IN (SELECT id FROM accounts WHERE active
 func (s *Store) ClaimLinks(ctx context.Context, holder string, lease time.Duration, limit int) ([]gateway.Link, error) {
 	var held []gateway.Link
 	err := s.inTx(ctx, func(q queries) error {
+		if err := holdLinks(ctx, q, holder); err != nil {
+			return err
+		}
 		at := now()
 		until := at.Add(lease)
 		if _, err := q.exec(ctx, `UPDATE links SET lease_until = $2 WHERE holder = $1 AND holder <> '' AND lease_until > $3 AND `+usable, holder, until, at); err != nil {
 			return err
 		}
 		free, err := list(ctx, q, scanText[gateway.AccountID], `SELECT account FROM links WHERE lease_until <= $1 AND `+usable+`
-			ORDER BY account LIMIT $2`+q.lock+q.skip, at, limit)
+			ORDER BY account LIMIT $2`+q.lockKey+q.skip, at, limit)
 		if err != nil {
 			return err
 		}
@@ -98,6 +101,16 @@ func (s *Store) ClaimLinks(ctx context.Context, holder string, lease time.Durati
 	return held, nil
 }
 
+// holdLinks locks what holder holds, in the order in which its sends are
+// claimed: each may wait for the other, but never in a circle.
+func holdLinks(ctx context.Context, q queries, holder string) error {
+	if q.lockKey == "" {
+		return nil
+	}
+	_, err := list(ctx, q, scanText[gateway.AccountID], `SELECT account FROM links WHERE holder = $1 AND holder <> '' ORDER BY account`+q.lockKey, holder)
+	return err
+}
+
 // ReleaseLinks gives links of the holder's up, so that another process can have
 // them at once: those of the accounts, or all of them if none is named.
 func (s *Store) ReleaseLinks(ctx context.Context, holder string, accounts ...gateway.AccountID) error {
@@ -105,9 +118,15 @@ func (s *Store) ReleaseLinks(ctx context.Context, holder string, accounts ...gat
 	if len(accounts) > 0 {
 		which = ` AND account IN (` + places(3, len(accounts)) + `)`
 	}
-	_, err := s.q.exec(ctx, `UPDATE links SET holder = '', lease_until = 0, updated_at = $2,
-		state = CASE WHEN state IN ('connected', 'connecting') THEN 'disconnected' ELSE state END
-		WHERE holder = $1 AND holder <> ''`+which, append([]any{holder, now()}, anys(accounts)...)...)
+	err := s.inTx(ctx, func(q queries) error {
+		if err := holdLinks(ctx, q, holder); err != nil {
+			return err
+		}
+		_, err := q.exec(ctx, `UPDATE links SET holder = '', lease_until = 0, updated_at = $2,
+			state = CASE WHEN state IN ('connected', 'connecting') THEN 'disconnected' ELSE state END
+			WHERE holder = $1 AND holder <> ''`+which, append([]any{holder, now()}, anys(accounts)...)...)
+		return err
+	})
 	return s.fail(err, "release links")
 }
 
@@ -151,7 +170,7 @@ func (s *Store) LinkGuard() string {
 func (s *Store) DeleteAccount(ctx context.Context, id gateway.AccountID) error {
 	err := s.inTx(ctx, func(q queries) error {
 		found, err := list(ctx, q, func(r row) (declared bool, err error) { return declared, r.Scan(&declared) },
-			`SELECT declared FROM accounts WHERE id = $1 AND active`+q.lock, id)
+			`SELECT declared FROM accounts WHERE id = $1 AND active`+q.lockKey, id)
 		switch {
 		case err != nil:
 			return err

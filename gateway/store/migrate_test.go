@@ -45,6 +45,12 @@ func TestMigratesFromEveryEarlierVersion(t *testing.T) {
 				if rs, _, err := s.ClaimRuns(t.Context(), 9, time.Minute); err != nil || len(rs) != 1 || rs[0].ID != "run_old" {
 					t.Errorf("claimed %+v, %v", rs, err)
 				}
+				if a, err := s.Account(t.Context(), "acc_old"); err != nil || a.Takeover != gateway.DefaultTakeover || len(a.AllowFrom) != 0 {
+					t.Errorf("the account is %+v, %v", a, err)
+				}
+				if version > 1 {
+					wantOldLink(t, s)
+				}
 				again := gateway.Arrival{Inbound: gateway.Inbound{
 					Account: "acc_old", Peer: gateway.Address{Phone: "+15550000001"}, ExternalID: "wamid.1", Type: gateway.TypeText,
 				}}
@@ -53,6 +59,21 @@ func TestMigratesFromEveryEarlierVersion(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func wantOldLink(t *testing.T, s *store.Store) {
+	t.Helper()
+	a, err := s.Account(t.Context(), "acc_phone")
+	if err != nil || a.Linked.SendGap != 2*time.Second || a.Takeover != time.Minute || len(a.AllowFrom) != 1 {
+		t.Errorf("the account is %+v, %v", a, err)
+	}
+	ls, err := s.ClaimLinks(t.Context(), "holder", time.Minute, 9)
+	if err != nil || len(ls) != 1 || ls[0].Device == "" || ls[0].Fence != 4 || ls[0].State != gateway.LinkDisconnected {
+		t.Errorf("claimed %+v, %v", ls, err)
+	}
+	if p, err := s.Pairing(t.Context(), "acc_phone"); err != nil || p.Step != gateway.StepDone {
+		t.Errorf("the pairing is %+v, %v", p, err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"wagent/gateway"
 )
@@ -45,11 +46,11 @@ func (s *Store) scanPairing(r row) (gateway.Pairing, error) {
 func (s *Store) StartPairing(ctx context.Context, id gateway.AccountID, method gateway.PairingMethod, phone string) (gateway.Pairing, error) {
 	var p gateway.Pairing
 	err := s.inTx(ctx, func(q queries) error {
-		a, err := s.account(ctx, q, id)
+		kind, err := one(ctx, q, scanText[gateway.AccountKind], `SELECT kind FROM accounts WHERE id = $1 AND active`+q.lockKey, id)
 		switch {
 		case err != nil:
-			return err
-		case a.Kind != gateway.LinkedDevice:
+			return or(err, "There is no account %q", id)
+		case kind != gateway.LinkedDevice:
 			return &gateway.Error{Kind: gateway.Invalid, Msg: fmt.Sprintf("account %s is not a linked device", id)}
 		case method != gateway.ByQR && method != gateway.ByCode:
 			return &gateway.Error{Kind: gateway.Invalid, Msg: fmt.Sprintf("a pairing is by qr or by code, not by %q", method)}
@@ -96,18 +97,19 @@ func (s *Store) OpenPairings(ctx context.Context, holder string) ([]gateway.Pair
 }
 
 // SetPairing writes a step of a pairing under way: all but what a person says
-// (Answer, Confirmed). What links a device is not kept beyond it. Conflict: the
-// pairing is over.
+// (Answer, Confirmed). What is secret is kept while its step lasts. Conflict:
+// the pairing is over.
 func (s *Store) SetPairing(ctx context.Context, p *gateway.Pairing) error {
-	seal := func(v, column string) string {
-		if p.Step.Over() {
+	seal := func(v, column string, steps ...gateway.PairingStep) string {
+		if !slices.Contains(steps, p.Step) {
 			v = ""
 		}
 		return s.key.seal(gateway.Secret(v), "pairings", fmt.Sprint(p.ID), column)
 	}
 	n, err := s.q.exec(ctx, `UPDATE pairings SET step = $2, qr = $3, code = $4, options = $5, error = $6, expires_at = $7, updated_at = $8,
-		answer = CASE WHEN $9 THEN '' ELSE answer END WHERE id = $1 AND `+isOpen,
-		p.ID, p.Step, seal(p.QR, "qr"), seal(p.Code, "code"), seal(string(p.Options), "options"), p.Error, p.ExpiresAt, now(), p.Step.Over())
+		answer = CASE WHEN $9 THEN answer ELSE '' END WHERE id = $1 AND `+isOpen,
+		p.ID, p.Step, seal(p.QR, "qr", gateway.StepQR), seal(p.Code, "code", gateway.StepCode, gateway.StepConfirm),
+		seal(string(p.Options), "options", gateway.StepPasskey), p.Error, p.ExpiresAt, now(), p.Step == gateway.StepPasskey)
 	if err == nil && n == 0 {
 		err = &gateway.Error{Kind: gateway.Conflict, Msg: "the pairing is over"}
 	}

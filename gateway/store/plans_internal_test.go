@@ -22,8 +22,8 @@ type explainer struct {
 
 // tooMuch matches plans whose work grows with all that was ever sent, said or
 // run: a table from end to end, or everything of one origin or conversation.
-var tooMuch = regexp.MustCompile(`^SCAN (sends|messages|media|pauses|runs|r|m|o|p)\b( USING INDEX messages_run|$)|` +
-	`\(origin=\?\)|USING (COVERING )?INDEX (sends_conversation|messages_conversation|messages_run) ?(\(conversation=\?\))?$`)
+var tooMuch = regexp.MustCompile(`^SCAN (sends|messages|media|pauses|pairings|runs|r|m|o|p)\b( USING INDEX messages_run|$)|` +
+	`\(origin=\?\)|INDEX sends_conversation\b|USING (COVERING )?INDEX (messages_conversation|messages_run) ?(\(conversation=\?\))?$`)
 
 // everyMessage also matches plans that read whatever somebody, or an account,
 // ever wrote.
@@ -82,10 +82,13 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 		"free sends":     func() error { _, err := freeHeads(ctx, q, 64, at); return err },
 		"paced sends":    func() error { _, err := pacedHeads(ctx, q, "holder", 64, at); return err },
 		"claim sends": func() error {
-			_, err := s.claimSends(ctx, q, "holder", []head{{"msg", "cnv", "acc"}}, at)
+			_, err := s.claimSends(ctx, q, "holder", []head{{id: "msg", conv: "cnv", account: "acc"}, {id: "msg2", conv: "cnv", account: "acc2", linked: true}}, at)
 			return err
 		},
-		"name a send":    func() error { return nameFirst(ctx, q, &gateway.Send{ID: "msg", Conversation: "cnv"}, at) },
+		"claim a send": func() error { _, err := claimSend(ctx, q, &head{id: "msg", linked: true}, at); return or(err, "") },
+		"take turns": func() error {
+			return takeTurn(ctx, q, &gateway.Account{ID: "acc"}, &gateway.Send{ID: "msg", Conversation: "cnv"}, at)
+		},
 		"next send":      func() error { _, err := nextSend(ctx, q, "holder", at); return err },
 		"claim links":    func() error { _, err := s.ClaimLinks(ctx, "holder", time.Minute, 9); return err },
 		"open pairings":  func() error { _, err := s.OpenPairings(ctx, "holder"); return err },

@@ -1,7 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"slices"
 	"time"
@@ -36,7 +38,8 @@ const maxUnknowns = 2
 //
 // A send of a linked device is claimed only by whoever holds the account's link
 // and is connected, one at a time and its SendGap apart, and of the account's
-// conversations the one goes first that was served the longest ago.
+// conversations the one goes first that was served the longest ago. A holder of
+// "" holds none.
 //
 // settled are the sends that became cancelled (an agent's reply in a paused
 // conversation), refused (the service window is over) or unknown (the claim's
@@ -61,15 +64,11 @@ func (s *Store) ClaimSends(ctx context.Context, holder string, resend bool, limi
 			return err
 		}
 		settled = append(settled, stopped...)
-		free, err := freeHeads(ctx, q, limit, at)
+		due, err := dueHeads(ctx, q, holder, limit, at)
 		if err != nil {
 			return err
 		}
-		paced, err := pacedHeads(ctx, q, holder, limit-len(free), at)
-		if err != nil {
-			return err
-		}
-		if claimed, err = s.claimSends(ctx, q, holder, append(free, paced...), at); err != nil {
+		if claimed, err = s.claimSends(ctx, q, holder, due, at); err != nil {
 			return err
 		}
 		if len(claimed) < limit { // or else there may be more to claim at once
@@ -137,27 +136,46 @@ const unlinked = `NOT EXISTS (SELECT 1 FROM links l WHERE l.account = sends.acco
 
 // A head is the next send of a conversation.
 type head struct {
+	seq     int64
 	id      gateway.MessageID
 	conv    gateway.ConversationID
 	account gateway.AccountID
+	linked  bool // it goes through a linked device
 }
 
-func scanHead(r row) (head, error) {
-	var h head
-	err := r.Scan(&h.id, &h.conv, &h.account)
-	return h, err
+func scanHead(linked bool) func(row) (head, error) {
+	return func(r row) (head, error) {
+		h := head{linked: linked}
+		err := r.Scan(&h.seq, &h.id, &h.conv, &h.account)
+		return h, err
+	}
+}
+
+// dueHeads returns at most limit sends that may go now, oldest first.
+func dueHeads(ctx context.Context, q queries, holder string, limit int, at time.Time) ([]head, error) {
+	due, err := freeHeads(ctx, q, limit, at)
+	if err != nil {
+		return nil, err
+	}
+	paced, err := pacedHeads(ctx, q, holder, limit, at)
+	if err != nil {
+		return nil, err
+	}
+	due = append(due, paced...)
+	slices.SortFunc(due, func(a, b head) int { return cmp.Compare(a.seq, b.seq) })
+	return due[:min(len(due), max(limit, 0))], nil
 }
 
 // freeHeads returns the due sends of accounts that are no linked devices. The
 // plus keeps SQLite from looking for the few that are due along all sends in
 // their order.
 func freeHeads(ctx context.Context, q queries, limit int, at time.Time) ([]head, error) {
-	return list(ctx, q, scanHead, `SELECT id, conversation, account FROM sends WHERE `+first+` AND `+unlinked+` AND next_at <= $1 ORDER BY +seq LIMIT $2`, at, limit)
+	return list(ctx, q, scanHead(false), `SELECT seq, id, conversation, account FROM sends WHERE `+unlinked+` AND `+first+` AND next_at <= $1 ORDER BY +seq LIMIT $2`, at, limit)
 }
 
-// claimSends claims while it holds the conversations: what it checked can not
-// change before it commits. Conversations that others hold are left for the
-// next time.
+// claimSends claims while it holds the conversations and the links: what it
+// checked can not change before it commits. Conversations that others hold are
+// left for the next time.
 func (s *Store) claimSends(ctx context.Context, q queries, holder string, due []head, at time.Time) ([]gateway.ClaimedSend, error) {
 	if len(due) == 0 {
 		return nil, nil
@@ -170,11 +188,22 @@ func (s *Store) claimSends(ctx context.Context, q queries, holder string, due []
 	if err != nil {
 		return nil, err
 	}
+	turns, err := holdTurns(ctx, q, holder, due, at)
+	if err != nil {
+		return nil, err
+	}
 	var out []gateway.ClaimedSend
 	accounts := map[gateway.AccountID]gateway.Account{}
 	for _, h := range due {
-		if !slices.Contains(held, h.conv) {
+		if !slices.Contains(held, h.conv) || h.linked && !slices.Contains(turns, h.account) {
 			continue
+		}
+		x, err := claimSend(ctx, q, &h, at)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return nil, err
 		}
 		a, ok := accounts[h.account]
 		if !ok {
@@ -183,29 +212,24 @@ func (s *Store) claimSends(ctx context.Context, q queries, holder string, due []
 			}
 			accounts[h.account] = a
 		}
-		if a.Kind == gateway.LinkedDevice {
-			if mine, err := takeTurn(ctx, q, holder, &a, at); err != nil {
+		if h.linked {
+			if err := takeTurn(ctx, q, &a, &x, at); err != nil {
 				return nil, err
-			} else if !mine {
-				continue
 			}
 		}
-		got, err := list(ctx, q, scanSend, `UPDATE sends SET state = 'claimed', attempt = attempt + 1, deadline = $2 WHERE id = $3 AND next_at <= $1
-			AND `+first+` AND NOT (origin = $4 AND `+activePause+`) RETURNING `+sendColumns,
-			at, at.Add(gateway.SendDeadline), h.id, gateway.FromRun)
-		if err != nil {
-			return nil, err
-		}
-		for _, x := range got {
-			if a.Kind == gateway.LinkedDevice {
-				if err := nameFirst(ctx, q, &x, at); err != nil {
-					return nil, err
-				}
-			}
-			out = append(out, gateway.ClaimedSend{Send: x, Account: a})
-		}
+		out = append(out, gateway.ClaimedSend{Send: x, Account: a})
 	}
 	return out, nil
+}
+
+// claimSend claims one send, or returns sql.ErrNoRows if it may not go any more.
+func claimSend(ctx context.Context, q queries, h *head, at time.Time) (gateway.Send, error) {
+	query := `UPDATE sends SET state = 'claimed', attempt = attempt + 1, deadline = $2 WHERE id = $3 AND next_at <= $1
+		AND ` + first + ` AND NOT (origin = $4 AND ` + activePause + `)`
+	if h.linked {
+		query += ` AND ` + handsFree
+	}
+	return one(ctx, q, scanSend, query+` RETURNING `+sendColumns, at, at.Add(gateway.SendDeadline), h.id, gateway.FromRun)
 }
 
 // nextSend returns when something in the outbox falls due.
@@ -223,8 +247,8 @@ func nextSend(ctx context.Context, q queries, holder string, at time.Time) (time
 	}
 	// A send that was never put off has next_at 0, which must not read as none.
 	err := errors.Join(
-		earliest(`SELECT MIN(CASE WHEN next_at = 0 THEN 1 ELSE next_at END) FROM sends WHERE `+first+` AND `+unlinked, 0),
-		earliest(nextPaced, 0, holder, at),
+		earliest(`SELECT MIN(CASE WHEN next_at = 0 THEN 1 ELSE next_at END) FROM sends WHERE `+unlinked+` AND `+first, 0),
+		earliest(nextPaced, 0, at, holder),
 		earliest(`SELECT MIN(deadline) FROM sends WHERE state = 'claimed'`, gateway.SendQuarantine),
 		earliest(`SELECT MIN(next_at) FROM sends WHERE state = 'unknown' AND next_at > 0`, 0),
 	)

@@ -7,6 +7,8 @@ ALTER TABLE accounts ADD COLUMN takeover_ms BIGINT NOT NULL DEFAULT 1800000;
 
 ALTER TABLE conversations ADD COLUMN last_send_at BIGINT NOT NULL DEFAULT 0;
 
+CREATE INDEX sends_account ON sends (account, seq) WHERE state = 'ready';
+
 CREATE TABLE links (
     account        TEXT PRIMARY KEY REFERENCES accounts (id),
     device         TEXT NOT NULL, -- empty: not paired

@@ -13,3 +13,9 @@ INSERT INTO agents (id, config_key, account, name, description, system_prompt, m
 VALUES ('00000000-0000-4000-8000-000000000001', '', 'acc_old', 'Old', '', 'Be kind.', 'gpt-4o-mini', 0.3, 1024, TRUE, TRUE, 10000, 60000, 20, 3600000, 'null', '[]', FALSE, 1800000, '{}', '', 1700000000000, 1700000000000, 0);
 INSERT INTO runs (id, agent, account, conversation, conversation_key, context_key, started_by, status, generation, attempt, lease_until, input, metadata, output, stop_reason, error, notes, model, input_tokens, output_tokens, latency_ms, duration_ms, actions_decided, created_at, started_at, completed_at)
 VALUES ('run_old', '00000000-0000-4000-8000-000000000001', 'acc_old', '', '', '', 'api', 'pending', 0, 0, 0, '{}', '', '', '', '', '', '', 0, 0, 0, 0, 0, 1700000000000, 0, 0);
+INSERT INTO accounts (id, kind, name, phone_number, phone_number_id, waba_id, access_token, app_secret, verify_token, graph_url, declared, active, created_at, linked, allow_from, takeover_ms)
+VALUES ('acc_phone', 'linked_device', 'Phone', '', '', '', '', '', '', '', FALSE, TRUE, 1700000000000, '{"Groups":"ignore","MarkRead":"answering","Typing":true,"SendGap":2000000000}', '["+15550000001"]', 60000);
+INSERT INTO links (account, device, phone, lid, state, reason, retry_at, no_first_until, connected_at, last_frame_at, logging_out, holder, fence, lease_until, next_send_at, updated_at)
+VALUES ('acc_phone', '15559999999:1@s.whatsapp.net', '+15559999999', '900', 'connected', '', 0, 0, 1700000000000, 1700000000000, FALSE, 'holder_old', 3, 1700000010000, 0, 1700000000000);
+INSERT INTO pairings (account, method, phone, step, qr, code, options, answer, confirmed, error, expires_at, created_at, updated_at)
+VALUES ('acc_phone', 'qr', '', 'done', '', '', '', '', FALSE, '', 0, 1700000000000, 1700000000000);
