@@ -79,7 +79,7 @@ func newLinked(ctx context.Context, cfg *config.Config, a *app, h host, inbox *g
 // run holds accounts and fetches files until ctx is done.
 func (l *linked) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return l.Fleet.Run(ctx) })
+	g.Go(func() error { return l.Run(ctx) })
 	g.Go(func() error { return l.files.Run(ctx) })
 	if l.bell != nil {
 		g.Go(func() error { return l.bell.Run(ctx, func(what, about string) { l.hear(ctx, what, about) }) })

@@ -14,7 +14,6 @@ import (
 	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/socket"
 	"go.mau.fi/whatsmeow/types"
-	"google.golang.org/protobuf/proto"
 
 	"wagent/gateway"
 	"wagent/gateway/whatsapp/content"
@@ -94,13 +93,13 @@ var errNotBegun = errors.New("the send was not begun in time")
 // what it quotes.
 func textMessage(s *gateway.Send, peer string) *waE2E.Message {
 	if s.ReplyTo == "" {
-		return &waE2E.Message{Conversation: proto.String(s.Text)}
+		return &waE2E.Message{Conversation: &s.Text}
 	}
 	return &waE2E.Message{ExtendedTextMessage: &waE2E.ExtendedTextMessage{
-		Text: proto.String(s.Text),
+		Text: &s.Text,
 		ContextInfo: &waE2E.ContextInfo{
-			StanzaID: proto.String(s.ReplyTo), Participant: proto.String(peer),
-			QuotedMessage: &waE2E.Message{Conversation: proto.String("")},
+			StanzaID: &s.ReplyTo, Participant: &peer,
+			QuotedMessage: &waE2E.Message{Conversation: new("")},
 		},
 	}}
 }
