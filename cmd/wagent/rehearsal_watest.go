@@ -2,7 +2,10 @@
 
 package main
 
-import "wagent/gateway/whatsapp"
+import (
+	"wagent/gateway/whatsapp"
+	scene "wagent/gateway/whatsapp/rehearsal"
+)
 
 // rehearsal is where the WhatsApp for tests listens that linked devices are to
 // connect to, if any: host:port, and ?panic=N to have every N-th message panic
@@ -13,6 +16,6 @@ func rehearsal(p process) string {
 }
 
 func startRehearsal(times *whatsapp.Config, address string, panicEvery int64) error {
-	whatsapp.Rehearse(times, address, panicEvery)
+	scene.At(times, address, panicEvery)
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"wagent/gateway"
+	"wagent/gateway/whatsapp/library"
 )
 
 // A connection is a paired client between connecting and the loss of it. The
@@ -24,7 +24,7 @@ type connection struct {
 	ctx    context.Context // what the library works under; its end is the connection's
 	cancel context.CancelCauseFunc
 	ruin   context.CancelCauseFunc // ends the client's life too
-	turn   turn                    // who may use the sessions with people
+	turn   library.Turn            // who may use the sessions with people
 
 	login   atomic.Bool // WhatsApp took our login
 	up      atomic.Bool // we may send, as far as we know
@@ -40,21 +40,19 @@ const newsBuffer = 64
 // the device is gone or to be logged out, or its client has to be made anew.
 func (m *member) keepConnected(ctx context.Context, jid string) error {
 	b := m.open(ctx)
-	defer b.close()
+	defer b.Shut()
 	parsed, err := types.ParseJID(jid)
 	if err != nil {
 		return m.unpair(ctx, gateway.LinkLoggedOut, "the record of the linked device can not be read")
 	}
-	device, err := b.Device(b.life, parsed)
+	device, err := b.Device(b.Life, parsed)
 	if err != nil {
 		return fmt.Errorf("read device of account %s: %w", m.account(), err)
 	}
 	if device == nil {
 		return m.unpair(ctx, gateway.LinkLoggedOut, "the keys of the linked device are gone; link the phone again")
 	}
-	device.LIDs = &observedLIDs{LIDStore: device.LIDs, sessions: device.Sessions, tx: device.EventBuffer, tell: m.learn}
-	sessions := make(turn, 1)
-	device.EventBuffer = &orderlyDecryption{EventBuffer: device.EventBuffer, turn: sessions}
+	sessions := library.Paired(device, m.learn)
 	cli := m.client(device)
 	news := make(chan any, newsBuffer)
 	handler := cli.AddEventHandlerWithSuccessStatus(func(evt any) bool { return m.handle(ctx, evt, news) })
@@ -62,7 +60,7 @@ func (m *member) keepConnected(ctx context.Context, jid string) error {
 	if l := m.snapshot(); l.State == gateway.LinkBanned {
 		m.pauseUntil(ctx, l.RetryAt) // whoever held the account learned of it
 	}
-	for b.life.Err() == nil {
+	for b.Life.Err() == nil {
 		if m.snapshot().LoggingOut {
 			return m.logOut(ctx, b, cli)
 		}
@@ -72,38 +70,36 @@ func (m *member) keepConnected(ctx context.Context, jid string) error {
 		}
 		m.pauseUntil(ctx, time.Now().Add(pause))
 	}
-	if b.life.Err() != nil || m.snapshot().Device != "" {
+	if b.Life.Err() != nil || m.snapshot().Device != "" {
 		return nil
 	}
 	// Logged out: the library deletes its keys, unless it was interrupted.
-	if left, err := b.Device(b.life, parsed); err == nil && left != nil {
-		return left.Delete(b.life)
+	if left, err := b.Device(b.Life, parsed); err == nil && left != nil {
+		return left.Delete(b.Life)
 	}
 	return nil
 }
 
-// client makes the library's client as both pairing and connecting use it.
+// client makes a client as both pairing and connecting use it.
 func (m *member) client(device *store.Device) *whatsmeow.Client {
-	cli := whatsmeow.NewClient(device, newLibraryLog(m.fleet.log, m.onFrame))
-	// Its own way to reconnect has no jitter and no end, and does not know of
-	// leases.
-	cli.EnableAutoReconnect = false
-	cli.DisableLoginAutoReconnect = true
-	cli.SynchronousAck = true
-	cli.EnableDecryptedEventBuffer = true
-	cli.UseRetryMessageStore = true
-	cli.AutomaticMessageRerequestFromPhone = true
-	cli.SendReportingTokens = true
-	cli.ManualHistorySyncDownload = true // agents need no history
+	cli := library.Client(device, library.Log(m.fleet.log, m.onFrame))
 	if m.fleet.cfg.Dress != nil {
 		m.fleet.cfg.Dress(cli)
 	}
 	return cli
 }
 
-// versions keeps a change of the client's version, which is one variable for
-// the whole process, away from those who are just announcing theirs.
-var versions sync.RWMutex
+// update takes over the newest version of WhatsApp's client, and reports
+// whether it is newer than ours.
+func (m *member) update(ctx context.Context) bool {
+	version, err := library.Update(ctx, m.fleet.cfg.Newest)
+	if err != nil {
+		m.fleet.log.ErrorContext(ctx, "WhatsApp wants a newer client: update wagent", "account", m.account(), "err", err)
+		return false
+	}
+	m.fleet.log.WarnContext(ctx, "WhatsApp wants a newer client: its version is used from now on; update wagent soon", "version", version)
+	return true
+}
 
 // onFrame is told of each stanza that comes.
 func (m *member) onFrame(tag string) {
@@ -117,15 +113,15 @@ func (m *member) onFrame(tag string) {
 
 // connectOnce connects, and returns once the connection is lost: whether to
 // try again, and after what time.
-func (m *member) connectOnce(ctx context.Context, b *box, cli *whatsmeow.Client, sessions turn, news chan any) (again bool, pause time.Duration) {
-	if err := m.fleet.pace.wait(ctx); err != nil {
+func (m *member) connectOnce(ctx context.Context, b *library.Box, cli *whatsmeow.Client, sessions library.Turn, news chan any) (again bool, pause time.Duration) {
+	if err := m.fleet.pace.Wait(ctx); err != nil {
 		return false, 0
 	}
 	for len(news) > 0 {
 		<-news // of the connection before
 	}
-	c := &connection{cli: cli, book: cli.Store.LIDs, ruin: b.end, turn: sessions}
-	c.ctx, c.cancel = context.WithCancelCause(b.life)
+	c := &connection{cli: cli, book: cli.Store.LIDs, ruin: b.End, turn: sessions}
+	c.ctx, c.cancel = context.WithCancelCause(b.Life)
 	c.backlog.Store(true)
 	m.mu.Lock()
 	m.conn = c
@@ -134,33 +130,22 @@ func (m *member) connectOnce(ctx context.Context, b *box, cli *whatsmeow.Client,
 	if s := m.snapshot().State; s != gateway.LinkDisconnected {
 		m.change(ctx, func(l *gateway.Link) { l.State, l.Reason, l.RetryAt = gateway.LinkConnecting, "", time.Time{} })
 	}
-	switch err := m.dial(cli, c.ctx, c.cancel); {
+	switch err := library.Dial(c.ctx, cli, m.fleet.cfg.Login, c.cancel); {
 	case errors.Is(err, store.ErrDeviceDeleted):
 		_ = m.unpair(ctx, gateway.LinkLoggedOut, "the keys of the linked device are gone; link the phone again")
 		return false, 0
 	case err != nil:
 		m.disconnected(ctx, "WhatsApp was not reached", err)
-		return true, m.wait.step()
+		return true, m.wait.Step()
 	}
 	return m.watch(ctx, c, news)
 }
-
-// dial connects within the time that a login may take, or else ends ctx.
-func (m *member) dial(cli *whatsmeow.Client, ctx context.Context, end context.CancelCauseFunc) error { //nolint:revive // ctx is the connection's, not this call's
-	limit := time.AfterFunc(m.fleet.cfg.Login, func() { end(errSlow) })
-	defer limit.Stop()
-	versions.RLock()
-	defer versions.RUnlock()
-	return cli.ConnectContext(ctx)
-}
-
-var errSlow = errors.New("WhatsApp did not answer in time")
 
 // hangUp ends a connection of which nothing is expected any more.
 func (m *member) hangUp(ctx context.Context, c *connection) {
 	c.up.Store(false)
 	if c.ctx.Err() != nil || c.ending.Load() {
-		awaitEnd(ctx, c.cli)
+		library.AwaitEnd(ctx, c.cli)
 	}
 	c.cli.Disconnect()
 	c.cancel(errStopped)
@@ -173,22 +158,6 @@ func (m *member) hangUp(ctx context.Context, c *connection) {
 	if c.backlog.Load() && m.held() {
 		m.release(ctx)
 	}
-}
-
-// How long a connection may take to end by itself, and the library to notice.
-const (
-	endLook  = 20 * time.Millisecond
-	endLooks = 50
-)
-
-// awaitEnd waits for a connection that is ending by itself, because of its
-// context or of WhatsApp: to end one that ends is a race within the library.
-func awaitEnd(ctx context.Context, cli *whatsmeow.Client) {
-	ctx = context.WithoutCancel(ctx)
-	for i := 0; i < endLooks && cli.IsConnected(); i++ {
-		_ = sleep(ctx, endLook)
-	}
-	_ = sleep(ctx, 3*endLook)
 }
 
 // refuse takes nothing more on this connection and ends it: WhatsApp delivers
@@ -211,7 +180,7 @@ func (m *member) watch(ctx context.Context, c *connection, news chan any) (again
 			return false, 0
 		case <-c.ctx.Done():
 			m.disconnected(ctx, "what came in could not be stored", context.Cause(c.ctx))
-			return true, m.wait.step()
+			return true, m.wait.Step()
 		case <-m.kick:
 			m.save(ctx)
 			m.joinLearned(ctx)
@@ -222,10 +191,10 @@ func (m *member) watch(ctx context.Context, c *connection, news chan any) (again
 			switch {
 			case !c.up.Load() && time.Since(began) > m.fleet.cfg.Login:
 				m.disconnected(ctx, "WhatsApp did not complete the login", nil)
-				return true, m.wait.step()
+				return true, m.wait.Step()
 			case c.up.Load() && m.frameAge() > m.fleet.cfg.Deaf:
 				m.disconnected(ctx, "nothing was heard of WhatsApp", nil)
-				return true, m.wait.step()
+				return true, m.wait.Step()
 			case c.up.Load() && c.backlog.Load() && time.Since(began) > m.fleet.cfg.Login:
 				m.backlogEnds(ctx, c) // WhatsApp never said so
 			}
@@ -255,7 +224,7 @@ func (m *member) react(ctx context.Context, c *connection, evt any) (end, again 
 	switch evt := evt.(type) {
 	case *events.Connected:
 		if c.login.Load() && c.ctx.Err() == nil { // or else it is of the connection before this one
-			m.wait.reset()
+			m.wait.Reset()
 			m.connected(ctx, c)
 		}
 	case *events.Disconnected:
@@ -263,7 +232,7 @@ func (m *member) react(ctx context.Context, c *connection, evt any) (end, again 
 			return false, false, 0 // of the connection before this one
 		}
 		m.disconnected(ctx, "the connection was lost", nil)
-		return true, true, m.wait.step()
+		return true, true, m.wait.Step()
 	case *events.LoggedOut:
 		c.ending.Store(true)
 		_ = m.unpair(ctx, gateway.LinkLoggedOut, loggedOutReason(evt))
@@ -272,7 +241,7 @@ func (m *member) react(ctx context.Context, c *connection, evt any) (end, again 
 		return retry(gateway.LinkBanned, "WhatsApp banned the number for a while: "+evt.Code.String(), max(evt.Expire, soonestBan))
 	case *events.ClientOutdated:
 		if m.update(ctx) {
-			return retry(gateway.LinkOutdated, "WhatsApp wants a newer client; its newest version is tried", m.wait.step())
+			return retry(gateway.LinkOutdated, "WhatsApp wants a newer client; its newest version is tried", m.wait.Step())
 		}
 		return retry(gateway.LinkOutdated, "WhatsApp wants a newer client: update wagent", outdatedWait)
 	case *events.StreamReplaced:
@@ -282,7 +251,7 @@ func (m *member) react(ctx context.Context, c *connection, evt any) (end, again 
 	case *events.StreamError, *events.ManualLoginReconnect:
 		c.ending.Store(true)
 		m.disconnected(ctx, "WhatsApp ended the connection", nil)
-		return true, true, m.wait.step()
+		return true, true, m.wait.Step()
 	case *events.OfflineSyncCompleted:
 		m.backlogEnds(ctx, c)
 	case *events.NotifyAccountReachoutTimelock:
@@ -322,7 +291,7 @@ func (m *member) disconnected(ctx context.Context, reason string, cause error) {
 	if ctx.Err() != nil {
 		return
 	}
-	m.fleet.metrics.disconnects.Inc()
+	m.fleet.metrics.Disconnects.Inc()
 	if cause != nil {
 		m.fleet.log.WarnContext(ctx, "connection lost", "account", m.account(), "reason", reason, "err", cause)
 	}
@@ -368,68 +337,22 @@ const logOutPatience = 20 * time.Second
 
 // logOut unlinks the device. Where WhatsApp is not reached, the phone shows it
 // until somebody removes it there; here it is gone all the same.
-func (m *member) logOut(ctx context.Context, b *box, cli *whatsmeow.Client) error {
-	try, cancel := context.WithTimeout(b.life, logOutPatience)
+func (m *member) logOut(ctx context.Context, b *library.Box, cli *whatsmeow.Client) error {
+	try, cancel := context.WithTimeout(b.Life, logOutPatience)
 	defer cancel()
 	reason := ""
-	err := m.unlink(try, cli)
+	err := library.Unlink(try, cli, m.fleet.cfg.Login)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
 		m.fleet.log.WarnContext(ctx, "unlink device", "account", m.account(), "err", err)
 		reason = "WhatsApp was not reached: remove the device on the phone, too"
-		if err := cli.Store.Delete(b.life); err != nil {
+		if err := cli.Store.Delete(b.Life); err != nil {
 			return fmt.Errorf("delete device of account %s: %w", m.account(), err)
 		}
 	}
 	return m.unpair(ctx, gateway.LinkUnpaired, reason)
-}
-
-func (m *member) unlink(ctx context.Context, cli *whatsmeow.Client) error {
-	in := make(chan struct{}, 1)
-	id := cli.AddEventHandler(func(evt any) {
-		if _, ok := evt.(*events.Connected); ok {
-			select {
-			case in <- struct{}{}:
-			default:
-			}
-		}
-	})
-	defer cli.RemoveEventHandler(id)
-	defer func() { awaitEnd(ctx, cli); cli.Disconnect() }()
-	ctx, end := context.WithCancelCause(ctx)
-	defer end(nil)
-	if err := m.dial(cli, ctx, end); err != nil {
-		return err
-	}
-	select {
-	case <-in:
-		return cli.Logout(ctx)
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// update takes over the newest version of WhatsApp's client, and reports
-// whether it is newer than ours.
-func (m *member) update(ctx context.Context) bool {
-	try, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	newest, err := m.fleet.cfg.Newest(try)
-	if err != nil {
-		m.fleet.log.ErrorContext(ctx, "WhatsApp wants a newer client, and its version was not found out", "account", m.account(), "err", err)
-		return false
-	}
-	versions.Lock()
-	defer versions.Unlock()
-	if ours := store.GetWAVersion(); !ours.LessThan(*newest) {
-		m.fleet.log.ErrorContext(ctx, "WhatsApp wants a newer client: update wagent", "account", m.account(), "version", ours.String())
-		return false
-	}
-	store.SetWAVersion(*newest)
-	m.fleet.log.WarnContext(ctx, "WhatsApp wants a newer client: its version is used from now on; update wagent soon", "version", newest.String())
-	return true
 }
 
 // pauseUntil waits; a person who wants the device unlinked is not kept

@@ -34,14 +34,15 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	signallog "go.mau.fi/libsignal/logger"
 	"go.mau.fi/whatsmeow"
-	"go.mau.fi/whatsmeow/proto/waCompanionReg"
 	"go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/types/events"
 
 	"wagent/gateway"
 	"wagent/gateway/whatsapp/devices"
+	"wagent/gateway/whatsapp/library"
+	"wagent/gateway/whatsapp/meter"
+	"wagent/gateway/whatsapp/pace"
 )
 
 // Config sets a Fleet's times. Defaults has what production uses.
@@ -149,9 +150,9 @@ type Fleet struct {
 	cfg     Config
 	holder  string
 	log     *slog.Logger
-	metrics *metrics
+	metrics *meter.Meter
 	wake    chan struct{}
-	pace    pacer
+	pace    pace.Line
 
 	mu       sync.Mutex // guards what follows
 	members  map[gateway.AccountID]*member
@@ -164,7 +165,7 @@ func New(p Parts, cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Fle
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	introduce()
+	library.Introduce()
 	if cfg.Newest == nil {
 		cfg.Newest = func(ctx context.Context) (*store.WAVersionContainer, error) {
 			return whatsmeow.GetLatestVersion(ctx, nil)
@@ -172,23 +173,12 @@ func New(p Parts, cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Fle
 	}
 	f := &Fleet{
 		Parts: p, cfg: cfg, holder: "holder_" + rand.Text(), log: log,
-		wake: make(chan struct{}, 1), pace: pacer{mean: cfg.Stagger},
+		wake: make(chan struct{}, 1), pace: pace.Line{Mean: cfg.Stagger},
 		members: map[gateway.AccountID]*member{}, accounts: map[gateway.AccountID]gateway.Account{},
 	}
-	f.metrics = newMetrics(reg, f)
+	f.metrics = meter.New(reg, f.standings)
 	return f, nil
 }
-
-// introduce names us in the phone's list of linked devices, and keeps the
-// library of Signal from making its own logger, which two accounts may do at
-// once. Both are variables of the process.
-var introduce = sync.OnceFunc(func() {
-	var silent signallog.Loggable = signalLog{}
-	signallog.Setup(&silent)
-	name := "wagent"
-	store.DeviceProps.Os = &name
-	store.DeviceProps.PlatformType = waCompanionReg.DeviceProps_DESKTOP.Enum()
-})
 
 // Client returns the library's client of an account that is connected here.
 func (f *Fleet) Client(account gateway.AccountID) (*whatsmeow.Client, bool) {
@@ -196,10 +186,20 @@ func (f *Fleet) Client(account gateway.AccountID) (*whatsmeow.Client, bool) {
 	if m == nil {
 		return nil, false
 	}
-	if c := m.ready(); c != nil {
-		return c.cli, true
+	cli := m.line()
+	return cli, cli != nil
+}
+
+// standings tells how the accounts stand that this process holds.
+func (f *Fleet) standings() []meter.Standing {
+	var out []meter.Standing
+	for _, m := range f.all() {
+		if m.held() {
+			l := m.snapshot()
+			out = append(out, meter.Standing{Account: l.Account, Connected: m.ready() != nil, Paired: l.Device != "", Heard: m.heard()})
+		}
 	}
-	return nil, false
+	return out
 }
 
 // Holder is the name under which this process holds accounts.
@@ -242,7 +242,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 		if more {
 			tick.Reset(0)
 		} else {
-			tick.Reset(jitter(f.cfg.Tick))
+			tick.Reset(pace.Jitter(f.cfg.Tick))
 		}
 	}
 }

@@ -12,6 +12,8 @@ import (
 
 	"wagent/gateway"
 	"wagent/gateway/whatsapp/devices"
+	"wagent/gateway/whatsapp/library"
+	"wagent/gateway/whatsapp/pace"
 )
 
 // A member is one account that this process holds, under one fence. One
@@ -22,24 +24,24 @@ type member struct {
 	done  chan struct{} // closed when nothing of it runs any more
 	kick  chan struct{} // something of link or pairing changed
 	end   context.CancelCauseFunc
-	wait  backoff // before the next connection; of the member's goroutine
+	wait  pace.Backoff // before the next connection; of the member's goroutine
 
 	until     atomic.Int64 // the end of the lease by our clock, in Unix nanoseconds
 	lastFrame atomic.Int64 // Unix nanoseconds; 0: none yet
 	stopped   atomic.Bool
+	pairs     library.Pairs // learned and not yet joined
 
 	mu      sync.Mutex // guards what follows
 	link    gateway.Link
 	unsaved bool // link has what SQL has not
 	pairing *gateway.Pairing
 	conn    *connection // nil unless there is one
-	pairs   []gateway.Address
 }
 
 func newMember(f *Fleet, l gateway.Link, until time.Time) *member {
 	m := &member{
 		fleet: f, link: l, done: make(chan struct{}), kick: make(chan struct{}, 1),
-		wait: backoff{first: f.cfg.Backoff, most: f.cfg.MostWait},
+		wait: pace.Backoff{First: f.cfg.Backoff, Most: f.cfg.MostWait},
 	}
 	m.until.Store(until.UnixNano())
 	return m
@@ -118,12 +120,12 @@ func (m *member) live(ctx context.Context) {
 		if p := recover(); p != nil {
 			m.fleet.log.ErrorContext(ctx, "account panicked; it starts again", "account", m.account(), "panic", p, "stack", string(debug.Stack()))
 			m.change(ctx, func(l *gateway.Link) { l.State, l.Reason = gateway.LinkDisconnected, "internal error" })
-			_ = sleep(ctx, m.fleet.cfg.MostWait/4)
+			_ = pace.Sleep(ctx, m.fleet.cfg.MostWait/4)
 		}
 	}()
 	if err := m.run(ctx); err != nil && ctx.Err() == nil {
 		m.fleet.log.WarnContext(ctx, "account starts again", "account", m.account(), "err", err)
-		_ = sleep(ctx, jitter(m.fleet.cfg.Backoff*5))
+		_ = pace.Sleep(ctx, pace.Jitter(m.fleet.cfg.Backoff*5))
 	}
 }
 
@@ -161,38 +163,16 @@ func (m *member) run(ctx context.Context) error {
 	return nil
 }
 
-// A box is the account's view of the library's database, and the life of
-// whatever is made of it: once the database failed, the library may remember
-// what was never written, and all of it is made anew.
-type box struct {
-	*devices.Account
-	life context.Context
-	end  context.CancelCauseFunc
-}
-
-// open returns a view. The caller must close it.
-func (m *member) open(ctx context.Context) *box {
+// open returns a view of the library's database. The caller must Shut it.
+func (m *member) open(ctx context.Context) *library.Box {
 	l := m.snapshot()
-	b := &box{}
-	b.life, b.end = context.WithCancelCause(ctx)
-	b.Account = m.fleet.Devices.Account(devices.Fence{
-		Account: string(l.Account), Number: l.Fence, Held: m.held,
-		// The connection ends before the library learns of the error: what it
-		// could not decrypt then it would acknowledge.
-		Broke: func(err error) {
-			b.end(err)
-			if !errors.Is(err, devices.ErrClosed) && ctx.Err() == nil && m.held() {
-				m.fleet.metrics.storeErrors.Inc()
-				m.fleet.log.ErrorContext(ctx, "the database of devices failed; WhatsApp delivers again what was in hand", "account", l.Account, "err", err)
-			}
-		},
+	fence := devices.Fence{Account: string(l.Account), Number: l.Fence, Held: m.held}
+	return library.Open(ctx, m.fleet.Devices, fence, func(err error) {
+		if m.held() {
+			m.fleet.metrics.StoreErrors.Inc()
+			m.fleet.log.ErrorContext(ctx, "the database of devices failed; WhatsApp delivers again what was in hand", "account", l.Account, "err", err)
+		}
 	})
-	return b
-}
-
-func (b *box) close() {
-	b.end(errStopped)
-	_ = b.Close()
 }
 
 func (m *member) connection() *connection {

@@ -25,7 +25,7 @@ func (m *member) handle(ctx context.Context, evt any, news chan<- any) (ok bool)
 	c := m.connection()
 	defer func() {
 		if p := recover(); p != nil {
-			m.fleet.metrics.panics.Inc()
+			m.fleet.metrics.Panics.Inc()
 			m.fleet.log.ErrorContext(ctx, "handler panicked; WhatsApp delivers again", "account", m.account(), "panic", p, "stack", string(debug.Stack()))
 			ok = false
 			if c != nil {
@@ -43,7 +43,7 @@ func (m *member) handle(ctx context.Context, evt any, news chan<- any) (ok bool)
 		return m.receipt(ctx, evt)
 	case *events.UndecryptableMessage:
 		// The library asks the sender's and our own phone for it again.
-		m.fleet.metrics.undecryptable.Inc()
+		m.fleet.metrics.Undecryptable.Inc()
 		m.fleet.log.WarnContext(ctx, "message could not be decrypted; it is asked for again", "account", m.account(), "unavailable", evt.IsUnavailable)
 	case *events.MediaRetry:
 		m.fileAnswered(ctx, evt)
@@ -75,7 +75,7 @@ func (m *member) take(ctx context.Context, c *connection, evt *events.Message) b
 		c.refuse(err)
 		return false
 	}
-	m.fleet.metrics.received.WithLabelValues(string(m.account()), string(gateway.LinkedDevice), outcome).Inc()
+	m.fleet.metrics.Received.WithLabelValues(string(m.account()), string(gateway.LinkedDevice), outcome).Inc()
 	return true
 }
 
@@ -109,7 +109,7 @@ func (m *member) store(ctx context.Context, c *connection, evt *events.Message) 
 		m.fleet.Files.Wake()
 	}
 	if in.Origin != gateway.OriginEcho && m.fleet.settings(in.Account).MarkRead == gateway.ReadReceived {
-		m.markRead(c, evt.Info.Chat, evt.Info.Sender, in.ExternalID)
+		m.seen(c, &in)
 	}
 	return string(outcomes[0]), nil
 }
@@ -151,24 +151,14 @@ func (m *member) receipt(ctx context.Context, evt *events.Receipt) bool {
 		m.fleet.log.WarnContext(ctx, "receipts not stored; they come again", "account", m.account(), "err", err)
 		return false
 	}
-	m.fleet.metrics.statuses.WithLabelValues(string(status)).Add(float64(len(updates)))
+	m.fleet.metrics.Statuses.WithLabelValues(string(status)).Add(float64(len(updates)))
 	return true
 }
-
-// mostLearned bounds the pairs that wait to be joined. What is forgotten is
-// joined with the next message of that person, which names both.
-const mostLearned = 10_000
 
 // learn keeps pairs for the member's own goroutine: the library is in the
 // middle of something.
 func (m *member) learn(pairs ...store.LIDMapping) {
-	m.mu.Lock()
-	for _, p := range pairs {
-		if len(m.pairs) < mostLearned && p.LID.Server == types.HiddenUserServer && p.PN.Server == types.DefaultUserServer {
-			m.pairs = append(m.pairs, gateway.Address{Phone: "+" + p.PN.User, LID: p.LID.User})
-		}
-	}
-	m.mu.Unlock()
+	m.pairs.Add(pairs...)
 	m.nudge()
 }
 
@@ -178,12 +168,8 @@ const joinAtOnce = 100
 // joinLearned makes one contact of those who turned out to be one person.
 func (m *member) joinLearned(ctx context.Context) {
 	for ctx.Err() == nil {
-		m.mu.Lock()
-		n := min(len(m.pairs), joinAtOnce)
-		some := m.pairs[:n:n]
-		m.pairs = m.pairs[n:]
-		m.mu.Unlock()
-		if n == 0 {
+		some := m.pairs.Take(joinAtOnce)
+		if len(some) == 0 {
 			return
 		}
 		if err := m.fleet.Inbox.Join(ctx, m.account(), some...); err != nil {

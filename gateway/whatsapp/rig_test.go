@@ -19,6 +19,7 @@ import (
 	"wagent/gateway/store/storetest"
 	"wagent/gateway/whatsapp"
 	"wagent/gateway/whatsapp/devices"
+	"wagent/gateway/whatsapp/rehearsal"
 	"wagent/gateway/whatsapp/watest"
 )
 
@@ -138,7 +139,7 @@ func (r *rig) start() *process {
 	r.Helper()
 	cfg := whatsapp.Defaults()
 	cfg.Lease, cfg.Tick, cfg.Stagger, cfg.Backoff, cfg.MostWait = 3*time.Second, 200*time.Millisecond, 0, 20*time.Millisecond, 500*time.Millisecond
-	whatsapp.Rehearse(&cfg, r.wa.Addr(), 0)
+	rehearsal.At(&cfg, r.wa.Addr(), 0)
 	if r.change != nil {
 		r.change(&cfg)
 	}

@@ -4,19 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"regexp"
 	"strings"
 	"time"
 
 	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/proto/waE2E"
-	"go.mau.fi/whatsmeow/socket"
 	"go.mau.fi/whatsmeow/types"
 
 	"wagent/gateway"
 	"wagent/gateway/whatsapp/content"
+	"wagent/gateway/whatsapp/outgoing"
 )
 
 // Transmit sends s as a text, under an id that is the same for every attempt
@@ -46,13 +43,13 @@ func (f *Fleet) Transmit(ctx context.Context, a *gateway.Account, s *gateway.Sen
 	}
 	began := time.Now()
 	id := s.ID.WireID()
-	err := classify(c.send(ctx, to, id, textMessage(s, to.String())))
+	err := outgoing.Classify(c.send(ctx, to, id, outgoing.Text(s, to.String())))
 	outcome := "ok"
 	if err != nil {
 		outcome = gateway.KindOf(err).String()
 	}
-	f.metrics.sends.WithLabelValues(outcome).Inc()
-	f.metrics.sendSeconds.Observe(time.Since(began).Seconds())
+	f.metrics.Sends.WithLabelValues(outcome).Inc()
+	f.metrics.SendSeconds.Observe(time.Since(began).Seconds())
 	if err != nil {
 		return "", err
 	}
@@ -67,10 +64,10 @@ const answerMargin = 500 * time.Millisecond
 // preparing it, what the library remembers may be ahead of what it wrote: the
 // connection ends, and the client is made anew.
 func (c *connection) send(ctx context.Context, to types.JID, id string, message *waE2E.Message) error {
-	if err := c.turn.take(ctx); err != nil {
+	if err := c.turn.Take(ctx); err != nil {
 		return fmt.Errorf("wait for messages that come in: %w", errNotBegun)
 	}
-	defer c.turn.leave()
+	defer c.turn.Leave()
 	ours, cancel := context.WithCancelCause(c.ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
@@ -88,88 +85,6 @@ func (c *connection) send(ctx context.Context, to types.JID, id string, message 
 
 // errNotBegun says that nothing was written.
 var errNotBegun = errors.New("the send was not begun in time")
-
-// textMessage is what WhatsApp's own clients make of a text: plain, or with
-// what it quotes.
-func textMessage(s *gateway.Send, peer string) *waE2E.Message {
-	if s.ReplyTo == "" {
-		return &waE2E.Message{Conversation: &s.Text}
-	}
-	return &waE2E.Message{ExtendedTextMessage: &waE2E.ExtendedTextMessage{
-		Text: &s.Text,
-		ContextInfo: &waE2E.ContextInfo{
-			StanzaID: &s.ReplyTo, Participant: &peer,
-			QuotedMessage: &waE2E.Message{Conversation: new("")},
-		},
-	}}
-}
-
-// The codes with which WhatsApp refuses a message (contract of the library,
-// section 3, and whatsmeow's issues 922, 1074).
-const (
-	codeRateLimit = "429"
-	codeNoFirst   = "463" // the account may write to nobody first
-	codeLater     = "479" // right after a message that could not be decrypted
-)
-
-var serverCode = regexp.MustCompile(`^server returned error ([0-9]+)`) // whatsmeow.ErrServerReturnedError
-
-// classify says what is known of a message from the library's error.
-func classify(err error) error {
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, whatsmeow.ErrServerReturnedError) {
-		code := ""
-		if found := serverCode.FindStringSubmatch(err.Error()); found != nil {
-			code = found[1]
-		}
-		switch code {
-		case codeRateLimit:
-			return &gateway.Error{Kind: gateway.RateLimited, Msg: "WhatsApp error 429: too many messages", Err: err}
-		case codeLater:
-			return &gateway.Error{Kind: gateway.Unavailable, Msg: "WhatsApp error 479: not now", Err: err}
-		case codeNoFirst:
-			return &gateway.Error{Kind: gateway.Invalid, Msg: "WhatsApp error 463: the account may not write first to this person now", Err: err}
-		default:
-			return &gateway.Error{Kind: gateway.Invalid, Msg: "WhatsApp error " + code, Err: err}
-		}
-	}
-	switch {
-	case writing(err):
-		return &gateway.Error{Kind: gateway.Ambiguous, Msg: "WhatsApp did not confirm the message", Err: err}
-	case strings.HasPrefix(err.Error(), "no LID found for "): // whatsmeow.(*Client).SendMessage
-		return &gateway.Error{Kind: gateway.Invalid, Msg: "the number is not on WhatsApp", Err: errors.New("no LID")}
-	default:
-		// It failed while it was being prepared: nothing was written.
-		return &gateway.Error{Kind: gateway.Unavailable, Msg: "the message could not be prepared", Err: err}
-	}
-}
-
-// writing reports whether the message may have been written: what the library
-// returns once it has begun to, and every end of the context, which may come at
-// any time.
-func writing(err error) bool {
-	if errors.Is(err, whatsmeow.ErrMessageTimedOut) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return true
-	}
-	if d, ok := errors.AsType[*whatsmeow.DisconnectedError](err); ok {
-		return strings.HasPrefix(d.Action, "message send")
-	}
-	// Bare, it is of the library's own second try (retryFrame); of the first
-	// one it comes wrapped, and then nothing was written.
-	if err == whatsmeow.ErrNotConnected { //nolint:errorlint // see above
-		return true
-	}
-	const first = "failed to send message node" // whatsmeow.(*Client).sendDM, sendGroup
-	if strings.HasPrefix(err.Error(), first) {
-		return !errors.Is(err, whatsmeow.ErrNotConnected)
-	}
-	if _, ok := errors.AsType[net.Error](err); ok {
-		return true
-	}
-	return errors.Is(err, socket.ErrSocketClosed) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF)
-}
 
 // mayNotWriteFirst reports whether WhatsApp forbids the account to write first,
 // and the send would. The store does not hand out such sends; this is for what

@@ -1,4 +1,6 @@
-package whatsapp
+// Package meter counts what linked devices do and tells how they stand, for
+// Prometheus. Its counters end with the process.
+package meter
 
 import (
 	"errors"
@@ -10,50 +12,60 @@ import (
 	"wagent/gateway"
 )
 
-type metrics struct {
-	received, statuses, sends, pairings             *prometheus.CounterVec
-	sendSeconds                                     prometheus.Histogram
-	undecryptable, panics, storeErrors, disconnects prometheus.Counter
+// A Meter is what is counted. Its labels are those of the metrics.
+type Meter struct {
+	Received, Statuses, Sends, Pairings             *prometheus.CounterVec
+	SendSeconds                                     prometheus.Histogram
+	Undecryptable, Panics, StoreErrors, Disconnects prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer, f *Fleet) *metrics {
+// A Standing is how one account stands.
+type Standing struct {
+	Account           gateway.AccountID
+	Connected, Paired bool
+	Heard             time.Time // when WhatsApp was last heard of; zero: never
+}
+
+// New returns a Meter. standings is called with each scrape, for the accounts
+// that this process holds. A nil reg registers nothing.
+func New(reg prometheus.Registerer, standings func() []Standing) *Meter {
 	auto := promauto.With(reg)
 	counter := func(name, help string) prometheus.Counter {
 		return auto.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
-	m := &metrics{
-		received: shared(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+	m := &Meter{
+		Received: shared(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wagent_messages_received_total",
 			Help: "Messages that came in, by account and what became of them.",
 		}, []string{"account", "kind", "outcome"})),
-		statuses: shared(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Statuses: shared(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wagent_message_statuses_total",
 			Help: "Status updates of messages of ours that WhatsApp reported.",
 		}, []string{"status"})),
-		sends: auto.NewCounterVec(prometheus.CounterOpts{
+		Sends: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "wagent_linked_sends_total",
 			Help: "Messages handed to WhatsApp by linked devices, by how that ended.",
 		}, []string{"outcome"}),
-		sendSeconds: auto.NewHistogram(prometheus.HistogramOpts{
+		SendSeconds: auto.NewHistogram(prometheus.HistogramOpts{
 			Name:                        "wagent_linked_send_seconds",
 			Help:                        "Time from handing a message to a linked device until WhatsApp confirmed or refused it.",
 			Buckets:                     prometheus.ExponentialBuckets(0.01, 2, 11),
 			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
 		}),
-		pairings: auto.NewCounterVec(prometheus.CounterOpts{
+		Pairings: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "wagent_pairings_total",
 			Help: "Pairings that are over, by their last step.",
 		}, []string{"step"}),
-		undecryptable: counter("wagent_undecryptable_messages_total", "Messages that could not be decrypted when they came."),
-		panics:        counter("wagent_linked_panics_total", "Panics while an event of WhatsApp's was handled; it is delivered again."),
-		storeErrors:   counter("wagent_device_store_errors_total", "Errors of the database of linked devices, each of which ends a connection."),
-		disconnects:   counter("wagent_link_disconnects_total", "Connections of linked devices that were lost."),
+		Undecryptable: counter("wagent_undecryptable_messages_total", "Messages that could not be decrypted when they came."),
+		Panics:        counter("wagent_linked_panics_total", "Panics while an event of WhatsApp's was handled; it is delivered again."),
+		StoreErrors:   counter("wagent_device_store_errors_total", "Errors of the database of linked devices, each of which ends a connection."),
+		Disconnects:   counter("wagent_link_disconnects_total", "Connections of linked devices that were lost."),
 	}
 	for _, o := range []string{"ok", gateway.Ambiguous.String(), gateway.Unavailable.String()} {
-		m.sends.WithLabelValues(o)
+		m.Sends.WithLabelValues(o)
 	}
 	if reg != nil {
-		reg.MustRegister(gauges{f})
+		reg.MustRegister(gauges(standings))
 	}
 	return m
 }
@@ -77,7 +89,7 @@ func shared(reg prometheus.Registerer, c *prometheus.CounterVec) *prometheus.Cou
 }
 
 // gauges tells how the accounts stand that this process holds.
-type gauges struct{ fleet *Fleet }
+type gauges func() []Standing
 
 var (
 	connectedDesc = prometheus.NewDesc("wagent_account_connected",
@@ -106,15 +118,11 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 		}
 		return 0
 	}
-	for _, m := range g.fleet.all() {
-		if !m.held() {
-			continue
-		}
-		l := m.snapshot()
-		gauge(connectedDesc, one(m.ready() != nil), l.Account)
-		gauge(pairedDesc, one(l.Device != ""), l.Account)
-		if heard := m.heard(); l.Device != "" && !heard.IsZero() {
-			gauge(lastFrameDesc, time.Since(heard).Seconds(), l.Account)
+	for _, s := range g() {
+		gauge(connectedDesc, one(s.Connected), s.Account)
+		gauge(pairedDesc, one(s.Paired), s.Account)
+		if s.Paired && !s.Heard.IsZero() {
+			gauge(lastFrameDesc, time.Since(s.Heard).Seconds(), s.Account)
 		}
 	}
 }

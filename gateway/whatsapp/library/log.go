@@ -1,4 +1,4 @@
-package whatsapp
+package library
 
 import (
 	"context"
@@ -10,24 +10,24 @@ import (
 	waLog "go.mau.fi/whatsmeow/util/log"
 )
 
-// libraryLog writes what the library says of passing trouble as our debug
+// quietLog writes what the library says of passing trouble as our debug
 // lines, without the numbers in it. Of its stream of received frames it only
 // notes that one came.
-type libraryLog struct {
+type quietLog struct {
 	log     *slog.Logger
 	module  string
 	onFrame func(tag string) // nil but in the module of received frames
 	frame   func(tag string)
 }
 
-// newLibraryLog returns a log that tells onFrame the tag of each stanza that
-// comes.
-func newLibraryLog(log *slog.Logger, onFrame func(tag string)) waLog.Logger {
-	return libraryLog{log: log, frame: onFrame}
+// Log returns a logger for a client, which tells onFrame the tag of each stanza
+// that comes.
+func Log(log *slog.Logger, onFrame func(tag string)) waLog.Logger {
+	return quietLog{log: log, frame: onFrame}
 }
 
 // Sub satisfies waLog.Logger.
-func (l libraryLog) Sub(module string) waLog.Logger {
+func (l quietLog) Sub(module string) waLog.Logger {
 	sub := l
 	sub.module, sub.onFrame = module, nil
 	if module == "Recv" { // whatsmeow.NewClient
@@ -37,7 +37,7 @@ func (l libraryLog) Sub(module string) waLog.Logger {
 }
 
 // Debugf satisfies waLog.Logger.
-func (l libraryLog) Debugf(_ string, args ...any) {
+func (l quietLog) Debugf(_ string, args ...any) {
 	if l.onFrame == nil || len(args) == 0 {
 		return
 	}
@@ -47,15 +47,15 @@ func (l libraryLog) Debugf(_ string, args ...any) {
 }
 
 // Infof satisfies waLog.Logger.
-func (l libraryLog) Infof(msg string, args ...any) { l.write("info", msg, args) }
+func (l quietLog) Infof(msg string, args ...any) { l.write("info", msg, args) }
 
 // Warnf satisfies waLog.Logger.
-func (l libraryLog) Warnf(msg string, args ...any) { l.write("warn", msg, args) }
+func (l quietLog) Warnf(msg string, args ...any) { l.write("warn", msg, args) }
 
 // Errorf satisfies waLog.Logger.
-func (l libraryLog) Errorf(msg string, args ...any) { l.write("error", msg, args) }
+func (l quietLog) Errorf(msg string, args ...any) { l.write("error", msg, args) }
 
-func (l libraryLog) write(level, msg string, args []any) {
+func (l quietLog) write(level, msg string, args []any) {
 	ctx := context.Background()
 	if !l.log.Enabled(ctx, slog.LevelDebug) {
 		return

@@ -1,4 +1,4 @@
-package whatsapp
+package library
 
 import (
 	"context"
@@ -6,15 +6,15 @@ import (
 	"go.mau.fi/whatsmeow/store"
 )
 
-// A turn lets one at a time use an account's sessions with people. The library
+// A Turn lets one at a time use an account's sessions with people. The library
 // reads a session, encrypts, and writes the session back
 // (whatsmeow.(*Client).encryptMessageForDevices); what it decrypts from the same
 // person in between is then forgotten, and their next message can not be read.
 // It has room for one.
-type turn chan struct{}
+type Turn chan struct{}
 
-// take waits until nobody else has the turn, or ctx ends.
-func (t turn) take(ctx context.Context) error {
+// Take waits until nobody else has the turn, or ctx ends.
+func (t Turn) Take(ctx context.Context) error {
 	select {
 	case t <- struct{}{}:
 		return nil
@@ -23,20 +23,21 @@ func (t turn) take(ctx context.Context) error {
 	}
 }
 
-func (t turn) leave() { <-t }
+// Leave lets the next one have it.
+func (t Turn) Leave() { <-t }
 
 // orderlyDecryption decrypts in turn with what is sent.
 type orderlyDecryption struct {
 	store.EventBuffer
-	turn turn
+	turn Turn
 }
 
 // DoDecryptionTxn satisfies store.EventBuffer. The turn comes before the
 // database's connection, which a send needs, too.
 func (o *orderlyDecryption) DoDecryptionTxn(ctx context.Context, do func(context.Context) error) error {
-	if err := o.turn.take(ctx); err != nil {
+	if err := o.turn.Take(ctx); err != nil {
 		return err
 	}
-	defer o.turn.leave()
+	defer o.turn.Leave()
 	return o.EventBuffer.DoDecryptionTxn(ctx, do)
 }
