@@ -59,11 +59,11 @@ func (m *member) keepConnected(ctx context.Context, jid string) error {
 	news := make(chan any, newsBuffer)
 	handler := cli.AddEventHandlerWithSuccessStatus(func(evt any) bool { return m.handle(ctx, evt, news) })
 	defer cli.RemoveEventHandler(handler)
-	if l := m.snapshot(); l.State == gateway.LinkBanned {
-		m.pauseUntil(ctx, l.RetryAt) // whoever held the account learned of it
+	if m.state() == gateway.LinkBanned {
+		m.pauseUntil(ctx, m.retryAt()) // whoever held the account learned of it
 	}
 	for b.life.Err() == nil {
-		if m.snapshot().LoggingOut {
+		if m.leaving() {
 			return m.logOut(ctx, b, cli)
 		}
 		again, pause := m.connectOnce(ctx, b, cli, sessions, news)
@@ -72,7 +72,7 @@ func (m *member) keepConnected(ctx context.Context, jid string) error {
 		}
 		m.pauseUntil(ctx, time.Now().Add(pause))
 	}
-	if b.life.Err() != nil || m.snapshot().Device != "" {
+	if b.life.Err() != nil || m.device() != "" {
 		return nil
 	}
 	// Logged out: the library deletes its keys, unless it was interrupted.
@@ -131,7 +131,7 @@ func (m *member) connectOnce(ctx context.Context, b *box, cli *whatsmeow.Client,
 	m.conn = c
 	m.mu.Unlock()
 	defer m.hangUp(ctx, c)
-	if s := m.snapshot().State; s != gateway.LinkDisconnected {
+	if m.state() != gateway.LinkDisconnected {
 		m.change(ctx, func(l *gateway.Link) { l.State, l.Reason, l.RetryAt = gateway.LinkConnecting, "", time.Time{} })
 	}
 	switch err := m.dial(cli, c.ctx, c.cancel); {
@@ -215,7 +215,7 @@ func (m *member) watch(ctx context.Context, c *connection, news chan any) (again
 		case <-m.kick:
 			m.save(ctx)
 			m.joinLearned(ctx)
-			if m.snapshot().LoggingOut {
+			if m.leaving() {
 				return true, 0
 			}
 		case <-check.C:
@@ -446,7 +446,7 @@ func (m *member) pauseUntil(ctx context.Context, until time.Time) {
 		case <-m.kick:
 			m.save(ctx)
 			m.joinLearned(ctx)
-			if m.snapshot().LoggingOut {
+			if m.leaving() {
 				return
 			}
 		}

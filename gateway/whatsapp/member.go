@@ -144,15 +144,15 @@ func (m *member) last(ctx context.Context) {
 // run goes through the account's states until ctx is done.
 func (m *member) run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		l := m.snapshot()
+		device := m.device()
 		var err error
 		switch {
-		case l.Device == "" && l.LoggingOut:
+		case device == "" && m.leaving():
 			m.change(ctx, func(l *gateway.Link) { l.LoggingOut = false })
-		case l.Device == "":
+		case device == "":
 			err = m.awaitPairing(ctx)
 		default:
-			err = m.keepConnected(ctx, l.Device)
+			err = m.keepConnected(ctx, device)
 		}
 		if err != nil {
 			return err
@@ -205,6 +205,34 @@ func (m *member) snapshot() gateway.Link {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.link
+}
+
+// Single fields of the link. The goroutine that waits with a connection asks
+// for no copy of all of it: with a few of those in its frames its stack is
+// twice as large, once for each account.
+
+func (m *member) state() gateway.LinkState {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.link.State
+}
+
+func (m *member) device() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.link.Device
+}
+
+func (m *member) leaving() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.link.LoggingOut
+}
+
+func (m *member) retryAt() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.link.RetryAt
 }
 
 // change changes how the link stands and writes that down. Where that fails,
