@@ -85,6 +85,10 @@ func (m *member) keepConnected(ctx context.Context, jid string) error {
 // client makes the library's client as both pairing and connecting use it.
 func (m *member) client(device *store.Device) *whatsmeow.Client {
 	cli := whatsmeow.NewClient(device, newLibraryLog(m.fleet.log, m.onFrame))
+	lean(cli)
+	cli.SetWebsocketHTTPClient(m.fleet.web)
+	cli.SetPreLoginHTTPClient(m.fleet.web)
+	cli.SetMediaHTTPClient(m.fleet.web)
 	// Its own way to reconnect has no jitter and no end, and does not know of
 	// leases.
 	cli.EnableAutoReconnect = false

@@ -30,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -152,6 +153,7 @@ type Fleet struct {
 	metrics *metrics
 	wake    chan struct{}
 	pace    pacer
+	web     *http.Client // of all accounts: one of each would keep connections of its own
 
 	mu       sync.Mutex // guards what follows
 	members  map[gateway.AccountID]*member
@@ -173,6 +175,7 @@ func New(p Parts, cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Fle
 	f := &Fleet{
 		Parts: p, cfg: cfg, holder: "holder_" + rand.Text(), log: log,
 		wake: make(chan struct{}, 1), pace: pacer{mean: cfg.Stagger},
+		web:     &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()},
 		members: map[gateway.AccountID]*member{}, accounts: map[gateway.AccountID]gateway.Account{},
 	}
 	f.metrics = newMetrics(reg, f)
