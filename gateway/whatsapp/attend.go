@@ -60,6 +60,6 @@ func (m *member) seen(c *connection, in *gateway.Inbound) {
 // shrug tells of a gesture that did not arrive: it is nothing to repeat.
 func (m *member) shrug(ctx context.Context, err error) {
 	if err != nil && ctx.Err() == nil {
-		m.fleet.log.DebugContext(ctx, "gesture lost", "account", m.account(), "err", err)
+		m.fleet.log.DebugContext(ctx, "gesture lost", "account", m.id, "err", err)
 	}
 }

@@ -47,7 +47,7 @@ func (m *member) keepConnected(ctx context.Context, jid string) error {
 	}
 	device, err := b.Device(b.Life, parsed)
 	if err != nil {
-		return fmt.Errorf("read device of account %s: %w", m.account(), err)
+		return fmt.Errorf("read device of account %s: %w", m.id, err)
 	}
 	if device == nil {
 		return m.unpair(ctx, gateway.LinkLoggedOut, "the keys of the linked device are gone; link the phone again")
@@ -57,11 +57,9 @@ func (m *member) keepConnected(ctx context.Context, jid string) error {
 	news := make(chan any, newsBuffer)
 	handler := cli.AddEventHandlerWithSuccessStatus(func(evt any) bool { return m.handle(ctx, evt, news) })
 	defer cli.RemoveEventHandler(handler)
-	if l := m.snapshot(); l.State == gateway.LinkBanned {
-		m.pauseUntil(ctx, l.RetryAt) // whoever held the account learned of it
-	}
+	m.sitOut(ctx)
 	for b.Life.Err() == nil {
-		if m.snapshot().LoggingOut {
+		if m.leaving() {
 			return m.logOut(ctx, b, cli)
 		}
 		again, pause := m.connectOnce(ctx, b, cli, sessions, news)
@@ -70,7 +68,7 @@ func (m *member) keepConnected(ctx context.Context, jid string) error {
 		}
 		m.pauseUntil(ctx, time.Now().Add(pause))
 	}
-	if b.Life.Err() != nil || m.snapshot().Device != "" {
+	if b.Life.Err() != nil || m.device() != "" {
 		return nil
 	}
 	// Logged out: the library deletes its keys, unless it was interrupted.
@@ -82,7 +80,7 @@ func (m *member) keepConnected(ctx context.Context, jid string) error {
 
 // client makes a client as both pairing and connecting use it.
 func (m *member) client(device *store.Device) *whatsmeow.Client {
-	cli := library.Client(device, library.Log(m.fleet.log, m.onFrame))
+	cli := library.Client(device, library.Log(m.fleet.log, m.onFrame), m.fleet.web)
 	if m.fleet.cfg.Dress != nil {
 		m.fleet.cfg.Dress(cli)
 	}
@@ -94,7 +92,7 @@ func (m *member) client(device *store.Device) *whatsmeow.Client {
 func (m *member) update(ctx context.Context) bool {
 	version, err := library.Update(ctx, m.fleet.cfg.Newest)
 	if err != nil {
-		m.fleet.log.ErrorContext(ctx, "WhatsApp wants a newer client: update wagent", "account", m.account(), "err", err)
+		m.fleet.log.ErrorContext(ctx, "WhatsApp wants a newer client: update wagent", "account", m.id, "err", err)
 		return false
 	}
 	m.fleet.log.WarnContext(ctx, "WhatsApp wants a newer client: its version is used from now on; update wagent soon", "version", version)
@@ -127,7 +125,7 @@ func (m *member) connectOnce(ctx context.Context, b *library.Box, cli *whatsmeow
 	m.conn = c
 	m.mu.Unlock()
 	defer m.hangUp(ctx, c)
-	if s := m.snapshot().State; s != gateway.LinkDisconnected {
+	if m.state() != gateway.LinkDisconnected {
 		m.change(ctx, func(l *gateway.Link) { l.State, l.Reason, l.RetryAt = gateway.LinkConnecting, "", time.Time{} })
 	}
 	switch err := library.Dial(c.ctx, cli, m.fleet.cfg.Login, c.cancel); {
@@ -184,7 +182,7 @@ func (m *member) watch(ctx context.Context, c *connection, news chan any) (again
 		case <-m.kick:
 			m.save(ctx)
 			m.joinLearned(ctx)
-			if m.snapshot().LoggingOut {
+			if m.leaving() {
 				return true, 0
 			}
 		case <-check.C:
@@ -235,7 +233,7 @@ func (m *member) react(ctx context.Context, c *connection, evt any) (end, again 
 		return true, true, m.wait.Step()
 	case *events.LoggedOut:
 		c.ending.Store(true)
-		_ = m.unpair(ctx, gateway.LinkLoggedOut, loggedOutReason(evt))
+		_ = m.unpair(ctx, gateway.LinkLoggedOut, library.WhyLoggedOut(evt))
 		return true, false, 0
 	case *events.TemporaryBan:
 		return retry(gateway.LinkBanned, "WhatsApp banned the number for a while: "+evt.Code.String(), max(evt.Expire, soonestBan))
@@ -277,7 +275,7 @@ func (m *member) connected(ctx context.Context, c *connection) {
 	})
 	// Available would silence the phone's own notifications.
 	if err := c.cli.SendPresence(c.ctx, types.PresenceUnavailable); err != nil && !errors.Is(err, whatsmeow.ErrNoPushName) {
-		m.fleet.log.DebugContext(ctx, "say that we are not looking", "account", m.account(), "err", err)
+		m.fleet.log.DebugContext(ctx, "say that we are not looking", "account", m.id, "err", err)
 	}
 	if m.fleet.Ready != nil {
 		m.fleet.Ready()
@@ -293,7 +291,7 @@ func (m *member) disconnected(ctx context.Context, reason string, cause error) {
 	}
 	m.fleet.metrics.Disconnects.Inc()
 	if cause != nil {
-		m.fleet.log.WarnContext(ctx, "connection lost", "account", m.account(), "reason", reason, "err", cause)
+		m.fleet.log.WarnContext(ctx, "connection lost", "account", m.id, "reason", reason, "err", cause)
 	}
 	m.change(ctx, func(l *gateway.Link) { l.State, l.Reason = gateway.LinkDisconnected, reason })
 }
@@ -308,19 +306,8 @@ func (m *member) backlogEnds(ctx context.Context, c *connection) {
 func (m *member) release(ctx context.Context) {
 	try, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if err := m.fleet.Inbox.Release(try, m.account()); err != nil {
-		m.fleet.log.WarnContext(ctx, "open the windows of the backlog; they are left to the sweeper", "account", m.account(), "err", err)
-	}
-}
-
-func loggedOutReason(evt *events.LoggedOut) string {
-	switch evt.Reason {
-	case events.ConnectFailureMainDeviceGone: // 403
-		return "WhatsApp locked the phone's account; link the phone again once it works"
-	case events.ConnectFailureUnknownLogout: // 406
-		return "WhatsApp banned the phone's account"
-	default:
-		return "the device was unlinked on the phone; link it again"
+	if err := m.fleet.Inbox.Release(try, m.id); err != nil {
+		m.fleet.log.WarnContext(ctx, "open the windows of the backlog; they are left to the sweeper", "account", m.id, "err", err)
 	}
 }
 
@@ -346,13 +333,20 @@ func (m *member) logOut(ctx context.Context, b *library.Box, cli *whatsmeow.Clie
 		if ctx.Err() != nil {
 			return nil
 		}
-		m.fleet.log.WarnContext(ctx, "unlink device", "account", m.account(), "err", err)
+		m.fleet.log.WarnContext(ctx, "unlink device", "account", m.id, "err", err)
 		reason = "WhatsApp was not reached: remove the device on the phone, too"
 		if err := cli.Store.Delete(b.Life); err != nil {
-			return fmt.Errorf("delete device of account %s: %w", m.account(), err)
+			return fmt.Errorf("delete device of account %s: %w", m.id, err)
 		}
 	}
 	return m.unpair(ctx, gateway.LinkUnpaired, reason)
+}
+
+// sitOut waits for the end of a ban that whoever held the account learned of.
+func (m *member) sitOut(ctx context.Context) {
+	if l := m.snapshot(); l.State == gateway.LinkBanned {
+		m.pauseUntil(ctx, l.RetryAt)
+	}
 }
 
 // pauseUntil waits; a person who wants the device unlinked is not kept
@@ -369,7 +363,7 @@ func (m *member) pauseUntil(ctx context.Context, until time.Time) {
 		case <-m.kick:
 			m.save(ctx)
 			m.joinLearned(ctx)
-			if m.snapshot().LoggingOut {
+			if m.leaving() {
 				return
 			}
 		}

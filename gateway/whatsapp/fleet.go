@@ -30,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -153,6 +154,7 @@ type Fleet struct {
 	metrics *meter.Meter
 	wake    chan struct{}
 	pace    pace.Line
+	web     *http.Client // of all accounts: one of each would keep connections of its own
 
 	mu       sync.Mutex // guards what follows
 	members  map[gateway.AccountID]*member
@@ -174,6 +176,7 @@ func New(p Parts, cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Fle
 	f := &Fleet{
 		Parts: p, cfg: cfg, holder: "holder_" + rand.Text(), log: log,
 		wake: make(chan struct{}, 1), pace: pace.Line{Mean: cfg.Stagger},
+		web:     &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()},
 		members: map[gateway.AccountID]*member{}, accounts: map[gateway.AccountID]gateway.Account{},
 	}
 	f.metrics = meter.New(reg, f.standings)
@@ -269,7 +272,7 @@ func (f *Fleet) look(ctx context.Context) (more bool, err error) {
 		}
 	}
 	for _, m := range f.all() {
-		if !held[m.account()] {
+		if !held[m.id] {
 			m.stop(errLost)
 		}
 	}
@@ -316,7 +319,7 @@ func (f *Fleet) settings(id gateway.AccountID) gateway.Linked {
 func (f *Fleet) hold(ctx context.Context, l *gateway.Link, until time.Time) bool {
 	f.mu.Lock()
 	m := f.members[l.Account]
-	if m != nil && m.fence() == l.Fence {
+	if m != nil && m.fence == l.Fence {
 		f.mu.Unlock()
 		m.renew(l, until)
 		return false
@@ -356,13 +359,13 @@ func (f *Fleet) dropLost(ctx context.Context) {
 		select {
 		case <-m.done:
 			f.mu.Lock()
-			if f.members[m.account()] == m {
-				delete(f.members, m.account())
+			if f.members[m.id] == m {
+				delete(f.members, m.id)
 			}
 			f.mu.Unlock()
 		default:
 			if !m.held() {
-				f.log.WarnContext(ctx, "account lost: its lease could not be renewed", "account", m.account())
+				f.log.WarnContext(ctx, "account lost: its lease could not be renewed", "account", m.id)
 				m.stop(errLost)
 			}
 		}

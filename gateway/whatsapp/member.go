@@ -21,6 +21,8 @@ import (
 // stopped.
 type member struct {
 	fleet *Fleet
+	id    gateway.AccountID
+	fence int64         // of this hold
 	done  chan struct{} // closed when nothing of it runs any more
 	kick  chan struct{} // something of link or pairing changed
 	end   context.CancelCauseFunc
@@ -40,23 +42,11 @@ type member struct {
 
 func newMember(f *Fleet, l gateway.Link, until time.Time) *member {
 	m := &member{
-		fleet: f, link: l, done: make(chan struct{}), kick: make(chan struct{}, 1),
+		fleet: f, id: l.Account, fence: l.Fence, link: l, done: make(chan struct{}), kick: make(chan struct{}, 1),
 		wait: pace.Backoff{First: f.cfg.Backoff, Most: f.cfg.MostWait},
 	}
 	m.until.Store(until.UnixNano())
 	return m
-}
-
-func (m *member) account() gateway.AccountID {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.link.Account
-}
-
-func (m *member) fence() int64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.link.Fence
 }
 
 // held reports whether the account is ours, as far as our clock tells.
@@ -118,13 +108,13 @@ func (m *member) start(ctx context.Context) {
 func (m *member) live(ctx context.Context) {
 	defer func() {
 		if p := recover(); p != nil {
-			m.fleet.log.ErrorContext(ctx, "account panicked; it starts again", "account", m.account(), "panic", p, "stack", string(debug.Stack()))
+			m.fleet.log.ErrorContext(ctx, "account panicked; it starts again", "account", m.id, "panic", p, "stack", string(debug.Stack()))
 			m.change(ctx, func(l *gateway.Link) { l.State, l.Reason = gateway.LinkDisconnected, "internal error" })
 			_ = pace.Sleep(ctx, m.fleet.cfg.MostWait/4)
 		}
 	}()
 	if err := m.run(ctx); err != nil && ctx.Err() == nil {
-		m.fleet.log.WarnContext(ctx, "account starts again", "account", m.account(), "err", err)
+		m.fleet.log.WarnContext(ctx, "account starts again", "account", m.id, "err", err)
 		_ = pace.Sleep(ctx, pace.Jitter(m.fleet.cfg.Backoff*5))
 	}
 }
@@ -146,15 +136,15 @@ func (m *member) last(ctx context.Context) {
 // run goes through the account's states until ctx is done.
 func (m *member) run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		l := m.snapshot()
+		device := m.device()
 		var err error
 		switch {
-		case l.Device == "" && l.LoggingOut:
+		case device == "" && m.leaving():
 			m.change(ctx, func(l *gateway.Link) { l.LoggingOut = false })
-		case l.Device == "":
+		case device == "":
 			err = m.awaitPairing(ctx)
 		default:
-			err = m.keepConnected(ctx, l.Device)
+			err = m.keepConnected(ctx, device)
 		}
 		if err != nil {
 			return err
@@ -165,12 +155,11 @@ func (m *member) run(ctx context.Context) error {
 
 // open returns a view of the library's database. The caller must Shut it.
 func (m *member) open(ctx context.Context) *library.Box {
-	l := m.snapshot()
-	fence := devices.Fence{Account: string(l.Account), Number: l.Fence, Held: m.held}
+	fence := devices.Fence{Account: string(m.id), Number: m.fence, Held: m.held}
 	return library.Open(ctx, m.fleet.Devices, fence, func(err error) {
 		if m.held() {
 			m.fleet.metrics.StoreErrors.Inc()
-			m.fleet.log.ErrorContext(ctx, "the database of devices failed; WhatsApp delivers again what was in hand", "account", l.Account, "err", err)
+			m.fleet.log.ErrorContext(ctx, "the database of devices failed; WhatsApp delivers again what was in hand", "account", m.id, "err", err)
 		}
 	})
 }
@@ -185,6 +174,28 @@ func (m *member) snapshot() gateway.Link {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.link
+}
+
+// Single fields of the link. The goroutine that waits with a connection asks
+// for no copy of all of it: with a few of those in its frames its stack is
+// twice as large, once for each account.
+
+func (m *member) state() gateway.LinkState {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.link.State
+}
+
+func (m *member) device() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.link.Device
+}
+
+func (m *member) leaving() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.link.LoggingOut
 }
 
 // change changes how the link stands and writes that down. Where that fails,

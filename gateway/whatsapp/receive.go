@@ -26,7 +26,7 @@ func (m *member) handle(ctx context.Context, evt any, news chan<- any) (ok bool)
 	defer func() {
 		if p := recover(); p != nil {
 			m.fleet.metrics.Panics.Inc()
-			m.fleet.log.ErrorContext(ctx, "handler panicked; WhatsApp delivers again", "account", m.account(), "panic", p, "stack", string(debug.Stack()))
+			m.fleet.log.ErrorContext(ctx, "handler panicked; WhatsApp delivers again", "account", m.id, "panic", p, "stack", string(debug.Stack()))
 			ok = false
 			if c != nil {
 				c.refuse(fmt.Errorf("panic: %v", p))
@@ -44,7 +44,7 @@ func (m *member) handle(ctx context.Context, evt any, news chan<- any) (ok bool)
 	case *events.UndecryptableMessage:
 		// The library asks the sender's and our own phone for it again.
 		m.fleet.metrics.Undecryptable.Inc()
-		m.fleet.log.WarnContext(ctx, "message could not be decrypted; it is asked for again", "account", m.account(), "unavailable", evt.IsUnavailable)
+		m.fleet.log.WarnContext(ctx, "message could not be decrypted; it is asked for again", "account", m.id, "unavailable", evt.IsUnavailable)
 	case *events.MediaRetry:
 		m.fileAnswered(ctx, evt)
 	case *events.Connected, *events.Disconnected, *events.LoggedOut, *events.TemporaryBan, *events.ClientOutdated,
@@ -71,11 +71,11 @@ func (m *member) take(ctx context.Context, c *connection, evt *events.Message) b
 	defer cancel()
 	outcome, err := m.store(ctx, c, evt)
 	if err != nil {
-		m.fleet.log.WarnContext(ctx, "message not stored; WhatsApp delivers it again", "account", m.account(), "kind", gateway.KindOf(err).String(), "err", err)
+		m.fleet.log.WarnContext(ctx, "message not stored; WhatsApp delivers it again", "account", m.id, "kind", gateway.KindOf(err).String(), "err", err)
 		c.refuse(err)
 		return false
 	}
-	m.fleet.metrics.Received.WithLabelValues(string(m.account()), string(gateway.LinkedDevice), outcome).Inc()
+	m.fleet.metrics.Received.WithLabelValues(string(m.id), string(gateway.LinkedDevice), outcome).Inc()
 	return true
 }
 
@@ -88,7 +88,7 @@ func (m *member) store(ctx context.Context, c *connection, evt *events.Message) 
 		return "", errors.New("the account has no device")
 	}
 	reader := content.Reader{
-		Self: content.Self{Account: m.account(), PN: pn, LID: lid},
+		Self: content.Self{Account: m.id, PN: pn, LID: lid},
 		Book: c.book, Secrets: c.cli, Polls: m.fleet.Records,
 	}
 	in, ok, err := reader.Read(ctx, evt)
@@ -122,8 +122,8 @@ func (m *member) fileAnswered(ctx context.Context, evt *events.MediaRetry) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, receivePatience)
 	defer cancel()
-	if err := m.fleet.Files.Answered(ctx, m.account(), evt); err != nil {
-		m.fleet.log.WarnContext(ctx, "a phone's answer for a file is lost; it is asked again", "account", m.account(), "err", err)
+	if err := m.fleet.Files.Answered(ctx, m.id, evt); err != nil {
+		m.fleet.log.WarnContext(ctx, "a phone's answer for a file is lost; it is asked again", "account", m.id, "err", err)
 	}
 }
 
@@ -143,12 +143,12 @@ func (m *member) receipt(ctx context.Context, evt *events.Receipt) bool {
 	}
 	updates := make([]gateway.StatusUpdate, len(evt.MessageIDs))
 	for i, id := range evt.MessageIDs {
-		updates[i] = gateway.StatusUpdate{Account: m.account(), ExternalID: id, Status: status, At: evt.Timestamp}
+		updates[i] = gateway.StatusUpdate{Account: m.id, ExternalID: id, Status: status, At: evt.Timestamp}
 	}
 	ctx, cancel := context.WithTimeout(ctx, receivePatience)
 	defer cancel()
 	if err := m.fleet.Records.ApplyStatuses(ctx, updates); err != nil {
-		m.fleet.log.WarnContext(ctx, "receipts not stored; they come again", "account", m.account(), "err", err)
+		m.fleet.log.WarnContext(ctx, "receipts not stored; they come again", "account", m.id, "err", err)
 		return false
 	}
 	m.fleet.metrics.Statuses.WithLabelValues(string(status)).Add(float64(len(updates)))
@@ -172,8 +172,8 @@ func (m *member) joinLearned(ctx context.Context) {
 		if len(some) == 0 {
 			return
 		}
-		if err := m.fleet.Inbox.Join(ctx, m.account(), some...); err != nil {
-			m.fleet.log.WarnContext(ctx, "join addresses; it is done with their next message", "account", m.account(), "err", err)
+		if err := m.fleet.Inbox.Join(ctx, m.id, some...); err != nil {
+			m.fleet.log.WarnContext(ctx, "join addresses; it is done with their next message", "account", m.id, "err", err)
 			return
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -47,9 +48,13 @@ func Paired(device *store.Device, learn func(pairs ...store.LIDMapping)) Turn {
 	return turn
 }
 
-// Client makes the client of a device, linked or to be linked.
-func Client(device *store.Device, log waLog.Logger) *whatsmeow.Client {
+// Client makes the client of a device, linked or to be linked. web is how it
+// reaches WhatsApp, and may be shared.
+func Client(device *store.Device, log waLog.Logger, web *http.Client) *whatsmeow.Client {
 	cli := whatsmeow.NewClient(device, log)
+	cli.SetWebsocketHTTPClient(web)
+	cli.SetPreLoginHTTPClient(web)
+	cli.SetMediaHTTPClient(web)
 	// Its own way to reconnect has no jitter and no end, and does not know of
 	// leases.
 	cli.EnableAutoReconnect = false
@@ -143,4 +148,16 @@ func Update(ctx context.Context, newest func(context.Context) (*store.WAVersionC
 	}
 	store.SetWAVersion(*theirs)
 	return theirs.String(), nil
+}
+
+// WhyLoggedOut says in words for people why WhatsApp unlinked the device.
+func WhyLoggedOut(evt *events.LoggedOut) string {
+	switch evt.Reason {
+	case events.ConnectFailureMainDeviceGone: // 403
+		return "WhatsApp locked the phone's account; link the phone again once it works"
+	case events.ConnectFailureUnknownLogout: // 406
+		return "WhatsApp banned the phone's account"
+	default:
+		return "the device was unlinked on the phone; link it again"
+	}
 }

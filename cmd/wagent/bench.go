@@ -1,0 +1,15 @@
+package main
+
+import "time"
+
+type benchCommand struct {
+	Accounts benchAccountsCommand `cmd:"" help:"Measure what idle linked devices cost: memory, CPU, and the time to log all in again. WhatsApp is played, which only a build with -tags watest can."`
+}
+
+type benchAccountsCommand struct {
+	Accounts int           `default:"500" help:"How many accounts."`
+	Idle     time.Duration `default:"10s" help:"How long they are watched while nothing happens."`
+	JSON     bool          `name:"json" help:"Print JSON."`
+	Heap     string        `type:"path" placeholder:"FILE" help:"Write the heap profile of the process that holds the accounts there."`
+	Hold     bool          `hidden:"" help:"Be the process that holds the accounts."`
+}
