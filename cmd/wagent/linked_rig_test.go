@@ -52,6 +52,12 @@ type phoneRig struct {
 // panicEvery above zero has every so many-th message panic in its handler.
 func newPhoneRig(t *testing.T, embedded bool, answer func(llmtest.Request) llmtest.Reply, panicEvery int) *phoneRig {
 	t.Helper()
+	return newPhoneRigWith(t, embedded, answer, panicEvery, nil)
+}
+
+// newPhoneRigWith is newPhoneRig with a changed configuration.
+func newPhoneRigWith(t *testing.T, embedded bool, answer func(llmtest.Request) llmtest.Reply, panicEvery int, change func(map[string]any)) *phoneRig {
+	t.Helper()
 	wa := watest.New()
 	t.Cleanup(wa.Close)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 5*time.Minute)
@@ -61,6 +67,9 @@ func newPhoneRig(t *testing.T, embedded bool, answer func(llmtest.Request) llmte
 		dataDir = cfg["data_dir"].(string)
 		cfg["accounts"] = []any{map[string]any{"id": "acc_a", "kind": "linked_device", "send_gap": "0s"}}
 		cfg["log"] = map[string]any{"level": "debug"}
+		if change != nil {
+			change(cfg)
+		}
 	})
 	r.build = rehearsalBinary
 	r.env = []string{fmt.Sprintf("WAGENT_REHEARSAL=%s?panic=%d", wa.Addr(), panicEvery)}
@@ -162,10 +171,12 @@ func (r *phoneRig) answers(who *watest.Person) []answer {
 	for r.wa.Expect(who).Unread() > 0 {
 		m, err := r.wa.Expect(who).Message(r.ctx)
 		r.must(err)
-		if !seen[m.ID] {
-			seen[m.ID] = true
-			out = append(out, answer{m.ID, m.Text()})
+		if seen[m.ID] {
+			r.Logf("message %s came again under its id, which phones show once", m.ID)
+			continue
 		}
+		seen[m.ID] = true
+		out = append(out, answer{m.ID, m.Text()})
 	}
 	return out
 }
@@ -199,14 +210,15 @@ func (r *phoneRig) answered(people []*watest.Person, wrote map[*watest.Person][]
 // tell says what is on record of a message.
 func (r *phoneRig) tell(word string) {
 	r.Helper()
-	if r.db != nil {
-		return
+	db := r.db
+	if db == nil {
+		var err error
+		db, err = sql.Open("sqlite", "file:"+filepath.Join(r.dataDir, "wagent.db")+"?mode=ro")
+		r.must(err)
+		defer db.Close()
 	}
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(r.dataDir, "wagent.db")+"?mode=ro")
-	r.must(err)
-	defer db.Close()
 	rows, err := db.QueryContext(r.ctx, `SELECT m.direction || ' ' || m.state || ' ' || m.state_reason || ' ' || m.status || ' ' || m.run || ' ' || m.external_id || ' ' || COALESCE((SELECT s.state || ' ' || s.error || ' ' || s.attempt FROM sends s WHERE s.id = m.id), '')
-		FROM messages m WHERE m.body LIKE '%' || ? || '%'`, word)
+		FROM messages m WHERE m.body LIKE '%' || $1 || '%'`, word)
 	r.must(err)
 	defer rows.Close()
 	for rows.Next() {

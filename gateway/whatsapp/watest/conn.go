@@ -213,6 +213,9 @@ func (c *conn) receive(n *waBinary.Node) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	defer c.s.touch()
+	if c.fence != "" && c.dev != nil && n.Tag == "message" {
+		c.dev.late++
+	}
 	switch {
 	case c.dead:
 	case c.fence != "":

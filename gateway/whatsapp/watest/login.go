@@ -35,6 +35,7 @@ type Device struct {
 	available  bool
 	remembered bool // the phone sent its history
 	logins     int
+	late       int
 }
 
 // An entry is a stanza that the device has not acknowledged.
@@ -93,6 +94,14 @@ func (d *Device) Logins() int {
 	d.s.mu.Lock()
 	defer d.s.mu.Unlock()
 	return d.logins
+}
+
+// Late counts the messages that came on connections of the device's after the
+// server had ended them, be it for another login. It takes none of those.
+func (d *Device) Late() int {
+	d.s.mu.Lock()
+	defer d.s.mu.Unlock()
+	return d.late
 }
 
 // PreKeys counts the one-time keys that the server holds for the device.
