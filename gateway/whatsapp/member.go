@@ -246,9 +246,7 @@ func (m *member) heard() time.Time {
 	return m.link.LastFrameAt
 }
 
-func (m *member) frameAge() time.Duration {
-	return time.Duration(time.Now().UnixNano() - m.lastFrame.Load())
-}
+func (m *member) frameAge() time.Duration { return time.Since(time.Unix(0, m.lastFrame.Load())) }
 
 // ready returns the connection if we may send: it is logged in, and the account
 // ours.
