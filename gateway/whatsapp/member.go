@@ -119,18 +119,13 @@ func (m *member) live(ctx context.Context) {
 	}
 }
 
-// last says that nobody is connected any more, where it is still ours to say.
+// last writes down what is not written yet, where it is still ours to write.
+// That nobody is connected any more is said of all accounts at once, when they
+// are given back.
 func (m *member) last(ctx context.Context) {
-	if errors.Is(context.Cause(ctx), errLost) {
-		return
+	if !errors.Is(context.Cause(ctx), errLost) {
+		m.save(ctx)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer cancel()
-	m.change(ctx, func(l *gateway.Link) {
-		if l.State == gateway.LinkConnected || l.State == gateway.LinkConnecting {
-			l.State, l.Reason = gateway.LinkDisconnected, ""
-		}
-	})
 }
 
 // run goes through the account's states until ctx is done.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"wagent/gateway/whatsapp/watest"
@@ -36,6 +37,7 @@ func (b Accounts) Run(ctx context.Context) (r Report, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	wa := watest.New() //nolint:contextcheck // it ends with Close
 	defer wa.Close()
+	b.Log = &turns{w: b.Log}
 	s := stage{Accounts: b, wa: wa, phones: map[string]*watest.Phone{}}
 	home := filepath.Join(dir, "accounts")
 	r.Accounts = b.N
@@ -49,6 +51,19 @@ func (b Accounts) Run(ctx context.Context) (r Report, err error) {
 		return r, fmt.Errorf("hold %d accounts again: %w", b.N, err)
 	}
 	return r, nil
+}
+
+// turns lets one write at a time: processes and we have one log.
+type turns struct {
+	mu sync.Mutex // guards w
+	w  io.Writer
+}
+
+// Write satisfies io.Writer.
+func (t *turns) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.w.Write(p)
 }
 
 // A stage is WhatsApp, and those who hold accounts one after another.
@@ -83,24 +98,27 @@ func (s *stage) hold(ctx context.Context, o order) (h Held, err error) {
 	if err := json.NewEncoder(in).Encode(o); err != nil {
 		return h, fmt.Errorf("order accounts: %w", err)
 	}
+	took, measured := time.Duration(0), false
 	for words := json.NewDecoder(out); ; {
 		var w word
-		if err := words.Decode(&w); err != nil {
+		switch err := words.Decode(&w); {
+		case errors.Is(err, io.EOF) && measured:
+			h.Took = took
+			return h, nil
+		case err != nil:
 			return h, fmt.Errorf("listen to the process that holds accounts: %w", err)
-		}
-		switch {
 		case w.QR != "":
 			if err := s.scan(w); err != nil {
 				fmt.Fprintf(s.Log, "%s: %v\n", w.Phone, err) // and its pairing expires
 			}
 		case w.All:
-			h.Took = time.Since(began)
+			took = time.Since(began)
 			if o.N > 0 {
-				fmt.Fprintf(s.Log, "%d accounts were dealt with after %.1f s\n", o.N, h.Took.Seconds())
+				fmt.Fprintf(s.Log, "%d accounts were dealt with after %.1f s\n", o.N, took.Seconds())
 			}
-		case w.Held != nil:
-			w.Held.Took = h.Took
-			return *w.Held, nil
+		case w.Held != nil: // twice: it goes on counting until it has stopped
+			h, measured = *w.Held, true
+			_ = in.Close()
 		}
 	}
 }

@@ -36,8 +36,8 @@ type order struct {
 }
 
 // A word is what a holding process says, as JSON: a QR code to scan with the
-// phone of that number; that all accounts are connected, or given up; and at
-// last what it measured.
+// phone of that number; that all accounts are connected, or given up; what it
+// measured, and that again once it has stopped.
 type word struct {
 	QR, Phone string
 	All       bool
@@ -73,7 +73,10 @@ func Hold(ctx context.Context, in io.Reader, out, log io.Writer) error {
 	g.Go(func() error { return h.fleet.Run(ctx) })
 	g.Go(func() error { return h.files.Run(ctx) })
 	g.Go(func() error { return h.measure(ctx) })
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return h.tell() // also of what went wrong while it stopped
 }
 
 // A holder is the part of wagent serve that linked devices need.
@@ -85,6 +88,7 @@ type holder struct {
 	files  *fetch.Fetcher
 	heard  *listener
 	reg    *prometheus.Registry
+	held   Held // of measure, then of Hold
 
 	mu  sync.Mutex // guards out
 	out *json.Encoder
@@ -170,7 +174,7 @@ func (h *holder) say(w word) error {
 func (h *holder) measure(ctx context.Context) error {
 	try, cancel := context.WithTimeout(ctx, time.Minute+time.Duration(h.N)*perLogin)
 	defer cancel()
-	var held Held
+	held := &h.held
 	held.Failed = h.pairAll(ctx)
 	if err := h.ledger.await(try, func() bool { return len(h.ledger.up)+len(held.Failed) >= h.N }); err != nil {
 		if ctx.Err() != nil {
@@ -189,12 +193,17 @@ func (h *holder) measure(ctx context.Context) error {
 	if err := h.profile(); err != nil {
 		return err
 	}
-	held.Locked, held.Warnings = int(h.heard.locked.Load()), int(h.heard.warnings.Load())
-	if held.Broken, err = h.counter("wagent_device_store_errors_total"); err != nil {
+	held.Lost = h.N - len(h.ledger.connected()) - len(held.Failed)
+	return h.tell()
+}
+
+// tell says what was measured, and what went wrong until now.
+func (h *holder) tell() (err error) {
+	h.held.Locked, h.held.Warnings = int(h.heard.locked.Load()), int(h.heard.warnings.Load())
+	if h.held.Broken, err = h.counter("wagent_device_store_errors_total"); err != nil {
 		return err
 	}
-	held.Lost = h.N - len(h.ledger.connected())
-	return h.say(word{Held: &held})
+	return h.say(word{Held: &h.held})
 }
 
 var errStopped = errors.New("the accounts were given up before they were measured")
