@@ -396,10 +396,10 @@ func TestTheServiceWindowIsNotForLinkedDevices(t *testing.T) {
 	})
 }
 
-// Two outboxes of the holder's name and one of another's race: at no time is
-// there more than one send in hand, and each leaves once, in its order.
+// Outboxes of the holder's name and one of another's race: at no time is there
+// more than one send in hand, and each leaves once, in its order.
 func TestNoTwoSendsOfALinkedDeviceRace(t *testing.T) {
-	const conversations, parts = 4, 3
+	const conversations, parts = 6, 3
 	storetest.EachConfig(t, func(t *testing.T, cfg store.Config) {
 		a := storetest.At(t, cfg)
 		up(t, a, 0)
@@ -418,8 +418,9 @@ func TestNoTwoSendsOfALinkedDeviceRace(t *testing.T) {
 			return n
 		}
 		var wg sync.WaitGroup
-		for i, s := range []*store.Store{a, storetest.At(t, cfg), a} {
-			holder := []string{"me", "me", "you"}[i]
+		b := storetest.At(t, cfg)
+		for i, s := range []*store.Store{a, b, a, b, a} {
+			holder := []string{"me", "me", "you", "me", "me"}[i]
 			wg.Go(func() {
 				for deadline := time.Now().Add(time.Minute); left() > 0 && time.Now().Before(deadline); {
 					c, _, _, err := s.ClaimSends(t.Context(), holder, true, 9)
