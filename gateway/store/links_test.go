@@ -103,3 +103,65 @@ func TestAFrozenProcessKeepsNoLink(t *testing.T) {
 		t.Error("the frozen process has committed")
 	}
 }
+
+// Both find something to send while the other has not committed yet, each in a
+// conversation of its own.
+func TestTwoClaimsOfAnAccountGiveOneSend(t *testing.T) {
+	s := storetest.At(t, store.Config{URL: storetest.Postgres(t), Key: storetest.Key})
+	connected(t, s, "acc_1", "me", gateway.LinkConnected)
+	claim := func() []gateway.ClaimedSend {
+		claimed, _, _, err := s.ClaimSends(t.Context(), "me", true, 9)
+		if err != nil {
+			t.Error(err)
+		}
+		return claimed
+	}
+	answer(t, s, "+15550000001")
+	for _, c := range claim() {
+		c.Send.State = gateway.SendAccepted
+		if err := s.SettleSend(t.Context(), &c.Send); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tx, err := store.DB(s).BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.ExecContext(t.Context(), `SELECT 1 FROM links FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	claims := make(chan int, 2)
+	for i, who := range []string{"+15550000001", "+15550000002"} { // the second was never served, and goes first
+		answer(t, s, who)
+		go func() { claims <- len(claim()) }()
+		for waiting := 0; waiting <= i; {
+			if err := store.DB(s).QueryRowContext(t.Context(), `SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := <-claims, <-claims; a+b != 1 {
+		t.Errorf("claimed %d and %d at once", a, b)
+	}
+}
+
+// answer adds a message of somebody's to acc_1, and an answer.
+func answer(t *testing.T, s *store.Store, who string) {
+	t.Helper()
+	as, err := s.AddMessages(t.Context(), []gateway.Arrival{arrival(who, "wamid."+gateway.NewMessageID().WireID())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.ClaimRun(t.Context(), as[0].Message.Conversation, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Run.Status = gateway.RunCompleted
+	x := gateway.Send{Account: "acc_1", Conversation: c.Run.Conversation, To: c.Conversation.Peer, Origin: gateway.FromRun, OriginID: string(c.Run.ID), Text: "hello"}
+	if err := s.FinishRun(t.Context(), &gateway.Finish{Run: c.Run, Sends: []gateway.Send{x}}); err != nil {
+		t.Fatal(err)
+	}
+}
