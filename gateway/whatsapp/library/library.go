@@ -52,6 +52,7 @@ func Paired(device *store.Device, learn func(pairs ...store.LIDMapping)) Turn {
 // reaches WhatsApp, and may be shared.
 func Client(device *store.Device, log waLog.Logger, web *http.Client) *whatsmeow.Client {
 	cli := whatsmeow.NewClient(device, log)
+	lean(cli)
 	cli.SetWebsocketHTTPClient(web)
 	cli.SetPreLoginHTTPClient(web)
 	cli.SetMediaHTTPClient(web)
