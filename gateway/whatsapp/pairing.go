@@ -47,7 +47,7 @@ func (m *member) wanted() *gateway.Pairing {
 // has linked it.
 func (m *member) pair(ctx context.Context, p *gateway.Pairing) error {
 	if err := m.fleet.pace.Wait(ctx); err != nil {
-		return nil //nolint:nilerr // ctx is done, which is no error here
+		return nil // ctx is done, which is no error here
 	}
 	b := m.open(ctx)
 	defer b.Shut()

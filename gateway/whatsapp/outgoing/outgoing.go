@@ -32,8 +32,8 @@ func Text(s *gateway.Send, peer string) *waE2E.Message {
 	}}
 }
 
-// The codes with which WhatsApp refuses a message (contract of the library,
-// section 3, and whatsmeow's issues 922, 1074).
+// The codes with which WhatsApp refuses a message (whatsmeow's issues 922,
+// 1074).
 const (
 	codeRateLimit = "429"
 	codeNoFirst   = "463" // the account may write to nobody first

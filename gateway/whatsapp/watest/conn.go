@@ -83,7 +83,7 @@ func (c *conn) serve(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c.receive(node) //nolint:contextcheck // libsignal gets a context, and its store is memory
+		c.receive(node)
 	}
 }
 
