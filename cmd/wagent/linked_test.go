@@ -55,10 +55,10 @@ func TestLinkedHandlersPanicAndConnectionsAreCut(t *testing.T) {
 	r := newPhoneRig(t, true, echo, 7)
 	r.link()
 	r.storm(50, 200, func(n int) {
-		switch {
-		case n%20 == 7:
+		switch n % 20 {
+		case 7:
 			r.wa.Cut(r.device)
-		case n%20 == 17:
+		case 17:
 			r.wa.CutBefore(r.device, "receipt")
 		}
 	})
