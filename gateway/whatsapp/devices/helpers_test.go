@@ -20,6 +20,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("go.mau.fi/whatsmeow/socket.(*FrameSocket).frameComplete"),
 		goleak.IgnoreAnyFunction("go.mau.fi/whatsmeow.(*Client).handleHistorySyncNotificationLoop"),
+		goleak.IgnoreAnyFunction("go.mau.fi/whatsmeow.(*Client).WaitForConnection"),
 	)
 }
 
