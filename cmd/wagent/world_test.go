@@ -144,7 +144,7 @@ func inWorld(t *testing.T, change func(*config.Config), answer func(llmtest.Requ
 			change(&cfg)
 		}
 		var err error
-		w.app, err = build(ctx, cfg, host{listener: w.net.listen("wagent.test:80"), dial: w.net.dial}, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
+		w.app, err = build(ctx, cfg, host{listener: w.net.listen("wagent.test:80"), dial: w.net.dial, noSocket: true}, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -135,15 +135,15 @@ func TestNoTwoSendsOfALinkedDeviceRace(t *testing.T) {
 			return n
 		}
 		var wg sync.WaitGroup
-		b := storetest.At(t, cfg)
+		b := a // one SQLite file is not made for several processes
+		if cfg.URL != "" {
+			b = storetest.At(t, cfg)
+		}
 		for i, s := range []*store.Store{a, b, a, b, a} {
 			holder := []string{"me", "me", "you", "me", "me"}[i]
 			wg.Go(func() {
 				for deadline := time.Now().Add(time.Minute); left() > 0 && time.Now().Before(deadline); {
 					c, _, _, err := s.ClaimSends(t.Context(), holder, true, 9)
-					if gateway.KindOf(err) == gateway.Unavailable {
-						continue // one SQLite file is not made for several processes
-					}
 					if err != nil {
 						t.Error(err)
 						return
