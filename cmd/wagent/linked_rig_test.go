@@ -60,8 +60,6 @@ func newPhoneRigWith(t *testing.T, embedded bool, answer func(llmtest.Request) l
 	t.Helper()
 	wa := watest.New()
 	t.Cleanup(wa.Close)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 5*time.Minute)
-	t.Cleanup(cancel)
 	var dataDir string
 	r := newRigWith(t, embedded, answer, func(cfg map[string]any) {
 		dataDir = cfg["data_dir"].(string)
@@ -71,6 +69,9 @@ func newPhoneRigWith(t *testing.T, embedded bool, answer func(llmtest.Request) l
 			change(cfg)
 		}
 	})
+	// From here on: a parallel test may have waited for its turn.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 5*time.Minute)
+	t.Cleanup(cancel)
 	r.build = rehearsalBinary
 	r.env = []string{fmt.Sprintf("WAGENT_REHEARSAL=%s?panic=%d", wa.Addr(), panicEvery)}
 	r.proc = r.start()
