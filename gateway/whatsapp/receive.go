@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"go.mau.fi/whatsmeow/store"
-	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
 
 	"wagent/gateway"
 	"wagent/gateway/whatsapp/content"
+	"wagent/gateway/whatsapp/outgoing"
 )
 
 // receivePatience is how long storing one message may take. WhatsApp's other
@@ -127,23 +127,12 @@ func (m *member) fileAnswered(ctx context.Context, evt *events.MediaRetry) {
 	}
 }
 
-// statusOf lists the receipts that tell how far a message of ours got.
-var statusOf = map[types.ReceiptType]gateway.SendStatus{
-	types.ReceiptTypeDelivered: gateway.StatusDelivered,
-	types.ReceiptTypeRead:      gateway.StatusRead,
-	types.ReceiptTypePlayed:    gateway.StatusRead,
-}
-
 // receipt records what became of messages of ours. A receipt that is not
 // acknowledged comes again.
 func (m *member) receipt(ctx context.Context, evt *events.Receipt) bool {
-	status, ok := statusOf[evt.Type]
-	if !ok || evt.IsFromMe || !m.held() {
+	updates := outgoing.Statuses(m.id, evt)
+	if len(updates) == 0 || !m.held() {
 		return true
-	}
-	updates := make([]gateway.StatusUpdate, len(evt.MessageIDs))
-	for i, id := range evt.MessageIDs {
-		updates[i] = gateway.StatusUpdate{Account: m.id, ExternalID: id, Status: status, At: evt.Timestamp}
 	}
 	ctx, cancel := context.WithTimeout(ctx, receivePatience)
 	defer cancel()
@@ -151,7 +140,7 @@ func (m *member) receipt(ctx context.Context, evt *events.Receipt) bool {
 		m.fleet.log.WarnContext(ctx, "receipts not stored; they come again", "account", m.id, "err", err)
 		return false
 	}
-	m.fleet.metrics.Statuses.WithLabelValues(string(status)).Add(float64(len(updates)))
+	m.fleet.metrics.Statuses.WithLabelValues(string(updates[0].Status)).Add(float64(len(updates)))
 	return true
 }
 

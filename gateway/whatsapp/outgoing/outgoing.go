@@ -1,5 +1,6 @@
 // Package outgoing makes the messages that linked devices send, and says what is
-// known of one from the library's error. It is pure and keeps nothing.
+// known of one from the library's error and from receipts. It is pure and keeps
+// nothing.
 package outgoing
 
 import (
@@ -13,6 +14,8 @@ import (
 	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/socket"
+	"go.mau.fi/whatsmeow/types"
+	"go.mau.fi/whatsmeow/types/events"
 
 	"wagent/gateway"
 )
@@ -97,4 +100,25 @@ func writing(err error) bool {
 		return true
 	}
 	return errors.Is(err, socket.ErrSocketClosed) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF)
+}
+
+// statusOf lists the receipts that tell how far a message of ours got.
+var statusOf = map[types.ReceiptType]gateway.SendStatus{
+	types.ReceiptTypeDelivered: gateway.StatusDelivered,
+	types.ReceiptTypeRead:      gateway.StatusRead,
+	types.ReceiptTypePlayed:    gateway.StatusRead,
+}
+
+// Statuses returns what a receipt tells of messages of the account, all of one
+// status; nothing where it tells of somebody else's, or of nothing that we keep.
+func Statuses(account gateway.AccountID, evt *events.Receipt) []gateway.StatusUpdate {
+	status, ok := statusOf[evt.Type]
+	if !ok || evt.IsFromMe {
+		return nil
+	}
+	updates := make([]gateway.StatusUpdate, len(evt.MessageIDs))
+	for i, id := range evt.MessageIDs {
+		updates[i] = gateway.StatusUpdate{Account: account, ExternalID: id, Status: status, At: evt.Timestamp}
+	}
+	return updates
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"go.mau.fi/whatsmeow"
+	"go.mau.fi/whatsmeow/types"
+	"go.mau.fi/whatsmeow/types/events"
 
 	"wagent/gateway"
 	"wagent/gateway/whatsapp/outgoing"
@@ -60,5 +62,24 @@ func TestText(t *testing.T) {
 	m := outgoing.Text(s, "1@lid").GetExtendedTextMessage()
 	if m.GetText() != "yes" || m.GetContextInfo().GetStanzaID() != "ABC" || m.GetContextInfo().GetParticipant() != "1@lid" {
 		t.Errorf("a text that quotes is %v", m)
+	}
+}
+
+func TestStatuses(t *testing.T) {
+	of := func(kind types.ReceiptType, fromMe bool) []gateway.StatusUpdate {
+		return outgoing.Statuses("acc_1", &events.Receipt{
+			MessageSource: types.MessageSource{IsFromMe: fromMe}, MessageIDs: []string{"A", "B"}, Type: kind,
+		})
+	}
+	for kind, want := range map[types.ReceiptType]gateway.SendStatus{
+		types.ReceiptTypeDelivered: gateway.StatusDelivered, types.ReceiptTypeRead: gateway.StatusRead, types.ReceiptTypePlayed: gateway.StatusRead,
+	} {
+		got := of(kind, false)
+		if len(got) != 2 || got[1].ExternalID != "B" || got[1].Status != want || got[1].Account != "acc_1" {
+			t.Errorf("a receipt %q tells %+v, want %s of A and B", kind, got, want)
+		}
+	}
+	if got := append(of(types.ReceiptTypeRetry, false), of(types.ReceiptTypeRead, true)...); got != nil {
+		t.Errorf("what is not about our messages tells %+v", got)
 	}
 }

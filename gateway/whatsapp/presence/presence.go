@@ -4,6 +4,7 @@ package presence
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -22,8 +23,8 @@ const (
 	gesture = 5 * time.Second
 )
 
-// MarkRead marks messages of a chat as read, those of one sender together. Its
-// error is of the first that did not arrive.
+// MarkRead marks messages of a chat as read, those of one sender together. One
+// that fails does not keep the others from it.
 func MarkRead(ctx context.Context, cli *whatsmeow.Client, chat types.JID, batch []gateway.Seen) error {
 	ids := map[types.JID][]types.MessageID{}
 	var senders []types.JID
@@ -37,15 +38,13 @@ func MarkRead(ctx context.Context, cli *whatsmeow.Client, chat types.JID, batch 
 		}
 		ids[sender] = append(ids[sender], s.ExternalID)
 	}
+	var errs []error
 	for _, sender := range senders {
 		try, cancel := context.WithTimeout(ctx, gesture)
-		err := cli.MarkRead(try, ids[sender], time.Now(), chat, sender)
+		errs = append(errs, cli.MarkRead(try, ids[sender], time.Now(), chat, sender))
 		cancel()
-		if err != nil {
-			return err
-		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Type shows that the account types until ctx is done. client is asked each
