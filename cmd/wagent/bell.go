@@ -30,7 +30,7 @@ type bell struct {
 const (
 	ringSends = "sends" // the outbox has something to send
 	ringLinks = "links" // a link or a pairing changed
-	ringWork  = "work"  // a run is being answered: its id
+	ringWork  = "work"  // a run is being answered: its account and id
 	ringRest  = "rest"  // it is not any more
 )
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -99,8 +100,9 @@ func (l *linked) changed() {
 	l.ring(ringLinks, "")
 }
 
+// ring tells the other replicas, where some account may be with them.
 func (l *linked) ring(what, about string) {
-	if l.bell != nil {
+	if l.bell != nil && l.Any() {
 		l.bell.ring(what, about)
 	}
 }
@@ -111,11 +113,9 @@ func (l *linked) working(ctx context.Context, c *gateway.Claim) (stop func()) {
 	if l.Holds(c.Run.Account) {
 		return l.attend(ctx, c.Run.ID)
 	}
-	if l.bell == nil {
-		return func() {}
-	}
-	l.ring(ringWork, string(c.Run.ID))
-	return func() { l.ring(ringRest, string(c.Run.ID)) }
+	about := string(c.Run.Account) + " " + string(c.Run.ID)
+	l.ring(ringWork, about)
+	return func() { l.ring(ringRest, about) }
 }
 
 func (l *linked) attend(ctx context.Context, id gateway.RunID) (stop func()) {
@@ -139,14 +139,18 @@ func (l *linked) hear(ctx context.Context, what, about string) {
 		l.sends()
 	case ringLinks:
 		l.Wake()
-	case ringWork:
-		l.workFor(ctx, gateway.RunID(about))
-	case ringRest:
-		l.rest(gateway.RunID(about))
+	case ringWork, ringRest:
+		account, run, _ := strings.Cut(about, " ")
+		switch {
+		case what == ringRest:
+			l.rest(gateway.RunID(run))
+		case l.Holds(gateway.AccountID(account)):
+			l.workFor(ctx, gateway.RunID(run))
+		}
 	}
 }
 
-// workFor shows what another replica works on, where the account is ours.
+// workFor shows what another replica works on for an account of ours.
 func (l *linked) workFor(ctx context.Context, id gateway.RunID) {
 	stop := l.attend(ctx, id)
 	l.mu.Lock()

@@ -47,6 +47,19 @@ func (f *Fleet) Holds(account gateway.AccountID) bool {
 	return m != nil && m.held()
 }
 
+// Any reports whether there are linked devices at all, here or with other
+// processes.
+func (f *Fleet) Any() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, a := range f.accounts {
+		if a.Kind == gateway.LinkedDevice {
+			return true
+		}
+	}
+	return false
+}
+
 // seen marks one message as read, in its own time.
 func (m *member) seen(c *connection, in *gateway.Inbound) {
 	to, ok := content.JID(in.Peer)

@@ -177,7 +177,7 @@ func (m *member) watch(ctx context.Context, c *connection, news chan any) (again
 		case <-ctx.Done():
 			return false, 0
 		case <-c.ctx.Done():
-			m.disconnected(ctx, "what came in could not be stored", context.Cause(c.ctx))
+			m.disconnected(ctx, "something could not be stored, or not be sent in time", context.Cause(c.ctx))
 			return true, m.wait.Step()
 		case <-m.kick:
 			m.save(ctx)
