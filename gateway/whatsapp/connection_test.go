@@ -148,6 +148,10 @@ func TestSilenceEndsAConnection(t *testing.T) {
 	r.change = func(c *whatsapp.Config) { c.Deaf = time.Second }
 	p := r.start()
 	r.pair(p)
-	logins := r.device.Logins()
-	r.until("another login", func() bool { return r.device.Logins() > logins })
+	logins, before := r.device.Logins(), r.state(gateway.LinkConnected).ConnectedAt
+	// The next login is to be complete: to end one half-way is a race within
+	// the library.
+	r.until("another login", func() bool {
+		return r.device.Logins() > logins && r.state(gateway.LinkConnected).ConnectedAt.After(before)
+	})
 }
