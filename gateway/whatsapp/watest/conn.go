@@ -225,6 +225,8 @@ func (c *conn) receive(n *waBinary.Node) {
 	case c.s.cutsNow(c.dev, n, before):
 		c.drop()
 	case c.dev != nil && c.dev.ignored[n.Tag]:
+	case c.dev != nil && c.dev.held != "" && c.dev.held == firstTag(n):
+		c.dev.kept = append(c.dev.kept, func() { c.handle(n) })
 	case c.s.cutsNow(c.dev, n, after):
 		c.mute = true
 		c.handle(n)

@@ -2,7 +2,10 @@
 
 package watest
 
-import "slices"
+import (
+	"context"
+	"slices"
+)
 
 // A moment is when, in the life of a stanza, a connection is cut.
 type moment int
@@ -88,4 +91,37 @@ func (s *Server) Heed(d *Device) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(d.ignored)
+}
+
+// Hold keeps every stanza from d whose first child has that tag, until Resume:
+// the client waits for its answer. It is "usync" for the question for somebody's
+// devices, the last before the first message to a person who wrote before.
+func (s *Server) Hold(d *Device, tag string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d.held = tag
+}
+
+// Held blocks until a stanza is kept.
+func (s *Server) Held(ctx context.Context, d *Device) error {
+	return s.await(ctx, "a stanza of "+d.jid.String()+" to keep", func() bool { return len(d.kept) > 0 })
+}
+
+// Resume handles what Hold kept.
+func (s *Server) Resume(d *Device) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.touch()
+	kept := d.kept
+	d.held, d.kept = "", nil
+	for _, handle := range kept {
+		handle()
+	}
+}
+
+func firstTag(n *node) string {
+	if kids := children(n); len(kids) > 0 {
+		return kids[0].Tag
+	}
+	return ""
 }

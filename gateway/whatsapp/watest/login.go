@@ -29,6 +29,8 @@ type Device struct {
 	queue      []*entry
 	unkeyed    []func() // what waits for keys
 	ignored    map[string]bool
+	held       string   // what Hold named
+	kept       []func() // the stanzas that it keeps
 	nacks      []int
 	refusal    *refusal
 	removed    bool
