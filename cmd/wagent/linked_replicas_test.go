@@ -210,6 +210,7 @@ func TestLinkedStopHandsOver(t *testing.T) {
 // people write 120 messages: for 5 s, and once for longer than the program waits
 // for a lock.
 func TestLinkedDatabaseLocked(t *testing.T) {
+	t.Parallel()
 	for _, file := range []string{"wagent.db", "devices.db"} {
 		t.Run(file, func(t *testing.T) {
 			r := newPhoneRig(t, true, echo, 0)

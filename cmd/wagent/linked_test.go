@@ -16,6 +16,7 @@ import (
 // the order in which they wrote.
 
 func TestLinkedPairReceiveAnswer(t *testing.T) {
+	t.Parallel()
 	for name, embedded := range map[string]bool{"embedded": true, "postgres and redis": false} {
 		t.Run(name, func(t *testing.T) {
 			r := newPhoneRig(t, embedded, echo, 0)
@@ -37,6 +38,7 @@ func TestLinkedPairReceiveAnswer(t *testing.T) {
 // TestLinkedKilledAgainAndAgain kills the process at random moments while 50
 // people write 200 messages.
 func TestLinkedKilledAgainAndAgain(t *testing.T) {
+	t.Parallel()
 	for name, embedded := range map[string]bool{"embedded": true, "postgres and redis": false} {
 		t.Run(name, func(t *testing.T) {
 			r := newPhoneRig(t, embedded, echo, 0)

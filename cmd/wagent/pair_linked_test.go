@@ -111,6 +111,7 @@ func (d *desk) serves(t *testing.T) {
 }
 
 func TestLinkedPairInTheTerminal(t *testing.T) {
+	t.Parallel()
 	for name, served := range map[string]bool{"beside a server": true, "without one": false} {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t)
@@ -148,6 +149,7 @@ func TestLinkedPairByCodeInTheTerminal(t *testing.T) {
 }
 
 func TestLinkedPairWithPasskeyInTheTerminal(t *testing.T) {
+	t.Parallel()
 	for name, served := range map[string]bool{"beside a server": true, "without one": false} {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t)
