@@ -23,13 +23,15 @@ import (
 	"wagent/gateway/whatsapp/watest"
 )
 
-// TestMain looks for leaks. Three are whatsmeow's: its reader stays behind with a
-// frame that came when nobody took frames any more, and its loop for history
-// lives for a minute. What waits for an answer goes on for 5 s after the end.
+// TestMain looks for leaks. Four are whatsmeow's: its reader stays behind with a
+// frame that came when nobody took frames any more, its loop for history lives
+// for a minute, and so does its wait for the answer to a privacy token. What waits
+// for an answer of ours goes on for 5 s after the end.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("go.mau.fi/whatsmeow/socket.(*FrameSocket).frameComplete"),
 		goleak.IgnoreAnyFunction("go.mau.fi/whatsmeow.(*Client).handleHistorySyncNotificationLoop"),
+		goleak.IgnoreAnyFunction("go.mau.fi/whatsmeow.(*Client).issuePrivacyTokenAndSave"),
 		goleak.IgnoreAnyFunction("go.mau.fi/whatsmeow.(*Client).WaitForConnection"),
 	)
 }
