@@ -29,7 +29,7 @@ demo: ## watch messages become answers and webhooks, without WhatsApp or keys
 test: packages check bin/gotest ## install what is missing, check, and run every test with the race detector
 	WAGENT_TEST_STRICT=1 bin/gotest -race -shuffle=on -count=1 -timeout=12m ./...
 	WAGENT_TEST_STRICT=1 bin/gotest -tags watest -race -shuffle=on -count=1 -timeout=12m ./gateway/whatsapp/... ./cmd/wagent/internal/bench
-	WAGENT_TEST_STRICT=1 bin/gotest -tags watest -race -shuffle=on -count=1 -timeout=12m -parallel=6 -run='^TestLinked' ./cmd/wagent
+	WAGENT_TEST_STRICT=1 bin/gotest -tags watest -race -shuffle=on -count=1 -timeout=12m -parallel=4 -run='^TestLinked' ./cmd/wagent
 
 check: $(GOLANGCI_LINT) $(GOVULNCHECK) ## format, lint, vet, build, modules, generated code, known vulnerabilities
 	@files=$$(gofmt -l $$(git ls-files '*.go')) && test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }

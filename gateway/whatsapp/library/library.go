@@ -43,7 +43,9 @@ var Introduce = sync.OnceFunc(func() {
 // takes the turn that is returned.
 func Paired(device *store.Device, learn func(pairs ...store.LIDMapping)) Turn {
 	turn := make(Turn, 1)
-	device.LIDs = &observedLIDs{LIDStore: device.LIDs, sessions: device.Sessions, tx: device.EventBuffer, tell: learn}
+	sessions := &movedSessions{SessionStore: device.Sessions, lid: map[string]string{}}
+	device.Sessions = sessions
+	device.LIDs = &observedLIDs{LIDStore: device.LIDs, sessions: sessions, tx: device.EventBuffer, tell: learn}
 	device.EventBuffer = &orderlyDecryption{EventBuffer: device.EventBuffer, turn: turn}
 	return turn
 }

@@ -3,6 +3,7 @@ package library
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/types"
@@ -17,9 +18,34 @@ import (
 // can not be read (whatsmeow's store/sqlstore, MigratePNToLID).
 type observedLIDs struct {
 	store.LIDStore
-	sessions store.SessionStore
+	sessions *movedSessions
 	tx       store.EventBuffer
 	tell     func(pairs ...store.LIDMapping)
+
+	// mu comes before the database's connection. The library's own lock, which
+	// lookups hold while they wait for the connection, comes behind it in put.
+	mu sync.RWMutex
+}
+
+// GetLIDForPN satisfies store.LIDStore.
+func (o *observedLIDs) GetLIDForPN(ctx context.Context, pn types.JID) (types.JID, error) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.LIDStore.GetLIDForPN(ctx, pn)
+}
+
+// GetPNForLID satisfies store.LIDStore.
+func (o *observedLIDs) GetPNForLID(ctx context.Context, lid types.JID) (types.JID, error) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.LIDStore.GetPNForLID(ctx, lid)
+}
+
+// GetManyLIDsForPNs satisfies store.LIDStore.
+func (o *observedLIDs) GetManyLIDsForPNs(ctx context.Context, pns []types.JID) (map[types.JID]types.JID, error) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.LIDStore.GetManyLIDsForPNs(ctx, pns)
 }
 
 // PutLIDMapping satisfies store.LIDStore.
@@ -36,6 +62,7 @@ func (o *observedLIDs) PutManyLIDMappings(ctx context.Context, pairs []store.LID
 
 // put writes pairs and what follows from them in one transaction.
 func (o *observedLIDs) put(ctx context.Context, pairs []store.LIDMapping, write func(context.Context) error) error {
+	o.mu.Lock()
 	err := o.tx.DoDecryptionTxn(ctx, func(ctx context.Context) error { // a transaction like any other
 		if err := write(ctx); err != nil {
 			return err
@@ -47,6 +74,7 @@ func (o *observedLIDs) put(ctx context.Context, pairs []store.LIDMapping, write 
 		}
 		return nil
 	})
+	o.mu.Unlock()
 	if err == nil {
 		o.tell(pairs...)
 	}
@@ -58,12 +86,13 @@ func (o *observedLIDs) move(ctx context.Context, pn, lid types.JID) error {
 	if pn.Server != types.DefaultUserServer || lid.Server != types.HiddenUserServer {
 		return nil
 	}
-	old, err := o.sessions.HasSession(ctx, pn.SignalAddress().String())
+	old, err := o.sessions.SessionStore.HasSession(ctx, pn.SignalAddress().String())
 	if err != nil || !old {
 		return err
 	}
-	if own, err := o.sessions.HasSession(ctx, lid.SignalAddress().String()); err != nil || own {
+	if own, err := o.sessions.SessionStore.HasSession(ctx, lid.SignalAddress().String()); err != nil || own {
 		return err
 	}
+	o.sessions.moved(pn, lid)
 	return o.sessions.MigratePNToLID(ctx, pn, lid)
 }
