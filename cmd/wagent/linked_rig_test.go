@@ -140,7 +140,7 @@ func (r *phoneRig) link() {
 	r.must(err)
 	bitmap, err := gozxing.NewBinaryBitmapFromImage(img)
 	r.must(err)
-	text, err := qrcode.NewQRCodeReader().Decode(bitmap, nil)
+	text, err := qrcode.NewQRCodeReader().Decode(bitmap, map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_PURE_BARCODE: true})
 	r.must(err)
 	r.device, err = r.phone.Link(text.GetText())
 	r.must(err)

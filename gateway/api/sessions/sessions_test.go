@@ -114,7 +114,7 @@ func TestPicture(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := qrcode.NewQRCodeReader().Decode(bits, nil)
+			got, err := qrcode.NewQRCodeReader().Decode(bits, map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_PURE_BARCODE: true})
 			if err != nil {
 				t.Fatal(err)
 			}
