@@ -277,18 +277,13 @@ func TestADeadlineAfterTheRequestIsAmbiguous(t *testing.T) {
 }
 
 func TestWhatNeverLeftIsUnavailable(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = closed.Close()
 	silent := mute(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	curt := mute(t, func(net.Conn) {})
 	tests := map[string]struct {
 		url     string
 		timeout time.Duration
 	}{
-		"refused":                                {"http://" + closed.Addr().String(), 0},
+		"refused":                                {"http://127.0.0.1:1", 0}, // no port that somebody else may be given
 		"a name that is none":                    {"http://graph.invalid", 0},
 		"a server that speaks no TLS":            {"https://" + curt, 0},
 		"a deadline within the TLS handshake":    {"https://" + silent, 50 * time.Millisecond},
