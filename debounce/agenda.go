@@ -8,65 +8,68 @@ import (
 	"time"
 )
 
+// standIn is how much later than its owner somebody else looks at a shard: when
+// the owner is busy or does not answer, that is how late a batch comes.
+const standIn = 200 * time.Millisecond
+
 // An agenda knows when to look at each shard next.
 type agenda struct {
 	wake chan struct{} // holds a token when a time was brought forward
 
-	mu sync.Mutex
-	at []time.Time // zero: no reason to look
+	mu sync.Mutex // guards the shards' times
 }
 
-func newAgenda(shards int) *agenda {
-	a := &agenda{wake: make(chan struct{}, 1), at: make([]time.Time, shards)}
-	return a
+// plan has a shard looked at by t, or earlier if that was planned; a little
+// later if it is another process's to look at.
+func (a *agenda) plan(s *shard, t time.Time) {
+	if !s.mine.Load() {
+		t = t.Add(standIn)
+	}
+	a.set(s, t)
 }
 
-// plan has a shard looked at by t, or earlier if that was planned. A shard that
-// is not there is ignored.
-func (a *agenda) plan(shard int, t time.Time) {
+func (a *agenda) set(s *shard, t time.Time) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if shard < 0 || shard >= len(a.at) {
-		return
+	earlier := s.at.IsZero() || t.Before(s.at)
+	if earlier {
+		s.at = t
 	}
-	if at := a.at[shard]; !at.IsZero() && !t.Before(at) {
-		return
-	}
-	a.at[shard] = t
-	select {
-	case a.wake <- struct{}{}:
-	default:
+	a.mu.Unlock()
+	if earlier {
+		select {
+		case a.wake <- struct{}{}:
+		default:
+		}
 	}
 }
 
-// planAll has every shard looked at by t.
-func (a *agenda) planAll(t time.Time) {
-	for i := range a.at {
-		a.plan(i, t)
+// planAll has shards looked at by t, whoever else does.
+func (a *agenda) planAll(t time.Time, shards []*shard) {
+	for _, s := range shards {
+		a.set(s, t)
 	}
 }
 
 // take reports whether it is time to look at a shard, and if so forgets that
 // time. What is planned from now on belongs to the next look: a claim's answer
 // must never hide an Add that came after the claim.
-func (a *agenda) take(shard int, now time.Time) bool {
+func (a *agenda) take(s *shard, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	at := a.at[shard]
-	if at.IsZero() || at.After(now) {
+	if s.at.IsZero() || s.at.After(now) {
 		return false
 	}
-	a.at[shard] = time.Time{}
+	s.at = time.Time{}
 	return true
 }
 
 // next returns when the first shard is to be looked at, or no later than limit.
-func (a *agenda) next(limit time.Time) time.Time {
+func (a *agenda) next(limit time.Time, shards []*shard) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, at := range a.at {
-		if !at.IsZero() && at.Before(limit) {
-			limit = at
+	for _, s := range shards {
+		if !s.at.IsZero() && s.at.Before(limit) {
+			limit = s.at
 		}
 	}
 	return limit
@@ -77,31 +80,34 @@ type outage struct {
 	log *slog.Logger
 
 	mu    sync.Mutex
-	down  map[int]bool // shards that could not be used when last tried
+	down  int // shards that could not be used when last tried
 	since time.Time
 }
 
-func (o *outage) failed(ctx context.Context, shard int, err error) {
+func (o *outage) failed(ctx context.Context, s *shard, err error) {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
 		return // we gave up, not Redis
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.down) == 0 {
+	if s.down {
+		return
+	}
+	s.down = true
+	if o.down++; o.down == 1 {
 		o.since = time.Now()
 		o.log.WarnContext(ctx, "redis can not be used, windows wait", "err", err)
 	}
-	o.down[shard] = true
 }
 
-func (o *outage) ok(ctx context.Context, shard int) {
+func (o *outage) ok(ctx context.Context, s *shard) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.down[shard] {
+	if !s.down {
 		return
 	}
-	delete(o.down, shard)
-	if len(o.down) == 0 {
+	s.down = false
+	if o.down--; o.down == 0 {
 		o.log.InfoContext(ctx, "redis can be used again", "after", time.Since(o.since))
 	}
 }

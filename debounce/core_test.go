@@ -163,8 +163,8 @@ var core = map[string]func(t env){
 		if third.Attempt != 1 {
 			t.Errorf("attempt %d of the next window", third.Attempt)
 		}
-		if h, err := dead.done(t.Context(), &first[0]); err != nil || h != lost {
-			t.Errorf("the dead one's done = %q, %v, want lost", h, err)
+		if h := dead.done(t, &first[0]); h != lost {
+			t.Errorf("the dead one's done = %q, want lost", h)
 		}
 	},
 	"one process is woken by what another adds and flushes": func(t env) {
@@ -223,14 +223,14 @@ var core = map[string]func(t env){
 			next[i] = "next" + next[i]
 		}
 		add(t, d, "k", Window{}, next...)
-		if h, err := d.done(t.Context(), &first[0]); err != nil || h != held {
-			t.Fatalf("done = %q, %v, want held", h, err)
+		if h := d.done(t, &first[0]); h != held {
+			t.Fatalf("done = %q, want held", h)
 		}
 		wantItems(t, first[0].Items, want...)
 		second := claimAll(t, d)
 		wantItems(t, second[0].Items, next...)
-		if h, err := d.done(t.Context(), &second[0]); err != nil || h != held {
-			t.Fatalf("done = %q, %v, want held", h, err)
+		if h := d.done(t, &second[0]); h != held {
+			t.Fatalf("done = %q, want held", h)
 		}
 	},
 	"a Redis that lost its data has another epoch": func(t env) {
@@ -285,7 +285,7 @@ var core = map[string]func(t env){
 // play runs a core test and checks what it left behind.
 func (t env) play(f func(env)) {
 	t.Cleanup(func() { // after Run has ended
-		for _, k := range t.rdb.Keys(context.Background(), "*}:[dlw]*").Val() {
+		for _, k := range t.rdb.Keys(context.Background(), "*.*}:[dlwhr]*").Val() {
 			t.Errorf("key %q is left", k)
 		}
 	})
@@ -384,7 +384,7 @@ func TestValidate(t *testing.T) {
 func TestAWindowWithNegativeTimesIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDebouncer(t, redistest.InMemory(t), config())
-		for _, w := range []Window{{Quiet: -1}, {MaxWait: -1}, {MaxItems: -1}} {
+		for _, w := range []Window{{Quiet: -1}, {MaxWait: -1}, {MaxItems: -1}, {Recalls: -1}} {
 			if err := d.Add(t.Context(), "g", "k", "i", w); err == nil {
 				t.Errorf("%+v was taken", w)
 			}

@@ -12,6 +12,9 @@
 //	                      handle returns an error,
 //	                      or the lease ends
 //
+// A newer item may also call a batch in flight back: then the batch and what
+// came since wait for the key to be quiet again, and are handed over together.
+//
 // What it guarantees, as long as Redis keeps its data:
 //
 //   - Every item is in a batch that was handled to the end, at least once, in
@@ -20,17 +23,24 @@
 //   - A key has at most one batch at a time, over all processes. What arrives
 //     while it is in flight opens the next window.
 //   - A batch is handed over as soon as it is due and a handler is free. Nothing
-//     is polled: Run sleeps until the earliest window of its shards is due.
+//     is polled: Run sleeps until the earliest window is due.
+//   - Where more is due than there are free handlers, groups take turns: one with
+//     much to do does not hold up the others.
 //
-// All state is in Redis, as common.lua describes it, and all times are those of
-// Redis's clock. A process that dies holds its batches until their leases end;
+// All state is in Redis, as common.lua describes it. A process that dies holds its batches until their leases end;
 // then another process, or the next one, gets the same items with a higher
 // Attempt. A Redis that lost its data is recognised by [Debouncer.Epoch]: the
 // caller, who knows the truth, adds everything again. Handlers that were at work
 // then are not cancelled, so a caller must fence what they write by itself.
 //
+// All times are those of Redis's clock. Where that is set forward, windows are
+// due earlier and leases end earlier by as much; where it is set back, later.
+//
 // Keys are spread over shards, each with a hash tag of its own, so that Redis
-// Cluster can spread them too.
+// Cluster can spread them too. Processes share the shards out: the one that has
+// a shard hands over its batches, and the others do only if they are late. The
+// number of shards may change from one start to the next: keys that hold items
+// stay where they are until they hold none.
 package debounce
 
 import (
@@ -38,9 +48,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"log/slog"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -52,7 +60,7 @@ import (
 // Config is what a Debouncer needs to know. There are no defaults.
 type Config struct {
 	// Shards is how many sets of keys the windows are spread over, 1 to 4096.
-	// All processes on one Redis must have the same number.
+	// Where the processes on one Redis differ, the one that started last decides.
 	Shards int
 	// Lease is how long a batch stays with a process that has gone silent. It
 	// is renewed every third of it, and at least 10 ms.
@@ -66,11 +74,13 @@ type Config struct {
 	Drain time.Duration
 }
 
+const mostShards = 4096
+
 // Validate reports the first field that is out of range.
 func (c Config) Validate() error {
 	switch {
-	case c.Shards < 1 || c.Shards > 4096:
-		return fmt.Errorf("shards must be between 1 and 4096, not %d", c.Shards)
+	case c.Shards < 1 || c.Shards > mostShards:
+		return fmt.Errorf("shards must be between 1 and %d, not %d", mostShards, c.Shards)
 	case c.Lease < 10*time.Millisecond:
 		return fmt.Errorf("lease must be at least 10ms, not %v", c.Lease)
 	case c.Concurrency < 1:
@@ -83,16 +93,22 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// A Window says when the items of a key are due. Times are kept in
-// microseconds, fractions of which are dropped.
+// A Window says when the items of a key are due. Each Add brings its own, so
+// keys may differ. Times are kept in microseconds, fractions of which are
+// dropped.
 type Window struct {
 	Quiet    time.Duration // silence after the last new item; 0: due at once
 	MaxWait  time.Duration // longest wait after the first item; 0: no limit
 	MaxItems int           // this many items are due at once; 0: no limit
+	// Recalls is how often items may call back a batch that is in flight, until
+	// one was handled: its handler's context is cancelled with [ErrRecalled], and
+	// if the handler then returns an error, the batch comes again together with
+	// them, once their window is due. 0: what comes meanwhile comes after it.
+	Recalls int
 }
 
 func (w Window) validate() error {
-	if w.Quiet < 0 || w.MaxWait < 0 || w.MaxItems < 0 {
+	if w.Quiet < 0 || w.MaxWait < 0 || w.MaxItems < 0 || w.Recalls < 0 {
 		return fmt.Errorf("window %+v: nothing may be negative", w)
 	}
 	return nil
@@ -105,6 +121,7 @@ type Batch struct {
 	Items      []string // in the order of their Adds, each once
 	Generation int64    // higher in each claim of a key, also after done; not consecutive
 	Attempt    int      // 1 at first; higher after an error or the end of a lease
+	Recalls    int      // how often newer items called back what is in it
 	OpenedAt   time.Time
 	// DueAt is when the window fell due, by Redis's clock. It stays the same in
 	// later attempts. A window that had to wait for the batch before it is due
@@ -119,7 +136,10 @@ type Debouncer struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *metrics
-	shards  []shard
+	cluster bool
+	adds    *combiner[*adding] // of all shards, unless there is a cluster
+	layouts layouts
+	poke    chan struct{} // holds a token when the layouts are to be asked for
 	agenda  *agenda
 	outage  *outage
 	running atomic.Bool
@@ -132,14 +152,13 @@ func New(rdb redis.UniversalClient, cfg Config, log *slog.Logger, reg prometheus
 		return nil, fmt.Errorf("debounce: %w", err)
 	}
 	d := &Debouncer{
-		rdb: rdb, cfg: cfg, log: log,
-		shards: make([]shard, cfg.Shards),
-		agenda: newAgenda(cfg.Shards),
-		outage: &outage{log: log, down: map[int]bool{}},
+		rdb: rdb, cfg: cfg, log: log, poke: make(chan struct{}, 1),
+		agenda: &agenda{wake: make(chan struct{}, 1)},
+		outage: &outage{log: log},
 	}
-	for i := range d.shards {
-		d.shards[i] = newShard(cfg.Prefix, i)
-	}
+	d.layouts.id = rand.Text()
+	_, d.cluster = rdb.(*redis.ClusterClient)
+	d.adds = &combiner[*adding]{exec: d.sendAdds, most: pipelineMost, wide: pipelines}
 	var err error
 	if d.metrics, err = newMetrics(reg, d.countWindows); err != nil {
 		return nil, fmt.Errorf("debounce: register metrics: %w", err)
@@ -153,42 +172,67 @@ func New(rdb redis.UniversalClient, cfg Config, log *slog.Logger, reg prometheus
 // it is taken join it, so that it may hold more than w.MaxItems.
 //
 // An item that is in the window or in flight changes nothing, so Add may be
-// repeated. The group is who shares fairly with others. Key, item and group may
-// be any bytes. Add is one round trip.
+// repeated. The group is who shares fairly with others; a key stays with the one
+// of its first item. Key, item and group may be any bytes. Add is one round
+// trip, and Adds of one process that come together share it.
 func (d *Debouncer) Add(ctx context.Context, group, key, item string, w Window) error {
 	if err := w.validate(); err != nil {
 		return fmt.Errorf("add to window: %w", err)
 	}
-	s := d.shard(key)
-	wait, err := addScript.Run(ctx, d.rdb, []string{s.due, s.windows + key},
-		key, item, group, w.Quiet.Microseconds(), w.MaxWait.Microseconds(), w.MaxItems,
-		d.channel(), s.n).Int64()
-	if err != nil {
-		return fmt.Errorf("add to window: %w", err)
+	for range 3 { // the number of shards may change meanwhile
+		b, err := d.known(ctx)
+		if err != nil {
+			return fmt.Errorf("add to window: %w", err)
+		}
+		for _, l := range b.chain {
+			s := l.shard(key)
+			wait, err := d.addTo(ctx, s, group, key, item, w)
+			if err != nil {
+				return fmt.Errorf("add to window: %w", err)
+			}
+			if wait != elsewhere {
+				d.plan(s, wait)
+				return nil
+			}
+		}
+		if _, err := d.beat(ctx, asking); err != nil {
+			return fmt.Errorf("add to window: %w", err)
+		}
+		d.news()
 	}
-	d.plan(s, wait)
-	return nil
+	return errors.New("add to window: the number of shards changes all the time")
 }
 
 // Flush makes what waits under key due now: its window, or a batch that waits
 // to be handed over again. While a batch is in flight, the window behind it will
 // be due as soon as that one is done. A key without items changes nothing.
 func (d *Debouncer) Flush(ctx context.Context, key string) error {
-	s := d.shard(key)
-	wait, err := flushScript.Run(ctx, d.rdb, []string{s.due, s.windows + key}, key, d.channel(), s.n).Int64()
+	b, err := d.known(ctx)
 	if err != nil {
 		return fmt.Errorf("flush window: %w", err)
 	}
-	d.plan(s, wait)
+	for _, l := range b.chain {
+		s := l.shard(key)
+		wait, err := flushScript.Run(ctx, d.rdb, s.prefix, key, d.channel(), s.name).Int64()
+		if err != nil {
+			return fmt.Errorf("flush window: %w", err)
+		}
+		d.plan(s, wait)
+	}
 	return nil
 }
 
 // Drop forgets what waits under key: its window, and a batch that waits to be
 // handed over again. A batch in flight is not touched.
 func (d *Debouncer) Drop(ctx context.Context, key string) error {
-	s := d.shard(key)
-	if err := dropScript.Run(ctx, d.rdb, []string{s.due, s.windows + key}, key).Err(); err != nil {
+	b, err := d.known(ctx)
+	if err != nil {
 		return fmt.Errorf("drop window: %w", err)
+	}
+	for _, l := range b.chain {
+		if err := dropScript.Run(ctx, d.rdb, l.shard(key).prefix, key).Err(); err != nil {
+			return fmt.Errorf("drop window: %w", err)
+		}
 	}
 	return nil
 }
@@ -197,7 +241,7 @@ func (d *Debouncer) Drop(ctx context.Context, key string) error {
 // is none. Another id than before means that Redis lost its data, and with it
 // every window: the caller must add again whatever still waits.
 func (d *Debouncer) Epoch(ctx context.Context) (string, error) {
-	key := d.cfg.Prefix + ":epoch"
+	key := d.control("epoch")
 	for range 3 { // Redis may lose it again between the two commands
 		id, err := d.rdb.Get(ctx, key).Result()
 		if !errors.Is(err, redis.Nil) {
@@ -213,30 +257,14 @@ func (d *Debouncer) Epoch(ctx context.Context) (string, error) {
 	return "", errors.New("read epoch: it disappears as soon as it is set")
 }
 
-// A shard is a set of keys that lie in one slot of a cluster.
-type shard struct {
-	n               int
-	due, lease, gen string // keys
-	windows         string // prefix of the windows' keys
-}
-
-func newShard(prefix string, n int) shard {
-	tag := "{" + prefix + ":" + strconv.Itoa(n) + "}:"
-	return shard{n: n, due: tag + "due", lease: tag + "lease", gen: tag + "gen", windows: tag + "w:"}
-}
-
-func (d *Debouncer) shard(key string) *shard {
-	return &d.shards[crc32.ChecksumIEEE([]byte(key))%uint32(d.cfg.Shards)]
-}
-
-// channel is where processes tell each other that a shard has something due
-// earlier than they know.
+// channel is where processes tell each other what the others should know at
+// once.
 func (d *Debouncer) channel() string { return d.cfg.Prefix + ":wake" }
 
 // plan notes that the shard has something due after wait, in microseconds;
 // nothing new if it is negative.
 func (d *Debouncer) plan(s *shard, wait int64) {
 	if wait >= 0 {
-		d.agenda.plan(s.n, time.Now().Add(time.Duration(wait)*time.Microsecond))
+		d.agenda.plan(s, time.Now().Add(time.Duration(wait)*time.Microsecond))
 	}
 }

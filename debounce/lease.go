@@ -16,70 +16,172 @@ import (
 // outside of Redis.
 var ErrLeaseLost = errors.New("debounce: lease lost")
 
-// handleUnderLease calls handle and keeps the batch's lease until it returns.
-func (r *runner) handleUnderLease(hands, settling context.Context, c *claimed) error {
-	ctx, cancel := context.WithCancelCause(hands)
-	defer cancel(nil)
-	renewing, stop := context.WithCancel(settling)
-	var keeper sync.WaitGroup
-	defer keeper.Wait()
-	defer stop()
-	keeper.Go(func() { r.keep(renewing, c, cancel) })
-	return r.call(ctx, c.Batch)
+// ErrRecalled is the cause of a handler's cancelled context when a newer item
+// called its batch back; see [Window]. A handler that had finished by then may
+// return nil all the same: the item then comes in a batch of its own.
+var ErrRecalled = errors.New("debounce: a newer item came")
+
+// A keeper keeps the leases of the batches in hand.
+type keeper struct {
+	*Debouncer
+	wake     chan struct{} // holds a token when there is a batch more
+	renewing sync.WaitGroup
+
+	mu   sync.Mutex
+	kept map[hand]*kept
 }
 
-// keep renews a lease every third of its length until ctx is done, and calls
-// cancel if it is lost.
-func (r *runner) keep(ctx context.Context, c *claimed, cancel context.CancelCauseFunc) {
-	lease := r.cfg.Lease
-	// A timer of its own, since a renewal may hang for longer than the lease.
-	end := time.AfterFunc(time.Until(c.until), func() { cancel(ErrLeaseLost) })
-	defer end.Stop()
-	timer := time.NewTimer(time.Until(c.until.Add(-lease).Add(lease / 3)))
+// A hand names a batch in hand: generations are a shard's.
+type hand struct {
+	shard      string
+	generation int64
+}
+
+type kept struct {
+	c      *claimed
+	cancel context.CancelCauseFunc
+	renew  time.Time // when to renew; zero while that is under way or not worth while
+	until  time.Time // when the lease is over; zero: never, as Redis has lost it
+}
+
+func (k *keeper) keep(c *claimed, cancel context.CancelCauseFunc) {
+	k.mu.Lock()
+	k.kept[hand{c.shard.name, c.Generation}] = &kept{c, cancel, c.until.Add(k.cfg.Lease/3 - k.cfg.Lease), c.until}
+	k.mu.Unlock()
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (k *keeper) release(c *claimed) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.kept, hand{c.shard.name, c.Generation})
+}
+
+// recall cancels the handler of a batch, if it is ours.
+func (k *keeper) recall(h hand) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if b := k.kept[h]; b != nil {
+		b.cancel(ErrRecalled)
+	}
+}
+
+// run renews each lease when a third of it is over, and cancels what was lost,
+// until ctx is done.
+func (k *keeper) run(ctx context.Context) {
+	defer k.renewing.Wait()
+	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+		case <-k.wake:
 		}
-		sent := time.Now()
-		h, err := r.renew(ctx, c)
-		if err != nil {
-			r.outage.failed(ctx, c.shard.n, err)
-			timer.Reset(min(lease/10, retryMost))
-			continue
+		due, next := k.due(time.Now())
+		for s, batches := range due {
+			for len(batches) > 0 {
+				n := min(len(batches), settleMost)
+				part := batches[:n]
+				batches = batches[n:]
+				k.renewing.Go(func() { k.extend(ctx, s, part) })
+			}
 		}
-		r.outage.ok(ctx, c.shard.n)
-		switch h {
-		case lost:
-			cancel(ErrLeaseLost)
-			return
-		case gone:
-			return // see ErrLeaseLost
-		default:
-			end.Reset(time.Until(sent.Add(lease)))
-			timer.Reset(time.Until(sent.Add(lease / 3)))
-		}
+		timer.Reset(time.Until(next))
 	}
 }
 
-// settle does done or nack until Redis has answered. It gives up after the
-// length of a lease, or when Run must return: then the lease ends by itself,
-// and the batch comes again.
-func (r *runner) settle(ctx context.Context, c *claimed, do func() (hold, error)) {
+// due returns what is to be renewed now, and when to look again. What is nearly
+// due goes along.
+func (k *keeper) due(now time.Time) (due map[*shard][]*kept, next time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	next = now.Add(time.Hour)
+	soon := time.Time{}
+	for _, b := range k.kept {
+		switch {
+		case b.until.IsZero():
+		case !b.until.After(now):
+			b.cancel(ErrLeaseLost)
+			b.until, b.renew = time.Time{}, time.Time{}
+		case !b.renew.IsZero() && !b.renew.After(now):
+			soon = now.Add(k.cfg.Lease / 30)
+		}
+	}
+	due = map[*shard][]*kept{}
+	for _, b := range k.kept {
+		if !b.renew.IsZero() && b.renew.Before(soon) {
+			due[b.c.shard] = append(due[b.c.shard], b)
+			b.renew = time.Time{}
+		}
+		for _, t := range []time.Time{b.renew, b.until} {
+			if !t.IsZero() && t.Before(next) {
+				next = t
+			}
+		}
+	}
+	return due, next
+}
+
+// extend renews leases of one shard. An attempt may hang for longer than they
+// last.
+func (k *keeper) extend(ctx context.Context, s *shard, batches []*kept) {
+	sent := time.Now()
+	cs := make([]*claimed, len(batches))
+	for i, b := range batches {
+		cs[i] = b.c
+	}
+	holds, err := k.Debouncer.renew(ctx, s, cs...)
+	if err != nil {
+		k.outage.failed(ctx, s, err)
+	} else {
+		k.outage.ok(ctx, s)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i, b := range batches {
+		switch {
+		case b.until.IsZero(): // lost meanwhile
+		case err != nil:
+			b.renew = time.Now().Add(min(k.cfg.Lease/10, retryMost))
+		case holds[i] == lost:
+			b.cancel(ErrLeaseLost)
+			b.until = time.Time{}
+		case holds[i] == gone:
+			b.until = time.Time{} // see ErrLeaseLost
+		default:
+			if holds[i] == recalled { // the notification was lost
+				b.cancel(ErrRecalled)
+			}
+			b.until, b.renew = sent.Add(k.cfg.Lease), sent.Add(k.cfg.Lease/3)
+		}
+	}
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// settle tells Redis what became of a batch until it has answered. It gives up
+// after the length of a lease, or when Run must return: then the lease ends by
+// itself, and the batch comes again.
+func (r *runner) settle(ctx context.Context, c *claimed, what string, delay time.Duration) {
 	giveUp := time.NewTimer(r.cfg.Lease)
 	defer giveUp.Stop()
 	for n := 0; ; n++ {
-		h, err := do()
+		h, err := r.settleOnce(ctx, c, what, delay)
 		if err == nil {
-			r.outage.ok(ctx, c.shard.n)
+			r.outage.ok(ctx, c.shard)
 			if h == lost { // or go-redis sent it twice, since it had no answer to the first
 				r.log.WarnContext(ctx, "batch was settled by another claim", "batch", c.ID, "attempt", c.Attempt)
 			}
 			return
 		}
-		r.outage.failed(ctx, c.shard.n, err)
+		r.outage.failed(ctx, c.shard, err)
 		pause := time.NewTimer(doubled(retryFirst, n, retryMost))
 		select {
 		case <-pause.C:

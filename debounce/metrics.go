@@ -2,6 +2,7 @@ package debounce
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +18,7 @@ type metrics struct {
 	items    prometheus.Histogram
 	lateness prometheus.Histogram
 	expired  prometheus.Counter
+	recalled prometheus.Counter
 }
 
 // newMetrics registers what a Debouncer measures. count is asked at each
@@ -42,6 +44,10 @@ func newMetrics(reg prometheus.Registerer, count func() (waiting, inFlight int64
 		expired: f.NewCounter(prometheus.CounterOpts{
 			Name: "wagent_leases_expired_total",
 			Help: "Batches taken again because their lease ended.",
+		}),
+		recalled: f.NewCounter(prometheus.CounterOpts{
+			Name: "wagent_batches_recalled_total",
+			Help: "Batches that newer items called back from their handler.",
 		}),
 	}
 	if reg == nil {
@@ -93,19 +99,27 @@ func (w *windows) Collect(ch chan<- prometheus.Metric) {
 func (d *Debouncer) countWindows() (waiting, inFlight int64, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), countTimeout)
 	defer cancel()
-	due, leases := make([]*redis.IntCmd, len(d.shards)), make([]*redis.IntCmd, len(d.shards))
-	_, err = d.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i := range d.shards {
-			due[i] = p.ZCard(ctx, d.shards[i].due)
-			leases[i] = p.ZCard(ctx, d.shards[i].lease)
-		}
-		return nil
-	})
+	b, err := d.known(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
-	for i := range d.shards {
-		waiting += due[i].Val()
+	due, leases := make([]*redis.StringCmd, len(b.shards)), make([]*redis.IntCmd, len(b.shards))
+	_, err = d.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, s := range b.shards {
+			due[i] = p.HGet(ctx, s.prefix[0]+"gen", "waiting")
+			leases[i] = p.ZCard(ctx, s.prefix[0]+"lease")
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return 0, 0, err
+	}
+	for i := range b.shards {
+		n, err := due[i].Int64()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return 0, 0, err
+		}
+		waiting += n
 		inFlight += leases[i].Val()
 	}
 	return waiting, inFlight, nil

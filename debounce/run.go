@@ -14,8 +14,7 @@ import (
 )
 
 const (
-	lookEvery    = 5 * time.Second // each shard is looked at, in case a notification was lost
-	claimChunk   = 100             // most batches of one script, lest it block Redis for long
+	lookEvery    = time.Minute // each shard is looked at, in case a notification was lost
 	retryFirst   = 50 * time.Millisecond
 	retryMost    = time.Second
 	backoffFirst = time.Second
@@ -34,7 +33,8 @@ var errDrained = errors.New("debounce: the time to drain is over")
 // 30 s, and in the meantime nothing else of its key does.
 //
 // The context given to handle is cancelled with [ErrLeaseLost] as its cause when
-// another process may have the batch. It outlives ctx by Config.Drain; what is
+// another process may have the batch, and with [ErrRecalled] when a newer item
+// calls it back. It outlives ctx by Config.Drain; what is
 // not finished then is given back for other processes to take. Run waits until
 // handle has returned.
 func (d *Debouncer) Run(ctx context.Context, handle func(context.Context, Batch) error) error {
@@ -49,21 +49,20 @@ func (d *Debouncer) Run(ctx context.Context, handle func(context.Context, Batch)
 	defer stopHands(nil)
 	settling, stopSettling := outlive(ctx, &background, d.cfg.Drain+settleGrace)
 	defer stopSettling(nil)
+	k := &keeper{Debouncer: d, wake: make(chan struct{}, 1), kept: map[hand]*kept{}}
+	background.Go(func() { k.run(settling) })
 	notices := d.rdb.Subscribe(ctx) // to nothing yet, lest it dial here
 	defer func() { _ = notices.Close() }()
-	background.Go(func() { d.listen(ctx, notices) })
+	background.Go(func() { d.listen(ctx, notices, k) })
+	background.Go(func() { d.attend(ctx) })
 
-	r := &runner{
-		Debouncer: d, handle: handle,
-		freed: make(chan struct{}, d.cfg.Concurrency), failures: make([]int, len(d.shards)),
-	}
+	r := &runner{Debouncer: d, keeper: k, handle: handle, freed: make(chan struct{}, d.cfg.Concurrency)}
 	r.start = func(c *claimed) {
 		r.inHand.Go(func() {
 			defer func() { r.freed <- struct{}{} }()
 			r.work(ctx, hands, settling, c)
 		})
 	}
-	d.agenda.planAll(time.Now())
 	r.loop(ctx)
 	r.inHand.Wait()
 	return nil
@@ -89,45 +88,71 @@ func outlive(ctx context.Context, wg *sync.WaitGroup, after time.Duration) (cont
 	return out, cancel
 }
 
-// listen plans what other processes say until notices is closed.
-func (d *Debouncer) listen(ctx context.Context, notices *redis.PubSub) {
+// listen heeds what other processes say until notices is closed.
+func (d *Debouncer) listen(ctx context.Context, notices *redis.PubSub, k *keeper) {
 	// A first failure is made good: the channel below subscribes again.
 	_ = notices.Subscribe(ctx, d.channel())
 	for m := range notices.ChannelWithSubscriptions() {
 		switch m := m.(type) {
 		case *redis.Subscription: // what was said before it is lost
-			d.agenda.planAll(time.Now())
-		case *redis.Message:
-			n, us, _ := strings.Cut(m.Payload, " ")
-			shard, err := strconv.Atoi(n)
-			wait, err2 := strconv.ParseInt(us, 10, 64)
-			if err == nil && err2 == nil {
-				d.agenda.plan(shard, time.Now().Add(time.Duration(wait)*time.Microsecond))
+			if b := d.layouts.board.Load(); b != nil {
+				d.agenda.planAll(time.Now(), b.shards)
 			}
+			d.news()
+		case *redis.Message:
+			d.heed(m.Payload, k)
 		}
 	}
 }
 
-// A runner is one Run. Its loop owns busy, first and failures.
+// heed takes in what a script said: "due <shard> <microseconds>", "recall
+// <shard> <generation>" or "beat".
+func (d *Debouncer) heed(said string, k *keeper) {
+	what, about, _ := strings.Cut(said, " ")
+	name, number, _ := strings.Cut(about, " ")
+	if what == "beat" {
+		d.news()
+		return
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return
+	}
+	b := d.layouts.board.Load()
+	switch {
+	case what == "recall":
+		k.recall(hand{name, n})
+	case b == nil || b.byName[name] == nil: // of a layout that we do not know yet
+		d.news()
+	default:
+		d.plan(b.byName[name], n)
+	}
+}
+
+// A runner is one Run. Its loop owns busy and first.
 type runner struct {
 	*Debouncer
-	handle   func(context.Context, Batch) error
-	start    func(*claimed) // begins to work on a batch
-	inHand   sync.WaitGroup
-	freed    chan struct{}
-	busy     int
-	first    int   // the shard to look at first
-	failures []int // of each shard, one after another
+	keeper *keeper
+	handle func(context.Context, Batch) error
+	start  func(*claimed) // begins to work on a batch
+	inHand sync.WaitGroup
+	freed  chan struct{}
+	busy   int
+	first  int // the shard to look at first
 }
 
 func (r *runner) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		r.look(ctx)
+		var shards []*shard
+		if b := r.layouts.board.Load(); b != nil {
+			shards = b.shards
+		}
+		r.look(ctx, shards)
 		var due <-chan time.Time // never, while no handler is free
 		if r.busy < r.cfg.Concurrency {
-			timer.Reset(time.Until(r.agenda.next(time.Now().Add(lookEvery))))
+			timer.Reset(time.Until(r.agenda.next(time.Now().Add(lookEvery), shards)))
 			due = timer.C
 		}
 		select {
@@ -146,15 +171,15 @@ func (r *runner) loop(ctx context.Context) {
 
 // look claims from each shard that may have something due, while handlers are
 // free. The next look begins with the shard after the last that had something.
-func (r *runner) look(ctx context.Context) {
+func (r *runner) look(ctx context.Context, shards []*shard) {
 	first := r.first
-	for i := range r.shards {
+	for i := range shards {
 		if r.busy == r.cfg.Concurrency || ctx.Err() != nil {
 			return
 		}
-		n := (first + i) % len(r.shards)
-		if r.agenda.take(n, time.Now()) && r.take(ctx, &r.shards[n]) {
-			r.first = (n + 1) % len(r.shards)
+		n := (first + i) % len(shards)
+		if r.agenda.take(shards[n], time.Now()) && r.take(ctx, shards[n]) {
+			r.first = (n + 1) % len(shards)
 		}
 	}
 }
@@ -166,18 +191,18 @@ func (r *runner) take(ctx context.Context, s *shard) bool {
 	// looks at ctx before it sends. Were it not, the lease would have to end.
 	c, err := r.claim(ctx, s, min(r.cfg.Concurrency-r.busy, claimChunk))
 	if err != nil {
-		r.outage.failed(ctx, s.n, err)
-		r.agenda.plan(s.n, time.Now().Add(doubled(retryFirst, r.failures[s.n], retryMost)))
-		r.failures[s.n]++
+		r.outage.failed(ctx, s, err)
+		r.agenda.set(s, time.Now().Add(doubled(retryFirst, s.failures, retryMost)))
+		s.failures++
 		return false
 	}
-	r.outage.ok(ctx, s.n)
-	r.failures[s.n] = 0
+	r.outage.ok(ctx, s)
+	s.failures = 0
 	wait := lookEvery
 	if c.next >= 0 {
 		wait = min(wait, c.next)
 	}
-	r.agenda.plan(s.n, time.Now().Add(wait))
+	r.agenda.plan(s, time.Now().Add(wait))
 	r.metrics.expired.Add(float64(c.expired))
 	for i := range c.batches {
 		r.busy++
@@ -190,22 +215,32 @@ func (r *runner) take(ctx context.Context, s *shard) bool {
 // when run has ended; hands bounds the handler, settling what Redis is told.
 func (r *runner) work(run, hands, settling context.Context, c *claimed) {
 	if run.Err() != nil { // it ended while the claim was on its way
-		r.settle(settling, c, func() (hold, error) { return r.nack(settling, c, 0) })
+		r.settle(settling, c, opAgain, 0)
 		return
 	}
 	r.metrics.claimed(c)
-	err := r.handleUnderLease(hands, settling, c)
+	ctx, cancel := context.WithCancelCause(hands)
+	defer cancel(nil)
+	r.keeper.keep(c, cancel)
+	defer r.keeper.release(c)
+	err := r.call(ctx, c.Batch)
 	if err == nil {
-		r.settle(settling, c, func() (hold, error) { return r.done(settling, c) })
+		r.settle(settling, c, opDone, 0)
 		return
 	}
 	delay := doubled(backoffFirst, c.Attempt-1, backoffMost)
-	if hands.Err() != nil {
+	switch {
+	case errors.Is(context.Cause(ctx), ErrRecalled):
+		r.metrics.recalled.Inc()
+		r.log.DebugContext(hands, "batch was called back", "batch", c.ID, "items", len(c.Items), "recalls", c.Recalls)
+	case hands.Err() != nil:
 		delay = 0 // it was us who cut it short
+		fallthrough
+	default:
+		r.log.WarnContext(hands, "batch failed and will come again", "batch", c.ID, "items", len(c.Items),
+			"attempt", c.Attempt, "retry_in", delay, "err", err)
 	}
-	r.log.WarnContext(hands, "batch failed and will come again", "batch", c.ID, "items", len(c.Items),
-		"attempt", c.Attempt, "retry_in", delay, "err", err)
-	r.settle(settling, c, func() (hold, error) { return r.nack(settling, c, delay) })
+	r.settle(settling, c, opAgain, delay)
 }
 
 // call runs handle and turns its panic into an error.

@@ -23,11 +23,8 @@ var claimSource string
 //go:embed lua/renew.lua
 var renewSource string
 
-//go:embed lua/done.lua
-var doneSource string
-
-//go:embed lua/nack.lua
-var nackSource string
+//go:embed lua/settle.lua
+var settleSource string
 
 //go:embed lua/flush.lua
 var flushSource string
@@ -35,23 +32,36 @@ var flushSource string
 //go:embed lua/drop.lua
 var dropSource string
 
+//go:embed lua/beat.lua
+var beatSource string
+
 var (
-	addScript   = redis.NewScript(commonSource + addSource)
-	claimScript = redis.NewScript(commonSource + claimSource)
-	renewScript = redis.NewScript(commonSource + renewSource)
-	doneScript  = redis.NewScript(commonSource + doneSource)
-	nackScript  = redis.NewScript(commonSource + nackSource)
-	flushScript = redis.NewScript(commonSource + flushSource)
-	dropScript  = redis.NewScript(commonSource + dropSource)
+	addScript    = redis.NewScript(commonSource + addSource)
+	claimScript  = redis.NewScript(commonSource + claimSource)
+	renewScript  = redis.NewScript(commonSource + renewSource)
+	settleScript = redis.NewScript(commonSource + settleSource)
+	flushScript  = redis.NewScript(commonSource + flushSource)
+	dropScript   = redis.NewScript(commonSource + dropSource)
+	beatScript   = redis.NewScript(beatSource)
+)
+
+// How much goes to Redis at once.
+const (
+	pipelineMost = 128  // Adds of one pipeline
+	pipelines    = 2    // pipelines at once, of one process
+	settleMost   = 64   // batches of one script
+	claimChunk   = 64   // and of one claim, lest it block Redis for long
+	claimItems   = 1000 // a claim stops behind the batch that has this many items
 )
 
 // A hold says what became of a lease; the words are the scripts'.
 type hold string
 
 const (
-	held hold = "held"
-	lost hold = "lost" // another claim took or settled the batch
-	gone hold = "gone" // Redis has forgotten the lease with its data
+	held     hold = "held"
+	recalled hold = "recalled" // held, and a newer item calls the batch back
+	lost     hold = "lost"     // another claim took or settled the batch
+	gone     hold = "gone"     // Redis has forgotten the lease with its data
 )
 
 // claimed is a batch under a lease.
@@ -61,6 +71,61 @@ type claimed struct {
 	until time.Time // when the lease ends, at the earliest, by our monotonic clock
 	at    time.Time // when it was claimed, by Redis's clock
 	got   time.Time // when we learned of that
+}
+
+// An adding is an Add on its way.
+type adding struct {
+	shard *shard
+	args  []any
+	wait  int64
+	err   error
+	done  chan struct{}
+}
+
+// elsewhere is what the add script answers where a new key may not come.
+const elsewhere = -2
+
+// addTo sends one Add, together with those that come at the same time.
+func (d *Debouncer) addTo(ctx context.Context, s *shard, group, key, item string, w Window) (wait int64, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	a := &adding{shard: s, done: make(chan struct{}), args: []any{
+		key, item, group, w.Quiet.Microseconds(), w.MaxWait.Microseconds(), w.MaxItems, w.Recalls, d.channel(), s.name,
+	}}
+	s.adds.add(ctx, a)
+	select {
+	case <-a.done:
+		return a.wait, a.err
+	default:
+	}
+	select {
+	case <-a.done:
+		return a.wait, a.err
+	case <-ctx.Done():
+		return 0, ctx.Err() // nobody knows whether it was added
+	}
+}
+
+// sendAdds sends Adds in one pipeline.
+func (d *Debouncer) sendAdds(ctx context.Context, batch []*adding) {
+	cmds := make([]*redis.Cmd, len(batch))
+	if len(batch) == 1 {
+		cmds[0] = addScript.EvalSha(ctx, d.rdb, batch[0].shard.prefix, batch[0].args...)
+	} else {
+		pipe := d.rdb.Pipeline()
+		for i, a := range batch {
+			cmds[i] = addScript.EvalSha(ctx, pipe, a.shard.prefix, a.args...)
+		}
+		_, _ = pipe.Exec(ctx) // each command has its own error
+	}
+	for i, a := range batch {
+		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
+			cmds[i] = addScript.Eval(ctx, d.rdb, a.shard.prefix, a.args...)
+		}
+		a.wait, a.err = cmds[i].Int64()
+		close(a.done)
+	}
 }
 
 // A claim is the answer of the claim script.
@@ -73,8 +138,7 @@ type claim struct {
 // claim takes at most limit batches that are due in the shard.
 func (d *Debouncer) claim(ctx context.Context, s *shard, limit int) (claim, error) {
 	sent := time.Now()
-	out, err := claimScript.Run(ctx, d.rdb, []string{s.due, s.lease, s.gen},
-		s.windows, limit, d.cfg.Lease.Microseconds()).Slice()
+	out, err := claimScript.Run(ctx, d.rdb, s.prefix, limit, d.cfg.Lease.Microseconds(), claimItems).Slice()
 	if err != nil {
 		return claim{}, fmt.Errorf("claim windows: %w", err)
 	}
@@ -85,7 +149,7 @@ func (d *Debouncer) claim(ctx context.Context, s *shard, limit int) (claim, erro
 	}
 	c := claim{next: time.Duration(head[0]) * time.Microsecond, expired: head[2]}
 	for _, row := range out[3:] {
-		b, err := batch(row, s.n)
+		b, err := batch(row, s.name)
 		if err != nil {
 			return claim{}, fmt.Errorf("claim windows: %w", err)
 		}
@@ -96,46 +160,78 @@ func (d *Debouncer) claim(ctx context.Context, s *shard, limit int) (claim, erro
 	return c, nil
 }
 
-// renew extends the lease of a batch.
-func (d *Debouncer) renew(ctx context.Context, c *claimed) (hold, error) {
-	h, err := renewScript.Run(ctx, d.rdb, []string{c.shard.lease, c.shard.windows + c.Key, c.shard.gen},
-		c.Key, c.Generation, d.cfg.Lease.Microseconds()).Text()
-	if err != nil {
-		return "", fmt.Errorf("renew lease: %w", err)
+// renew extends the leases of batches of one shard.
+func (d *Debouncer) renew(ctx context.Context, s *shard, batches ...*claimed) ([]hold, error) {
+	args := []any{d.cfg.Lease.Microseconds()}
+	for _, c := range batches {
+		args = append(args, c.Key, c.Generation)
 	}
-	return hold(h), nil
-}
-
-// done forgets a batch that was handled.
-func (d *Debouncer) done(ctx context.Context, c *claimed) (hold, error) {
-	return d.settled(c, doneScript.Run(ctx, d.rdb, c.keys(), c.Key, c.Generation, d.channel(), c.shard.n))
-}
-
-// nack gives a batch back, to be due after a delay.
-func (d *Debouncer) nack(ctx context.Context, c *claimed, delay time.Duration) (hold, error) {
-	return d.settled(c, nackScript.Run(ctx, d.rdb, c.keys(), c.Key, c.Generation, d.channel(), c.shard.n,
-		delay.Microseconds()))
-}
-
-func (c *claimed) keys() []string {
-	return []string{c.shard.due, c.shard.lease, c.shard.windows + c.Key, c.shard.gen}
-}
-
-// settled reads the answer of done and nack.
-func (d *Debouncer) settled(c *claimed, cmd *redis.Cmd) (hold, error) {
-	out, err := cmd.Slice()
+	out, err := renewScript.Run(ctx, d.rdb, s.prefix, args...).StringSlice()
 	if err != nil {
-		return "", fmt.Errorf("settle batch: %w", err)
+		return nil, fmt.Errorf("renew lease: %w", err)
 	}
-	if len(out) == 2 {
-		h, ok := out[0].(string)
-		wait, ok2 := out[1].(int64)
-		if ok && ok2 {
-			d.plan(c.shard, wait)
-			return hold(h), nil
+	if len(out) != len(batches) {
+		return nil, fmt.Errorf("renew lease: the script answered %d values for %d batches", len(out), len(batches))
+	}
+	holds := make([]hold, len(out))
+	for i, h := range out {
+		holds[i] = hold(h)
+	}
+	return holds, nil
+}
+
+// What becomes of a batch; the words are the script's.
+const (
+	opDone  = "done"
+	opAgain = "again"
+)
+
+// A settling says what became of a batch.
+type settling struct {
+	c     *claimed
+	what  string
+	delay time.Duration // of what comes again
+	hold  hold
+	err   error
+	done  chan struct{}
+}
+
+// settleOnce tells Redis what became of a batch, together with others of its
+// shard.
+func (d *Debouncer) settleOnce(ctx context.Context, c *claimed, what string, delay time.Duration) (hold, error) {
+	s := &settling{c: c, what: what, delay: delay, done: make(chan struct{})}
+	c.shard.settles.add(ctx, s)
+	select {
+	case <-s.done:
+		return s.hold, s.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// sendSettles settles batches of one shard.
+func (d *Debouncer) sendSettles(ctx context.Context, s *shard, batch []*settling) {
+	args := []any{d.channel(), s.name}
+	for _, b := range batch {
+		args = append(args, b.c.Key, b.c.Generation, b.what, b.delay.Microseconds())
+	}
+	out, err := settleScript.Run(ctx, d.rdb, s.prefix, args...).Slice()
+	if err == nil && len(out) != len(batch)+1 {
+		err = fmt.Errorf("the script answered %d values for %d batches", len(out), len(batch))
+	}
+	for i, b := range batch {
+		if err != nil {
+			b.err = fmt.Errorf("settle batch: %w", err)
+		} else {
+			h, _ := out[i+1].(string)
+			b.hold = hold(h)
 		}
+		close(b.done)
 	}
-	return "", fmt.Errorf("settle batch: the script answered %T of %d", out, len(out))
+	if err == nil {
+		wait, _ := out[0].(int64)
+		d.plan(s, wait)
+	}
 }
 
 // integers returns the first n values of a reply.
@@ -155,9 +251,9 @@ func integers(reply []any, n int) ([]int64, error) {
 }
 
 // batch reads one batch of the claim script's answer.
-func batch(row any, shard int) (Batch, error) {
+func batch(row any, shard string) (Batch, error) {
 	vs, ok := row.([]any)
-	if !ok || len(vs) < 7 {
+	if !ok || len(vs) < 8 {
 		return Batch{}, fmt.Errorf("a batch of %d values is a %T", len(vs), row)
 	}
 	ss := make([]string, len(vs))
@@ -166,8 +262,8 @@ func batch(row any, shard int) (Batch, error) {
 			return Batch{}, fmt.Errorf("value %d of a batch is a %T", i, v)
 		}
 	}
-	var ns [5]int64
-	var errs [5]error
+	var ns [6]int64
+	var errs [6]error
 	for i := range ns {
 		ns[i], errs[i] = strconv.ParseInt(ss[i+1], 10, 64)
 	}
@@ -175,12 +271,13 @@ func batch(row any, shard int) (Batch, error) {
 		return Batch{}, fmt.Errorf("read batch: %w", err)
 	}
 	return Batch{
-		ID:         strconv.Itoa(shard) + "-" + ss[1],
+		ID:         shard + "-" + ss[1],
 		Key:        ss[0],
-		Items:      ss[6:],
+		Items:      ss[7:],
 		Generation: ns[1],
 		Attempt:    int(ns[2]),
 		OpenedAt:   time.UnixMicro(ns[3]),
 		DueAt:      time.UnixMicro(ns[4]),
+		Recalls:    int(ns[5]),
 	}, nil
 }

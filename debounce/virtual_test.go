@@ -265,10 +265,10 @@ func TestALostNotificationCostsOneLook(t *testing.T) {
 		got := collect(t, d)
 		add(t, d, "warm", Window{}, "x")
 		receive(t, got)
-		s := d.shard("k")
+		s := boardOf(t, d).newest().shard("k")
 		start := time.Now()
-		err := addScript.Run(t.Context(), rdb, []string{s.due, s.windows + "k"},
-			"k", "a", "g", 0, 0, 0, "a channel that nobody hears", s.n).Err()
+		err := addScript.Run(t.Context(), rdb, s.prefix,
+			"k", "a", "g", 0, 0, 0, 0, "a channel that nobody hears", s.name).Err()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -323,8 +323,8 @@ func TestMetrics(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n, err := testutil.GatherAndCount(reg); err != nil || n != 6 {
-			t.Errorf("%d series at the start, %v, want 6", n, err)
+		if n, err := testutil.GatherAndCount(reg); err != nil || n != 7 {
+			t.Errorf("%d series at the start, %v, want 7", n, err)
 		}
 		finish := make(chan error)
 		run(t, d, func(context.Context, Batch) error { return <-finish })
@@ -351,6 +351,7 @@ func TestMetrics(t *testing.T) {
 		want := map[string]float64{
 			"waiting": 1, "in_flight": 1, "wagent_window_wait_seconds": 1, "wagent_batch_messages": 2,
 			"wagent_window_lateness_seconds": 0, "wagent_leases_expired_total": 0,
+			"wagent_batches_recalled_total": 0,
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("metrics (-want +got):\n%s", diff)

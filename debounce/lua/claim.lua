@@ -1,35 +1,29 @@
 -- claim takes what is due: first the batches whose lease ended, then the
--- windows and the repeated batches whose time has come, oldest first.
+-- windows and the repeated batches whose time has come. Where more is due than
+-- it may take, groups take turns, and those of one group come oldest first.
 --
--- KEYS    due, lease, gen
--- ARGV    prefix of the windows' keys, most batches, length of the lease
--- steps   for each key: a window becomes a batch (cut = last), a batch stays
---         what it was; raise generation and attempt; move the key from due to
---         lease
+-- ARGV    most batches, length of the lease, after how many items to stop
+-- steps   put the groups that have something due behind the ring; as long as
+--         more may be taken, take from the first of the ring and put it behind.
+--         For each key: a window becomes a batch (cut = last), a batch stays
+--         what it was unless it was called back; raise generation and attempt;
+--         move the key to lease
 -- returns {microseconds until the next one is due or -1, now, how many leases
---         had ended, {key, batch, generation, attempt, opened, due, item...}...}
+--         had ended, {key, batch, generation, attempt, opened, due, recalls,
+--         item...}...}
 --
--- The windows' keys are built here: they carry the shard's hash tag, so they lie
--- in the slot of KEYS. A generation is at least the time, hence also rises when
--- Redis lost the last ones that it gave.
-local now, limit = clock(), tonumber(ARGV[2])
-local keys = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', int(now), 'LIMIT', 0, limit)
-local expired = #keys
-if expired < limit then
-  local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now), 'LIMIT', 0, limit - expired)
-  for _, key in ipairs(due) do keys[#keys + 1] = key end
-end
-
+-- A generation is at least the time, hence also rises when Redis lost the last
+-- ones that it gave.
+local now, left, items_left = clock(), tonumber(ARGV[1]), tonumber(ARGV[3])
+local heads, ring, leases = p .. 'heads', p .. 'ring', p .. 'lease'
+local lease_end = int(now + ARGV[2])
+local out = {-1, now, 0}
 local generation
-if #keys > 0 then
-  local given = redis.call('HGET', KEYS[3], 'last')
-  generation = math.max(tonumber(given or 0), now - 1)
-  if not given then redis.call('HSET', KEYS[3], 'first', int(generation + 1)) end
-end
 
--- take moves one key in flight and returns its batch, or nil if it has no items.
+-- take moves one key in flight and adds its batch to out. A key without items
+-- is forgotten.
 local function take(key)
-  local window = ARGV[1] .. key
+  local window = p .. 'w:' .. key
   local w, items = {}, {}
   local all = redis.call('HGETALL', window)
   for i = 1, #all, 2 do
@@ -39,35 +33,85 @@ local function take(key)
       w[all[i]] = all[i + 1]
     end
   end
-  redis.call('ZREM', KEYS[1], key)
   if not (w.cut or w.opened) then
-    redis.call('ZREM', KEYS[2], key)
+    redis.call('ZREM', leases, key)
     redis.call('DEL', window)
-    return nil
+    return
+  end
+  if not generation then
+    local given = redis.call('HGET', p .. 'gen', 'last')
+    generation = math.max(tonumber(given or 0), now - 1)
+    if not given then redis.call('HSET', p .. 'gen', 'first', int(generation + 1)) end
   end
   generation = generation + 1
-  local gen, attempt = int(generation), int(tonumber(w.attempt or 0) + 1)
-  if not w.cut then
-    w.cut, w.batch, w.batch_opened, w.batch_due = w.last, gen, w.opened, w.due
-    redis.call('HSET', window, 'cut', w.cut, 'batch', gen,
-      'batch_opened', w.opened, 'batch_due', w.due)
-    redis.call('HDEL', window, 'opened', 'due')
+  local gen = int(generation)
+  local recalls = tonumber(w.recalls or 0)
+  if w.recall and w.opened then
+    w.cut, w.attempt, recalls = nil, nil, recalls + 1
+    redis.call('HSET', window, 'recalls', recalls)
+    w.opened = w.batch_opened
   end
-  redis.call('HSET', window, 'gen', gen, 'attempt', attempt)
-  redis.call('ZADD', KEYS[2], int(now + ARGV[3]), key)
-  local batch = {key, w.batch, gen, attempt, w.batch_opened, w.batch_due}
+  local attempt = int(tonumber(w.attempt or 0) + 1)
+  if w.cut then
+    redis.call('HSET', window, 'gen', gen, 'attempt', attempt)
+  else
+    w.cut, w.batch, w.batch_opened, w.batch_due = w.last, gen, w.opened, w.due
+    redis.call('HSET', window, 'gen', gen, 'attempt', attempt, 'cut', w.cut,
+      'batch', gen, 'batch_opened', w.opened, 'batch_due', w.due)
+    redis.call('HDEL', window, 'opened', 'due', 'recall')
+  end
+  redis.call('ZADD', leases, lease_end, key)
+  local batch = {key, w.batch, gen, attempt, w.batch_opened, w.batch_due, int(recalls)}
   for n = tonumber(w.base or 0) + 1, tonumber(w.cut) do
     batch[#batch + 1] = items[n]
   end
-  return batch
+  out[#out + 1] = batch
+  left, items_left = left - 1, items_left - (#batch - 7)
 end
 
-local out = {-1, now, expired}
-for _, key in ipairs(keys) do out[#out + 1] = take(key) end
-if generation then redis.call('HSET', KEYS[3], 'last', int(generation)) end
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', int(now), 'LIMIT', 0, left)) do
+  if items_left > 0 then
+    out[3] = out[3] + 1
+    take(key)
+  end
+end
 
-for i = 1, 2 do
-  local at = head(KEYS[i])
+local due = redis.call('ZRANGEBYSCORE', heads, '-inf', int(now), 'LIMIT', 0, 100)
+if #due > 0 then
+  redis.call('ZREM', heads, unpack(due))
+  redis.call('RPUSH', ring, unpack(due))
+end
+local waiting = redis.call('LLEN', ring)
+while waiting > 0 and left > 0 and items_left > 0 do
+  local group = redis.call('LPOP', ring)
+  local zset = p .. 'd:' .. group
+  local keys = redis.call('ZRANGEBYSCORE', zset, '-inf', int(now), 'LIMIT', 0, math.ceil(left / waiting))
+  local taken = 0
+  for _, key in ipairs(keys) do
+    if items_left <= 0 then break end
+    taken = taken + 1
+    take(key)
+  end
+  if taken > 0 then
+    redis.call('ZREM', zset, unpack(keys, 1, taken))
+    redis.call('HINCRBY', p .. 'gen', 'waiting', -taken)
+  end
+  local first = head(zset)
+  if first and first <= now then
+    redis.call('RPUSH', ring, group)
+  else
+    waiting = waiting - 1
+    if first then redis.call('ZADD', heads, int(first), group) end
+  end
+end
+if generation then redis.call('HSET', p .. 'gen', 'last', int(generation)) end
+
+if waiting > 0 then
+  out[1] = 0
+  return out
+end
+for _, zset in ipairs({heads, leases}) do
+  local at = head(zset)
   if at then
     local wait = math.max(at - now, 0)
     if out[1] < 0 or wait < out[1] then out[1] = wait end

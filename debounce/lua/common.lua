@@ -4,12 +4,19 @@
 -- exactly until the year 2255. Numbers become text only by int(): tostring()
 -- and .. keep 14 digits of them.
 --
--- The keys of a shard share a hash tag, so they lie in one slot:
---   due     zset   key -> when it falls due. No key in here is in flight.
---   lease   zset   key -> when its lease ends. Every key in here is in flight.
---   gen     hash   first, last: the generations given out since Redis had data
---   window  hash   one for each key that has items:
---     group          who shares fairly
+-- KEYS[1] begins the names of a shard's keys. It holds their hash tag, so all of
+-- them lie in one slot:
+--   d:<group>  zset    key -> when it falls due; of one group. No key in here is
+--                      in flight.
+--   heads      zset    group -> its first due time, or an earlier one
+--   ring       list    the groups that had something due, in the order in which
+--                      they are served. A group with keys is in heads or ring.
+--   lease      zset    key -> when its lease ends. Every key in here is in flight.
+--   gen        hash    first, last: the generations given out since Redis had
+--                      data; waiting: how many keys are due some time
+--   closed     string  there if no new key may come: its layout is drained
+--   w:<key>    hash    one for each key that has items:
+--     group          who shares fairly: of the first Add
 --     last           number of the newest item; items are numbered upwards
 --     opened, due    the window that gathers items; absent while it has none
 --     base           items up to this number are done; absent is 0
@@ -20,8 +27,12 @@
 --     gen            the generation of its lease; absent while it waits for
 --                    another attempt
 --     attempt        how often it was claimed
+--     recall         there if a newer item calls the batch back: its next claim
+--                    takes the next window too
+--     recalls        how often that happened since a batch was done
 --     batch_opened, batch_due
 --     =<item>        the item's number
+local p = KEYS[1]
 
 local function clock()
   local t = redis.call('TIME')
@@ -36,22 +47,26 @@ local function head(zset)
   return tonumber(redis.call('ZRANGE', zset, 0, 0, 'WITHSCORES')[2])
 end
 
--- arm makes key due at a time. If nothing of the shard was due before that, it
+-- arm makes a key due at a time. If nothing of the shard was due before that, it
 -- tells the other processes, and returns how long there is to wait; else -1.
-local function arm(due, key, at, now, channel, shard)
+local function arm(group, key, at, now, channel, shard)
+  local due = p .. 'd:' .. group
   local before = head(due)
-  redis.call('ZADD', due, int(at), key)
+  if redis.call('ZADD', due, int(at), key) == 1 then redis.call('HINCRBY', p .. 'gen', 'waiting', 1) end
   if before and before <= at then return -1 end
+  local first = head(p .. 'heads')
+  redis.call('ZADD', p .. 'heads', int(at), group)
+  if first and first <= at then return -1 end
   local wait = int(math.max(at - now, 0))
-  redis.call('PUBLISH', channel, shard .. ' ' .. wait)
+  redis.call('PUBLISH', channel, 'due ' .. shard .. ' ' .. wait)
   return tonumber(wait)
 end
 
 -- unheld says why a lease is not held: 'lost' if another claim took or settled
 -- its batch, 'gone' if Redis has forgotten that it ever gave this lease.
-local function unheld(gen, current, generation)
+local function unheld(current, generation)
   if current then return 'lost' end
-  local g = redis.call('HMGET', gen, 'first', 'last')
+  local g = redis.call('HMGET', p .. 'gen', 'first', 'last')
   local n = tonumber(generation)
   if g[1] and tonumber(g[1]) <= n and n <= tonumber(g[2]) then return 'lost' end
   return 'gone'

@@ -1,0 +1,274 @@
+package debounce
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A layout is a way of spreading keys over shards. Redis keeps the list of them,
+// the newest last. A key that an older one has stays there until it holds no
+// items any more; then it belongs to the next. So the number of shards may
+// change at any time, by a process that is started with another one.
+type layout struct {
+	id     string
+	shards []*shard
+}
+
+// A shard is a set of keys that lie in one slot of a cluster.
+type shard struct {
+	name    string   // the same for all processes: <layout>.<number>
+	prefix  []string // KEYS of its scripts
+	adds    *combiner[*adding]
+	settles *combiner[*settling]
+
+	mine     atomic.Bool // we look as soon as something is due; others later
+	down     bool        // guarded by outage
+	failures int         // one after another; the loop's
+	at       time.Time   // when to look; guarded by agenda; zero: no reason to
+}
+
+func (l *layout) String() string { return l.id + " " + strconv.Itoa(len(l.shards)) }
+
+func (l *layout) shard(key string) *shard {
+	return l.shards[crc32.ChecksumIEEE([]byte(key))%uint32(len(l.shards))]
+}
+
+// A board is what is known of the layouts. It is not changed once it is there.
+type board struct {
+	chain  []*layout // never empty
+	shards []*shard  // of all of them
+	byName map[string]*shard
+}
+
+func (b *board) newest() *layout { return b.chain[len(b.chain)-1] }
+
+// draining returns the layouts that new keys do not go to.
+func (b *board) draining() []*layout { return b.chain[:len(b.chain)-1] }
+
+// layouts keeps the board up to date, and this process on the list of those at
+// work.
+type layouts struct {
+	board atomic.Pointer[board] // nil until Redis was asked
+
+	mu     sync.Mutex // held while Redis is asked
+	id     string     // of the process
+	asked  bool       // for the number of shards that is wanted
+	others int        // at work, ourselves included
+	rank   int        // our place among them
+}
+
+// away is how long a process that has gone silent counts as at work, and beat
+// how often it says that it is; both follow from the lease, lest a batch wait for
+// somebody to look at its shard.
+func (c *Config) away() time.Duration { return 5 * c.beat() / 2 }
+
+func (c *Config) beat() time.Duration { return min(5*time.Second, c.Lease/6) }
+
+// known returns the board, and asks Redis where that was never done.
+func (d *Debouncer) known(ctx context.Context) (*board, error) {
+	if b := d.layouts.board.Load(); b != nil {
+		return b, nil
+	}
+	if _, err := d.beat(ctx, asking); err != nil {
+		return nil, err
+	}
+	return d.layouts.board.Load(), nil
+}
+
+// The words of beat for a process that only asks, and one that leaves.
+const (
+	asking  = ""
+	leaving = "0"
+)
+
+// beat asks for the layouts, and tells how long we count as at work. It reports
+// whether there is anything new.
+func (d *Debouncer) beat(ctx context.Context, counts string) (news bool, err error) {
+	l := &d.layouts
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wanted, known := d.cfg.Shards, ""
+	before := l.board.Load()
+	if before != nil {
+		known = before.newest().String()
+	}
+	if l.asked {
+		wanted = 0
+	}
+	out, err := beatScript.Run(ctx, d.rdb, []string{d.control("members"), d.control("layouts")},
+		l.id, counts, known, wanted, rand.Text()[:8], d.channel()).Slice()
+	if err != nil {
+		return false, fmt.Errorf("ask for the shards: %w", err)
+	}
+	if len(out) != 2 {
+		return false, fmt.Errorf("ask for the shards: the script answered %d values", len(out))
+	}
+	members, lines := texts(out[0]), texts(out[1])
+	now, err := d.read(before, lines)
+	if err != nil {
+		return false, fmt.Errorf("ask for the shards: %w", err)
+	}
+	l.asked = true
+	rank := max(0, slices.Index(members, l.id))
+	others := max(1, len(members))
+	news = now != before || rank != l.rank || others != l.others
+	l.rank, l.others = rank, others
+	for i, s := range now.shards {
+		s.mine.Store(i%others == rank)
+	}
+	l.board.Store(now)
+	return news, nil
+}
+
+// read makes a board of the list of layouts. What stays is taken from the board
+// before, which is returned itself if nothing changed.
+func (d *Debouncer) read(before *board, lines []string) (*board, error) {
+	if before != nil && slices.EqualFunc(before.chain, lines, func(l *layout, s string) bool { return l.String() == s }) {
+		return before, nil
+	}
+	now := &board{byName: map[string]*shard{}}
+	for _, line := range lines {
+		id, number, _ := strings.Cut(line, " ")
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 1 || n > mostShards {
+			return nil, fmt.Errorf("%q is no layout", line)
+		}
+		now.chain = append(now.chain, d.layout(before, id, n))
+	}
+	if len(now.chain) == 0 {
+		return nil, errors.New("there is no layout")
+	}
+	for _, l := range now.chain {
+		now.shards = append(now.shards, l.shards...)
+	}
+	for _, s := range now.shards {
+		now.byName[s.name] = s
+	}
+	return now, nil
+}
+
+func (d *Debouncer) layout(before *board, id string, n int) *layout {
+	if before != nil {
+		for _, l := range before.chain {
+			if l.id == id && len(l.shards) == n {
+				return l
+			}
+		}
+	}
+	l := &layout{id: id, shards: make([]*shard, n)}
+	for i := range l.shards {
+		l.shards[i] = d.newShard(id + "." + strconv.Itoa(i))
+	}
+	return l
+}
+
+func (d *Debouncer) newShard(name string) *shard {
+	s := &shard{name: name, prefix: []string{"{" + d.cfg.Prefix + ":" + name + "}:"}, adds: d.adds}
+	if d.cluster { // a node that is slow holds up nobody else's Adds
+		s.adds = &combiner[*adding]{exec: d.sendAdds, most: pipelineMost, wide: 1}
+	}
+	s.settles = &combiner[*settling]{
+		exec: func(ctx context.Context, batch []*settling) { d.sendSettles(ctx, s, batch) }, most: settleMost, wide: 1,
+	}
+	return s
+}
+
+// control names a key that is not a shard's.
+func (d *Debouncer) control(name string) string { return "{" + d.cfg.Prefix + "}:" + name }
+
+// drain closes the shards of the older layouts, and takes those off the list
+// that hold nothing any more. It reports whether the list changed.
+func (d *Debouncer) drain(ctx context.Context) (news bool, err error) {
+	b := d.layouts.board.Load()
+	for _, l := range b.draining() {
+		keys := int64(0)
+		for _, s := range l.shards {
+			p := s.prefix[0]
+			// In this order: what is empty once it is closed stays so.
+			if err := d.rdb.SetNX(ctx, p+"closed", b.newest().String(), 0).Err(); err != nil {
+				return news, fmt.Errorf("close a shard: %w", err)
+			}
+			n, err := d.rdb.Exists(ctx, p+"heads", p+"ring", p+"lease").Result()
+			if err != nil {
+				return news, fmt.Errorf("look whether a shard is empty: %w", err)
+			}
+			keys += n
+		}
+		if keys > 0 {
+			continue
+		}
+		if err := d.rdb.LRem(ctx, d.control("layouts"), 0, l.String()).Err(); err != nil {
+			return news, fmt.Errorf("take a layout off the list: %w", err)
+		}
+		d.log.InfoContext(ctx, "the windows of an older number of shards are done", "shards", len(l.shards))
+		news = true
+	}
+	return news, nil
+}
+
+// attend keeps us on the list of those at work until ctx is done, and the board
+// up to date.
+func (d *Debouncer) attend(ctx context.Context) {
+	counts := strconv.FormatInt(d.cfg.away().Microseconds(), 10)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	failures, first := 0, true
+	for {
+		select {
+		case <-ctx.Done():
+			leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleGrace)
+			defer cancel()
+			_, _ = d.beat(leave, leaving) // or else they find out by themselves
+			return
+		case <-timer.C:
+		case <-d.poke:
+		}
+		news, err := d.beat(ctx, counts)
+		if err == nil && len(d.layouts.board.Load().chain) > 1 {
+			var drained bool
+			if drained, err = d.drain(ctx); drained {
+				news, err = d.beat(ctx, counts)
+			}
+		}
+		if err != nil {
+			timer.Reset(min(doubled(retryFirst, failures, retryMost), d.cfg.beat()))
+			failures++
+			continue
+		}
+		failures = 0
+		if news || first {
+			d.agenda.planAll(time.Now(), d.layouts.board.Load().shards)
+		}
+		first = false
+		timer.Reset(d.cfg.beat())
+	}
+}
+
+// news has attend ask again. It never blocks.
+func (d *Debouncer) news() {
+	select {
+	case d.poke <- struct{}{}:
+	default:
+	}
+}
+
+// texts reads a list of strings.
+func texts(v any) []string {
+	list, _ := v.([]any)
+	var out []string
+	for _, e := range list {
+		if s, ok := e.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}

@@ -1,0 +1,40 @@
+-- beat says that a process is at work, and returns who else is and how keys are
+-- spread over shards.
+--
+-- KEYS    members  zset  process -> when it counts as gone
+--         layouts  list  "<id> <number of shards>", the newest last: new keys go
+--                        there, the others are being drained
+-- ARGV    process, how long it counts ('': it only asks; 0: it leaves),
+--         the layout that it knows (''), the number of shards that it wants (0:
+--         as it is), an id for a new layout, channel
+-- steps   put the process down and strike off who is gone; add a layout if there
+--         is none or another number is wanted; keep a layout that Redis does not
+--         know (any more) as one to drain; tell the others of a change
+-- returns {the processes, the layouts}
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local changed = 0
+if ARGV[2] == '0' then
+  changed = redis.call('ZREM', KEYS[1], ARGV[1])
+elseif ARGV[2] ~= '' then
+  changed = redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[1])
+end
+changed = changed + redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
+
+local layouts = redis.call('LRANGE', KEYS[2], 0, -1)
+local known = ARGV[3] == ''
+for _, l in ipairs(layouts) do known = known or l == ARGV[3] end
+if not known then
+  table.insert(layouts, 1, ARGV[3])
+  redis.call('LPUSH', KEYS[2], ARGV[3])
+  changed = 1
+end
+local newest = layouts[#layouts]
+if not newest or ARGV[4] ~= '0' and string.match(newest, ' (%d+)$') ~= ARGV[4] then
+  newest = ARGV[5] .. ' ' .. ARGV[4]
+  layouts[#layouts + 1] = newest
+  redis.call('RPUSH', KEYS[2], newest)
+  changed = 1
+end
+if changed > 0 then redis.call('PUBLISH', ARGV[6], 'beat') end
+return {redis.call('ZRANGE', KEYS[1], 0, -1), layouts}

@@ -1,0 +1,42 @@
+-- settle says what became of batches in flight: one that was handled is
+-- forgotten, and the window that gathered meanwhile is armed; one that was not
+-- is due again, later or, if it was called back, together with that window.
+--
+-- ARGV    channel, shard, then for each batch: key, generation, 'done' or
+--         'again', delay
+-- steps   compare the generation; end the lease; done: delete the window if
+--         nothing came meanwhile, else remove the finished items and arm the
+--         rest, due now at the earliest; again: arm the batch after the delay,
+--         or with the window that called it back
+-- returns {as add, 'held', 'lost' or 'gone' (see common) for each batch}
+local now = clock()
+local out = {-1}
+
+local function one(key, generation, what, delay)
+  local window = p .. 'w:' .. key
+  local w = redis.call('HMGET', window, 'gen', 'last', 'cut', 'due', 'group', 'recall')
+  if w[1] ~= generation then return unheld(w[1], generation) end
+  redis.call('ZREM', p .. 'lease', key)
+  local at
+  if what == 'again' then
+    redis.call('HDEL', window, 'gen')
+    at = now + delay
+    if w[6] then at = math.max(now, tonumber(w[4])) end
+  elseif w[2] == w[3] then
+    redis.call('DEL', window)
+    return 'held'
+  else
+    forget(window, 0, tonumber(w[3]),
+      {'cut', 'batch', 'gen', 'attempt', 'batch_opened', 'batch_due', 'recall', 'recalls'})
+    at = math.max(tonumber(w[4]), now)
+    redis.call('HSET', window, 'base', w[3], 'due', int(at))
+  end
+  local wait = arm(w[5], key, at, now, ARGV[1], ARGV[2])
+  if wait >= 0 and (out[1] < 0 or wait < out[1]) then out[1] = wait end
+  return 'held'
+end
+
+for i = 3, #ARGV, 4 do
+  out[#out + 1] = one(ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]))
+end
+return out
