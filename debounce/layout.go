@@ -61,7 +61,6 @@ type layouts struct {
 
 	mu     sync.Mutex // held while Redis is asked
 	id     string     // of the process
-	asked  bool       // for the number of shards that is wanted
 	others int        // at work, ourselves included
 	rank   int        // our place among them
 }
@@ -96,16 +95,16 @@ func (d *Debouncer) beat(ctx context.Context, counts string) (news bool, err err
 	l := &d.layouts
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	wanted, known := d.cfg.Shards, ""
+	known, insist := "", 1
 	before := l.board.Load()
 	if before != nil {
-		known = before.newest().String()
-	}
-	if l.asked {
-		wanted = 0
+		insist = 0 // once in a life: processes that differ would go on for ever
+		if counts != asking { // who asks was told that a layout is drained
+			known = before.newest().String()
+		}
 	}
 	out, err := beatScript.Run(ctx, d.rdb, []string{d.control("members"), d.control("layouts")},
-		l.id, counts, known, wanted, rand.Text()[:8], d.channel()).Slice()
+		l.id, counts, known, rand.Text()[:8], d.cfg.Shards, insist, d.channel()).Slice()
 	if err != nil {
 		return false, fmt.Errorf("ask for the shards: %w", err)
 	}
@@ -113,11 +112,11 @@ func (d *Debouncer) beat(ctx context.Context, counts string) (news bool, err err
 		return false, fmt.Errorf("ask for the shards: the script answered %d values", len(out))
 	}
 	members, lines := texts(out[0]), texts(out[1])
+	slices.Sort(members) // all processes count in the same order
 	now, err := d.read(before, lines)
 	if err != nil {
 		return false, fmt.Errorf("ask for the shards: %w", err)
 	}
-	l.asked = true
 	rank := max(0, slices.Index(members, l.id))
 	others := max(1, len(members))
 	news = now != before || rank != l.rank || others != l.others

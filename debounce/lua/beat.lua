@@ -5,10 +5,10 @@
 --         layouts  list  "<id> <number of shards>", the newest last: new keys go
 --                        there, the others are being drained
 -- ARGV    process, how long it counts ('': it only asks; 0: it leaves),
---         the layout that it knows (''), the number of shards that it wants (0:
---         as it is), an id for a new layout, channel
+--         the layout that it knows (''), an id and a number of shards for a new
+--         layout, whether it insists on that number (1), channel
 -- steps   put the process down and strike off who is gone; add a layout if there
---         is none or another number is wanted; keep a layout that Redis does not
+--         is none or another number is insisted on; keep a layout that Redis does not
 --         know (any more) as one to drain; tell the others of a change
 -- returns {the processes, the layouts}
 local t = redis.call('TIME')
@@ -30,11 +30,11 @@ if not known then
   changed = 1
 end
 local newest = layouts[#layouts]
-if not newest or ARGV[4] ~= '0' and string.match(newest, ' (%d+)$') ~= ARGV[4] then
-  newest = ARGV[5] .. ' ' .. ARGV[4]
+if not newest or ARGV[6] == '1' and string.match(newest, ' (%d+)$') ~= ARGV[5] then
+  newest = ARGV[4] .. ' ' .. ARGV[5]
   layouts[#layouts + 1] = newest
   redis.call('RPUSH', KEYS[2], newest)
   changed = 1
 end
-if changed > 0 then redis.call('PUBLISH', ARGV[6], 'beat') end
+if changed > 0 then redis.call('PUBLISH', ARGV[7], 'beat') end
 return {redis.call('ZRANGE', KEYS[1], 0, -1), layouts}
