@@ -213,7 +213,7 @@ func (d *Debouncer) Flush(ctx context.Context, key string) error {
 	}
 	for _, l := range b.chain {
 		s := l.shard(key)
-		wait, err := flushScript.Run(ctx, d.rdb, s.prefix, key, d.channel(), s.name).Int64()
+		wait, err := flushScript.Run(ctx, d.rdb, s.keys("w:"+key, "heads"), key, d.channel(), s.name).Int64()
 		if err != nil {
 			return fmt.Errorf("flush window: %w", err)
 		}
@@ -230,7 +230,7 @@ func (d *Debouncer) Drop(ctx context.Context, key string) error {
 		return fmt.Errorf("drop window: %w", err)
 	}
 	for _, l := range b.chain {
-		if err := dropScript.Run(ctx, d.rdb, l.shard(key).prefix, key).Err(); err != nil {
+		if err := dropScript.Run(ctx, d.rdb, l.shard(key).keys("w:"+key, "heads"), key).Err(); err != nil {
 			return fmt.Errorf("drop window: %w", err)
 		}
 	}

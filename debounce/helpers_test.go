@@ -128,11 +128,7 @@ func add(tb testing.TB, d *Debouncer, key string, w Window, items ...string) {
 // onlyConstants checks that nothing is left of any window.
 func onlyConstants(tb testing.TB, rdb redis.UniversalClient) {
 	tb.Helper()
-	keys, err := rdb.Keys(tb.Context(), "*").Result()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for _, k := range keys {
+	for _, k := range keysLike(tb, rdb, "*") {
 		if !slices.ContainsFunc([]string{"}:gen", "}:closed", "}:epoch", "}:members", "}:layouts"}, func(end string) bool {
 			return strings.HasSuffix(k, end)
 		}) {

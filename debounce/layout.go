@@ -25,8 +25,8 @@ type layout struct {
 
 // A shard is a set of keys that lie in one slot of a cluster.
 type shard struct {
-	name    string   // the same for all processes: <layout>.<number>
-	prefix  []string // KEYS of its scripts
+	name    string // the same for all processes: <layout>.<number>
+	prefix  string // of its keys
 	adds    *combiner[*adding]
 	settles *combiner[*settling]
 
@@ -34,6 +34,16 @@ type shard struct {
 	down     bool        // guarded by outage
 	failures int         // one after another; the loop's
 	at       time.Time   // when to look; guarded by agenda; zero: no reason to
+}
+
+// keys returns KEYS of a script: gen and others.
+func (s *shard) keys(more ...string) []string {
+	keys := make([]string, 1, len(more)+1)
+	keys[0] = s.prefix + "gen"
+	for _, k := range more {
+		keys = append(keys, s.prefix+k)
+	}
+	return keys
 }
 
 func (l *layout) String() string { return l.id + " " + strconv.Itoa(len(l.shards)) }
@@ -98,7 +108,7 @@ func (d *Debouncer) beat(ctx context.Context, counts string) (news bool, err err
 	known, insist := "", 1
 	before := l.board.Load()
 	if before != nil {
-		insist = 0 // once in a life: processes that differ would go on for ever
+		insist = 0            // once in a life: processes that differ would go on for ever
 		if counts != asking { // who asks was told that a layout is drained
 			known = before.newest().String()
 		}
@@ -171,7 +181,7 @@ func (d *Debouncer) layout(before *board, id string, n int) *layout {
 }
 
 func (d *Debouncer) newShard(name string) *shard {
-	s := &shard{name: name, prefix: []string{"{" + d.cfg.Prefix + ":" + name + "}:"}, adds: d.adds}
+	s := &shard{name: name, prefix: "{" + d.cfg.Prefix + ":" + name + "}:", adds: d.adds}
 	if d.cluster { // a node that is slow holds up nobody else's Adds
 		s.adds = &combiner[*adding]{exec: d.sendAdds, most: pipelineMost, wide: 1}
 	}
@@ -191,7 +201,7 @@ func (d *Debouncer) drain(ctx context.Context) (news bool, err error) {
 	for _, l := range b.draining() {
 		keys := int64(0)
 		for _, s := range l.shards {
-			p := s.prefix[0]
+			p := s.prefix
 			// In this order: what is empty once it is closed stays so.
 			if err := d.rdb.SetNX(ctx, p+"closed", b.newest().String(), 0).Err(); err != nil {
 				return news, fmt.Errorf("close a shard: %w", err)

@@ -137,7 +137,7 @@ func (k *keeper) extend(ctx context.Context, s *shard, batches []*kept) {
 	}
 	holds, err := k.Debouncer.renew(ctx, s, cs...)
 	if err != nil {
-		k.outage.failed(ctx, s, err)
+		k.trouble(ctx, s, err)
 	} else {
 		k.outage.ok(ctx, s)
 	}
@@ -181,7 +181,7 @@ func (r *runner) settle(ctx context.Context, c *claimed, what string, delay time
 			}
 			return
 		}
-		r.outage.failed(ctx, c.shard, err)
+		r.trouble(ctx, c.shard, err)
 		pause := time.NewTimer(doubled(retryFirst, n, retryMost))
 		select {
 		case <-pause.C:

@@ -61,7 +61,7 @@ func TestALeaseThatAnotherTookCancelsTheHandler(t *testing.T) {
 				start := receive(t, begun)
 				synctest.Wait() // d looks for what is due no more, or it would take the batch itself
 				s := boardOf(t, d).newest().shard("k")
-				rdb.ZAdd(t.Context(), s.prefix[0]+"lease", redis.Z{Member: "k", Score: 0}) // as if d had slept
+				rdb.ZAdd(t.Context(), s.prefix+"lease", redis.Z{Member: "k", Score: 0}) // as if d had slept
 				stolen := claimAll(t, other)
 				if len(stolen) != 1 {
 					t.Fatalf("%d batches, want 1", len(stolen))

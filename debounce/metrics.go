@@ -106,8 +106,8 @@ func (d *Debouncer) countWindows() (waiting, inFlight int64, err error) {
 	due, leases := make([]*redis.StringCmd, len(b.shards)), make([]*redis.IntCmd, len(b.shards))
 	_, err = d.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, s := range b.shards {
-			due[i] = p.HGet(ctx, s.prefix[0]+"gen", "waiting")
-			leases[i] = p.ZCard(ctx, s.prefix[0]+"lease")
+			due[i] = p.HGet(ctx, s.prefix+"gen", "waiting")
+			leases[i] = p.ZCard(ctx, s.prefix+"lease")
 		}
 		return nil
 	})

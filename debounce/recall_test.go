@@ -110,7 +110,7 @@ func TestARecallThatNobodyHeardCostsARenewal(t *testing.T) {
 		add(t, r.d, "k", recalling, "a")
 		first := receive(t, r.got)
 		s := boardOf(t, r.d).newest().shard("k")
-		err := addScript.Run(t.Context(), r.d.rdb, s.prefix, "k", "b", "g", 1_000_000, 0, 0, 1, "a channel that nobody hears", s.name).Err()
+		err := addScript.Run(t.Context(), r.d.rdb, s.keys("w:k", "d:g", "heads"), "k", "b", "g", 1_000_000, 0, 0, 1, "a channel that nobody hears", s.name).Err()
 		if err != nil {
 			t.Fatal(err)
 		}

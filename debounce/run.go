@@ -191,7 +191,7 @@ func (r *runner) take(ctx context.Context, s *shard) bool {
 	// looks at ctx before it sends. Were it not, the lease would have to end.
 	c, err := r.claim(ctx, s, min(r.cfg.Concurrency-r.busy, claimChunk))
 	if err != nil {
-		r.outage.failed(ctx, s, err)
+		r.trouble(ctx, s, err)
 		r.agenda.set(s, time.Now().Add(doubled(retryFirst, s.failures, retryMost)))
 		s.failures++
 		return false

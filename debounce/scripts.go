@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"time"
 
@@ -68,6 +69,7 @@ const (
 type claimed struct {
 	Batch
 	shard *shard
+	group string
 	until time.Time // when the lease ends, at the earliest, by our monotonic clock
 	at    time.Time // when it was claimed, by Redis's clock
 	got   time.Time // when we learned of that
@@ -75,11 +77,11 @@ type claimed struct {
 
 // An adding is an Add on its way.
 type adding struct {
-	shard *shard
-	args  []any
-	wait  int64
-	err   error
-	done  chan struct{}
+	keys []string
+	args []any
+	wait int64
+	err  error
+	done chan struct{}
 }
 
 // elsewhere is what the add script answers where a new key may not come.
@@ -90,7 +92,7 @@ func (d *Debouncer) addTo(ctx context.Context, s *shard, group, key, item string
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	a := &adding{shard: s, done: make(chan struct{}), args: []any{
+	a := &adding{keys: s.keys("w:"+key, "d:"+group, "heads"), done: make(chan struct{}), args: []any{
 		key, item, group, w.Quiet.Microseconds(), w.MaxWait.Microseconds(), w.MaxItems, w.Recalls, d.channel(), s.name,
 	}}
 	s.adds.add(ctx, a)
@@ -111,20 +113,36 @@ func (d *Debouncer) addTo(ctx context.Context, s *shard, group, key, item string
 func (d *Debouncer) sendAdds(ctx context.Context, batch []*adding) {
 	cmds := make([]*redis.Cmd, len(batch))
 	if len(batch) == 1 {
-		cmds[0] = addScript.EvalSha(ctx, d.rdb, batch[0].shard.prefix, batch[0].args...)
+		cmds[0] = addScript.EvalSha(ctx, d.rdb, batch[0].keys, batch[0].args...)
 	} else {
 		pipe := d.rdb.Pipeline()
 		for i, a := range batch {
-			cmds[i] = addScript.EvalSha(ctx, pipe, a.shard.prefix, a.args...)
+			cmds[i] = addScript.EvalSha(ctx, pipe, a.keys, a.args...)
 		}
 		_, _ = pipe.Exec(ctx) // each command has its own error
 	}
 	for i, a := range batch {
 		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
-			cmds[i] = addScript.Eval(ctx, d.rdb, a.shard.prefix, a.args...)
+			cmds[i] = addScript.Eval(ctx, d.rdb, a.keys, a.args...)
 		}
 		a.wait, a.err = cmds[i].Int64()
+		d.relocate(a.err)
 		close(a.done)
+	}
+}
+
+// trouble takes note of a shard that can not be used.
+func (d *Debouncer) trouble(ctx context.Context, s *shard, err error) {
+	d.relocate(err)
+	d.outage.failed(ctx, s, err)
+}
+
+// relocate has the client of a cluster ask where its slots are now. By itself it
+// does not when a node is gone, but for many seconds.
+func (d *Debouncer) relocate(err error) {
+	var gone *net.OpError
+	if c, ok := d.rdb.(*redis.ClusterClient); ok && errors.As(err, &gone) {
+		c.ReloadState(context.Background())
 	}
 }
 
@@ -138,7 +156,7 @@ type claim struct {
 // claim takes at most limit batches that are due in the shard.
 func (d *Debouncer) claim(ctx context.Context, s *shard, limit int) (claim, error) {
 	sent := time.Now()
-	out, err := claimScript.Run(ctx, d.rdb, s.prefix, limit, d.cfg.Lease.Microseconds(), claimItems).Slice()
+	out, err := claimScript.Run(ctx, d.rdb, s.keys("heads", "ring", "lease"), limit, d.cfg.Lease.Microseconds(), claimItems).Slice()
 	if err != nil {
 		return claim{}, fmt.Errorf("claim windows: %w", err)
 	}
@@ -149,12 +167,12 @@ func (d *Debouncer) claim(ctx context.Context, s *shard, limit int) (claim, erro
 	}
 	c := claim{next: time.Duration(head[0]) * time.Microsecond, expired: head[2]}
 	for _, row := range out[3:] {
-		b, err := batch(row, s.name)
+		b, group, err := batch(row, s.name)
 		if err != nil {
 			return claim{}, fmt.Errorf("claim windows: %w", err)
 		}
 		c.batches = append(c.batches, claimed{
-			Batch: b, shard: s, until: sent.Add(d.cfg.Lease), at: time.UnixMicro(head[1]), got: got,
+			Batch: b, shard: s, group: group, until: sent.Add(d.cfg.Lease), at: time.UnixMicro(head[1]), got: got,
 		})
 	}
 	return c, nil
@@ -162,11 +180,12 @@ func (d *Debouncer) claim(ctx context.Context, s *shard, limit int) (claim, erro
 
 // renew extends the leases of batches of one shard.
 func (d *Debouncer) renew(ctx context.Context, s *shard, batches ...*claimed) ([]hold, error) {
-	args := []any{d.cfg.Lease.Microseconds()}
+	keys, args := []string{"lease"}, []any{d.cfg.Lease.Microseconds()}
 	for _, c := range batches {
+		keys = append(keys, "w:"+c.Key)
 		args = append(args, c.Key, c.Generation)
 	}
-	out, err := renewScript.Run(ctx, d.rdb, s.prefix, args...).StringSlice()
+	out, err := renewScript.Run(ctx, d.rdb, s.keys(keys...), args...).StringSlice()
 	if err != nil {
 		return nil, fmt.Errorf("renew lease: %w", err)
 	}
@@ -211,11 +230,12 @@ func (d *Debouncer) settleOnce(ctx context.Context, c *claimed, what string, del
 
 // sendSettles settles batches of one shard.
 func (d *Debouncer) sendSettles(ctx context.Context, s *shard, batch []*settling) {
-	args := []any{d.channel(), s.name}
+	keys, args := []string{"lease", "heads"}, []any{d.channel(), s.name}
 	for _, b := range batch {
+		keys = append(keys, "w:"+b.c.Key, "d:"+b.c.group)
 		args = append(args, b.c.Key, b.c.Generation, b.what, b.delay.Microseconds())
 	}
-	out, err := settleScript.Run(ctx, d.rdb, s.prefix, args...).Slice()
+	out, err := settleScript.Run(ctx, d.rdb, s.keys(keys...), args...).Slice()
 	if err == nil && len(out) != len(batch)+1 {
 		err = fmt.Errorf("the script answered %d values for %d batches", len(out), len(batch))
 	}
@@ -251,15 +271,15 @@ func integers(reply []any, n int) ([]int64, error) {
 }
 
 // batch reads one batch of the claim script's answer.
-func batch(row any, shard string) (Batch, error) {
+func batch(row any, shard string) (b Batch, group string, err error) {
 	vs, ok := row.([]any)
-	if !ok || len(vs) < 8 {
-		return Batch{}, fmt.Errorf("a batch of %d values is a %T", len(vs), row)
+	if !ok || len(vs) < 9 {
+		return Batch{}, "", fmt.Errorf("a batch of %d values is a %T", len(vs), row)
 	}
 	ss := make([]string, len(vs))
 	for i, v := range vs {
 		if ss[i], ok = v.(string); !ok {
-			return Batch{}, fmt.Errorf("value %d of a batch is a %T", i, v)
+			return Batch{}, "", fmt.Errorf("value %d of a batch is a %T", i, v)
 		}
 	}
 	var ns [6]int64
@@ -268,16 +288,16 @@ func batch(row any, shard string) (Batch, error) {
 		ns[i], errs[i] = strconv.ParseInt(ss[i+1], 10, 64)
 	}
 	if err := errors.Join(errs[:]...); err != nil {
-		return Batch{}, fmt.Errorf("read batch: %w", err)
+		return Batch{}, "", fmt.Errorf("read batch: %w", err)
 	}
 	return Batch{
 		ID:         shard + "-" + ss[1],
 		Key:        ss[0],
-		Items:      ss[7:],
+		Items:      ss[8:],
 		Generation: ns[1],
 		Attempt:    int(ns[2]),
 		OpenedAt:   time.UnixMicro(ns[3]),
 		DueAt:      time.UnixMicro(ns[4]),
 		Recalls:    int(ns[5]),
-	}, nil
+	}, ss[7], nil
 }

@@ -1,6 +1,7 @@
 -- add puts an item in a key's window and sets when the window falls due. An
 -- item that waits or is in flight changes nothing.
 --
+-- KEYS    gen, window, due times of the group, heads
 -- ARGV    key, item, group, quiet, max wait (0: none), max items (0: none),
 --         most recalls, channel, shard
 -- steps   refuse a known item, and a new key where none may come; number the
@@ -9,7 +10,7 @@
 --         is in flight, if it may be; arm the key unless its batch comes first
 -- returns microseconds until the shard's first window is due, if this Add made
 --         it earlier; else -1; -2 if the key has to go to another layout
-local window, item = p .. 'w:' .. ARGV[1], '=' .. ARGV[2]
+local window, item = KEYS[2], '=' .. ARGV[2]
 local w = redis.call('HMGET', window, item, 'last', 'cut', 'base', 'opened', 'due', 'group', 'gen', 'recall', 'recalls')
 if w[1] then return -1 end
 if not w[2] and redis.call('EXISTS', p .. 'closed') == 1 then return -2 end

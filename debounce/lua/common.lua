@@ -4,8 +4,7 @@
 -- exactly until the year 2255. Numbers become text only by int(): tostring()
 -- and .. keep 14 digits of them.
 --
--- KEYS[1] begins the names of a shard's keys. It holds their hash tag, so all of
--- them lie in one slot:
+-- A shard's keys begin with its hash tag, so all of them lie in one slot:
 --   d:<group>  zset    key -> when it falls due; of one group. No key in here is
 --                      in flight.
 --   heads      zset    group -> its first due time, or an earlier one
@@ -32,7 +31,12 @@
 --     recalls        how often that happened since a batch was done
 --     batch_opened, batch_due
 --     =<item>        the item's number
-local p = KEYS[1]
+--
+-- KEYS[1] is the shard's gen. As far as the keys that a script changes are known
+-- beforehand they are among KEYS: while a slot moves to another node, Redis then
+-- refuses a script of which it has some keys only, before it did anything. For
+-- the others a script looks first and changes afterwards.
+local p = string.sub(KEYS[1], 1, -4)
 
 local function clock()
   local t = redis.call('TIME')

@@ -1,10 +1,11 @@
 -- drop forgets what waits under a key. A batch in flight stays.
 --
+-- KEYS    gen, window, heads
 -- ARGV    key
 -- steps   in flight: remove the next window; else the key, and its group if
 --         that has no other one
 -- returns 1
-local window = p .. 'w:' .. ARGV[1]
+local window = KEYS[2]
 local w = redis.call('HMGET', window, 'gen', 'last', 'cut', 'group')
 if w[1] then
   if w[2] ~= w[3] then

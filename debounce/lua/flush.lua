@@ -1,9 +1,10 @@
 -- flush makes what waits under a key due now.
 --
+-- KEYS    gen, window, heads
 -- ARGV    key, channel, shard
 -- steps   bring the window's time forward, and the key's unless it is in flight
 -- returns as add
-local window = p .. 'w:' .. ARGV[1]
+local window = KEYS[2]
 local w = redis.call('HMGET', window, 'last', 'gen', 'due', 'group')
 if not w[1] then return -1 end
 local now = clock()

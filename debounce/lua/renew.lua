@@ -1,5 +1,6 @@
 -- renew extends leases.
 --
+-- KEYS    gen, lease, then for each batch: window
 -- ARGV    length of the lease, then for each batch: key, generation
 -- steps   compare the generation; move the end of the lease
 -- returns {'held', 'recalled', 'lost' or 'gone' (see common) for each batch}

@@ -2,6 +2,7 @@
 -- forgotten, and the window that gathered meanwhile is armed; one that was not
 -- is due again, later or, if it was called back, together with that window.
 --
+-- KEYS    gen, lease, heads, then for each batch: window, due times of its group
 -- ARGV    channel, shard, then for each batch: key, generation, 'done' or
 --         'again', delay
 -- steps   compare the generation; end the lease; done: delete the window if

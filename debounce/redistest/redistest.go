@@ -34,6 +34,7 @@ type Server struct {
 	binary string
 	dir    string
 	addr   string
+	args   []string      // more of them, for redis-server
 	proc   *exec.Cmd     // nil while stopped
 	exited chan struct{} // closed when proc is gone
 }
@@ -44,6 +45,11 @@ type Server struct {
 // set.
 func Start(tb testing.TB) *Server {
 	tb.Helper()
+	return start(tb)
+}
+
+func start(tb testing.TB, args ...string) *Server {
+	tb.Helper()
 	binary, err := exec.LookPath("redis-server")
 	if err != nil {
 		if os.Getenv(strict) != "" { //nolint:forbidigo // a test's environment says how strict it is
@@ -51,7 +57,7 @@ func Start(tb testing.TB) *Server {
 		}
 		tb.Skip("This test needs redis-server in PATH.")
 	}
-	s := &Server{tb: tb, binary: binary, dir: tb.TempDir()}
+	s := &Server{tb: tb, binary: binary, dir: tb.TempDir(), args: args}
 	tb.Cleanup(s.kill)
 	for range 5 { // the port may be taken between here and there
 		s.addr = freeAddr(tb)
@@ -114,8 +120,8 @@ func (s *Server) start() error {
 		return err
 	}
 	//nolint:noctx // it lives until kill, not until a context ends
-	proc := exec.Command(s.binary, "--port", port, "--bind", "127.0.0.1", "--dir", s.dir,
-		"--appendonly", "yes", "--save", "", "--daemonize", "no", "--logfile", "")
+	proc := exec.Command(s.binary, append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", s.dir,
+		"--appendonly", "yes", "--save", "", "--daemonize", "no", "--logfile", ""}, s.args...)...)
 	out, err := proc.StdoutPipe()
 	if err != nil {
 		return err
