@@ -135,7 +135,7 @@ func (k *keeper) extend(ctx context.Context, s *shard, batches []*kept) {
 	for i, b := range batches {
 		cs[i] = b.c
 	}
-	holds, err := k.Debouncer.renew(ctx, s, cs...)
+	holds, err := k.renew(ctx, s, cs...)
 	if err != nil {
 		k.trouble(ctx, s, err)
 	} else {

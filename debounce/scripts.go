@@ -126,23 +126,23 @@ func (d *Debouncer) sendAdds(ctx context.Context, batch []*adding) {
 			cmds[i] = addScript.Eval(ctx, d.rdb, a.keys, a.args...)
 		}
 		a.wait, a.err = cmds[i].Int64()
-		d.relocate(a.err)
+		d.relocate(ctx, a.err)
 		close(a.done)
 	}
 }
 
 // trouble takes note of a shard that can not be used.
 func (d *Debouncer) trouble(ctx context.Context, s *shard, err error) {
-	d.relocate(err)
+	d.relocate(ctx, err)
 	d.outage.failed(ctx, s, err)
 }
 
 // relocate has the client of a cluster ask where its slots are now. By itself it
 // does not when a node is gone, but for many seconds.
-func (d *Debouncer) relocate(err error) {
+func (d *Debouncer) relocate(ctx context.Context, err error) {
 	var gone *net.OpError
 	if c, ok := d.rdb.(*redis.ClusterClient); ok && errors.As(err, &gone) {
-		c.ReloadState(context.Background())
+		c.ReloadState(ctx)
 	}
 }
 

@@ -88,7 +88,7 @@ func (c *Cluster) Client() *redis.ClusterClient {
 		Addrs:                    addrs,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
-	c.tb.Cleanup(func() { rdb.Close() })
+	c.tb.Cleanup(func() { _ = rdb.Close() })
 	return rdb
 }
 

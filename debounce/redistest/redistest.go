@@ -119,9 +119,12 @@ func (s *Server) start() error {
 	if err != nil {
 		return err
 	}
+	args := append([]string{
+		"--port", port, "--bind", "127.0.0.1", "--dir", s.dir,
+		"--appendonly", "yes", "--save", "", "--daemonize", "no", "--logfile", "",
+	}, s.args...)
 	//nolint:noctx // it lives until kill, not until a context ends
-	proc := exec.Command(s.binary, append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", s.dir,
-		"--appendonly", "yes", "--save", "", "--daemonize", "no", "--logfile", ""}, s.args...)...)
+	proc := exec.Command(s.binary, args...)
 	out, err := proc.StdoutPipe()
 	if err != nil {
 		return err

@@ -1,0 +1,144 @@
+package debounce
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"wagent/debounce/redistest"
+)
+
+// TestCoreOnACluster also moves and loses what windows lie on.
+func TestCoreOnACluster(t *testing.T) {
+	c := redistest.StartCluster(t)
+	rdb := c.Client()
+	for name, f := range core {
+		t.Run(name, func(t *testing.T) {
+			flushAll(t, rdb)
+			env{t, rdb, 100 * time.Millisecond}.play(f)
+		})
+	}
+	t.Run("slots that move", func(t *testing.T) { moveSlots(env{t, rdb, 100 * time.Millisecond}, c) })
+	t.Run("a master that dies", func(t *testing.T) { failOver(env{t, rdb, 100 * time.Millisecond}, c) })
+}
+
+// moveSlots has the slots of all shards move while windows wait there and a
+// batch is in flight.
+func moveSlots(t env, c *redistest.Cluster) {
+	t.Helper()
+	flushAll(t, t.rdb)
+	d := newDebouncer(t, t.rdb, config())
+	got, finish := make(chan delivery, 100), make(chan struct{})
+	run(t, d, func(_ context.Context, b Batch) error {
+		got <- delivery{b, time.Now()}
+		if b.Key == "in flight" {
+			<-finish
+		}
+		return nil
+	})
+	add(t, d, "in flight", Window{}, "x")
+	receive(t, got)
+	want := map[string][]string{}
+	for i := range 40 {
+		key := strconv.Itoa(i)
+		want[key] = []string{"a", "b", "c"}
+		add(t, d, key, Window{Quiet: forever}, "a")
+	}
+	for _, s := range boardOf(t, d).shards {
+		c.Move(s.prefix, func() { // half of the slot's keys are here, half there: Adds are told to ask
+			for key := range want {
+				if d.layouts.board.Load().newest().shard(key) == s {
+					_ = d.Add(t.Context(), "group", key, "b", Window{Quiet: forever}) // or TRYAGAIN
+				}
+			}
+		})
+	}
+	for key := range want {
+		add(t, d, key, Window{Quiet: forever}, "b", "c")
+		if err := d.Flush(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(finish)
+	for len(want) > 0 {
+		b := receive(t, got)
+		wantItems(t, b.Items, want[b.Key]...)
+		delete(want, b.Key)
+	}
+}
+
+// failOver kills a master; its replica goes on.
+func failOver(t env, c *redistest.Cluster) {
+	t.Helper()
+	flushAll(t, t.rdb)
+	d := newDebouncer(t, t.rdb, config())
+	want := map[string][]string{}
+	for i := range 40 {
+		key := strconv.Itoa(i)
+		want[key] = []string{"a", "b"}
+		add(t, d, key, Window{Quiet: forever}, "a")
+	}
+	got := collect(t, d)
+	if err := t.rdb.(*redis.ClusterClient).ForEachMaster(t.Context(), func(ctx context.Context, c *redis.Client) error {
+		return c.Wait(ctx, 1, 500*time.Millisecond).Err() // what a replica does not have yet is lost with its master
+	}); err != nil {
+		t.Fatal(err)
+	}
+	c.Fail()
+	for key := range want {
+		for add := range 100 { // until the client has learned of it
+			err := d.Add(t.Context(), "group", key, "b", Window{Quiet: t.unit})
+			if err == nil {
+				break
+			}
+			if add == 99 {
+				t.Fatal(err)
+			}
+		}
+	}
+	for len(want) > 0 {
+		b := receive(t, got)
+		wantItems(t, b.Items, want[b.Key]...)
+		delete(want, b.Key)
+	}
+}
+
+// everywhere runs f on each master.
+func everywhere(tb testing.TB, rdb redis.UniversalClient, f func(*redis.Client) error) {
+	tb.Helper()
+	var err error
+	switch rdb := rdb.(type) {
+	case *redis.ClusterClient:
+		err = rdb.ForEachMaster(context.Background(), func(_ context.Context, c *redis.Client) error { return f(c) })
+	case *redis.Client:
+		err = f(rdb)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// flushAll has Redis lose all its data.
+func flushAll(tb testing.TB, rdb redis.UniversalClient) {
+	tb.Helper()
+	everywhere(tb, rdb, func(c *redis.Client) error { return c.FlushAll(context.Background()).Err() })
+}
+
+// keysLike lists keys.
+func keysLike(tb testing.TB, rdb redis.UniversalClient, pattern string) []string {
+	tb.Helper()
+	var mu sync.Mutex
+	var all []string
+	everywhere(tb, rdb, func(c *redis.Client) error {
+		keys, err := c.Keys(context.Background(), pattern).Result()
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, keys...)
+		return err
+	})
+	return all
+}
