@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -42,21 +44,53 @@ func openRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (redis
 	return rdb, func() { _ = rdb.Close() }, nil
 }
 
-// checkRedis asks for what our windows rely on. An evicting policy is refused:
-// windows would vanish one by one, unseen. A Redis that is away or that does
-// not answer CONFIG is no reason to stay away ourselves.
+// checkRedis asks for what our windows rely on, of each node of a cluster. An
+// evicting policy is refused: windows would vanish one by one, unseen. A Redis
+// that is away or that does not answer CONFIG is no reason to stay away
+// ourselves.
 func checkRedis(ctx context.Context, rdb redis.UniversalClient, log *slog.Logger) error {
+	switch rdb := rdb.(type) {
+	case *redis.ClusterClient:
+		return rdb.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return checkNode(ctx, node, log) })
+	case *redis.Client:
+		return checkNode(ctx, rdb, log)
+	default:
+		return nil
+	}
+}
+
+// What is told of a Redis at the start, though it is taken.
+const (
+	oldestRedis = 7           // major version; older ones are not tested with
+	mostSkew    = time.Second // between its clock and ours
+)
+
+func checkNode(ctx context.Context, rdb *redis.Client, log *slog.Logger) error {
+	log = log.With("redis", rdb.Options().Addr)
 	got, err := rdb.ConfigGet(ctx, "*max*policy").Result()
 	if err != nil {
 		log.WarnContext(ctx, "redis does not tell its maxmemory-policy; it must be noeviction", "err", err)
 		return nil
 	}
 	if p := got["maxmemory-policy"]; p != "" && p != "noeviction" {
-		return fmt.Errorf("redis.url: maxmemory-policy is %s, which makes windows vanish; set it to noeviction", p)
+		return fmt.Errorf("redis.url: maxmemory-policy of %s is %s, which makes windows vanish; set it to noeviction", rdb.Options().Addr, p)
 	}
 	got, err = rdb.ConfigGet(ctx, "appendonly").Result()
 	if err == nil && got["appendonly"] == "no" {
 		log.WarnContext(ctx, "redis keeps nothing over its restarts (appendonly no): windows then open again from SQL, later than they were due")
+	}
+	info, err := rdb.InfoMap(ctx, "server").Result()
+	version := info["Server"]["redis_version"]
+	if major, _, _ := strings.Cut(version, "."); err == nil && version != "" {
+		if n, err := strconv.Atoi(major); err != nil || n < oldestRedis {
+			log.WarnContext(ctx, "redis is of a version that is not tested with; take 7 or later", "version", version)
+		}
+	}
+	before := time.Now()
+	there, err := rdb.Time(ctx).Result()
+	// Half of the round trip may have been before it looked, or after it.
+	if skew := there.Sub(before.Add(time.Since(before) / 2)); err == nil && skew.Abs() > mostSkew {
+		log.WarnContext(ctx, "the clock of redis is not ours: windows and leases follow it, records follow ours", "ahead", skew.Round(time.Millisecond))
 	}
 	return nil
 }

@@ -2,9 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"wagent/cmd/wagent/internal/config"
 	"wagent/debounce/redistest"
@@ -41,6 +45,68 @@ func TestRedisIsAskedWhatItKeeps(t *testing.T) {
 				t.Errorf("it logs %q, want %q", log.String(), tt.wantLog)
 			}
 		})
+	}
+}
+
+// A redis that lies about itself: what CONFIG, INFO and TIME answer is made up.
+type liar struct {
+	version string
+	ahead   time.Duration
+}
+
+func (l liar) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (l liar) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (l liar) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		switch cmd := cmd.(type) {
+		case *redis.TimeCmd:
+			cmd.SetVal(cmd.Val().Add(l.ahead))
+		case *redis.InfoCmd:
+			cmd.SetVal(map[string]map[string]string{"Server": {"redis_version": l.version}})
+		}
+		return err
+	}
+}
+
+func TestARedisThatIsOldOrLateIsNamed(t *testing.T) {
+	server := redistest.Start(t)
+	for name, tt := range map[string]struct {
+		liar
+		want string // in the log; empty: nothing
+	}{
+		"as it should be":   {liar{"7.2.4", 0}, ""},
+		"of years ago":      {liar{"5.0.14", 0}, "version=5.0.14"},
+		"a clock ahead":     {liar{"8.0.0", time.Minute}, "ahead=1m0"},
+		"a clock behind":    {liar{"8.0.0", -time.Minute}, "ahead=-1m0"},
+		"a clock that fits": {liar{"8.0.0", 500 * time.Millisecond}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rdb := server.Client()
+			rdb.AddHook(tt.liar)
+			var log bytes.Buffer
+			if err := checkRedis(t.Context(), rdb, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(log.String(), tt.want) || tt.want == "" && log.Len() > 0 {
+				t.Errorf("it logs %q, want %q", log.String(), tt.want)
+			}
+		})
+	}
+}
+
+func TestEachNodeOfAClusterIsAsked(t *testing.T) {
+	c := redistest.StartCluster(t)
+	if err := c.Masters[2].Client().ConfigSet(t.Context(), "maxmemory-policy", "volatile-lru").Err(); err != nil {
+		t.Fatal(err)
+	}
+	err := checkRedis(t.Context(), c.Client(), slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), c.Masters[2].Addr()+" is volatile-lru") {
+		t.Errorf("checkRedis = %v, want the node that evicts", err)
 	}
 }
 
