@@ -1,9 +1,6 @@
 package debounce
 
 import (
-	"context"
-	"errors"
-	"log/slog"
 	"sync"
 	"time"
 )
@@ -73,41 +70,4 @@ func (a *agenda) next(limit time.Time, shards []*shard) time.Time {
 		}
 	}
 	return limit
-}
-
-// An outage logs once when Redis can not be used, and once when it can again.
-type outage struct {
-	log *slog.Logger
-
-	mu    sync.Mutex
-	down  int // shards that could not be used when last tried
-	since time.Time
-}
-
-func (o *outage) failed(ctx context.Context, s *shard, err error) {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
-		return // we gave up, not Redis
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if s.down {
-		return
-	}
-	s.down = true
-	if o.down++; o.down == 1 {
-		o.since = time.Now()
-		o.log.WarnContext(ctx, "redis can not be used, windows wait", "err", err)
-	}
-}
-
-func (o *outage) ok(ctx context.Context, s *shard) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !s.down {
-		return
-	}
-	s.down = false
-	if o.down--; o.down == 0 {
-		o.log.InfoContext(ctx, "redis can be used again", "after", time.Since(o.since))
-	}
 }

@@ -55,6 +55,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+
+	"wagent/debounce/combine"
+	"wagent/debounce/meter"
 )
 
 // Config is what a Debouncer needs to know. There are no defaults.
@@ -135,13 +138,13 @@ type Debouncer struct {
 	rdb     redis.UniversalClient
 	cfg     Config
 	log     *slog.Logger
-	metrics *metrics
+	metrics *meter.Metrics
 	cluster bool
-	adds    *combiner[*adding] // of all shards, unless there is a cluster
+	adds    *combine.Combiner[*adding] // of all shards, unless there is a cluster
 	layouts layouts
 	poke    chan struct{} // holds a token when the layouts are to be asked for
 	agenda  *agenda
-	outage  *outage
+	outage  *meter.Outage
 	running atomic.Bool
 }
 
@@ -154,13 +157,13 @@ func New(rdb redis.UniversalClient, cfg Config, log *slog.Logger, reg prometheus
 	d := &Debouncer{
 		rdb: rdb, cfg: cfg, log: log, poke: make(chan struct{}, 1),
 		agenda: &agenda{wake: make(chan struct{}, 1)},
-		outage: &outage{log: log},
+		outage: &meter.Outage{Log: log},
 	}
 	d.layouts.id = rand.Text()
 	_, d.cluster = rdb.(*redis.ClusterClient)
-	d.adds = &combiner[*adding]{exec: d.sendAdds, most: pipelineMost, wide: pipelines}
+	d.adds = &combine.Combiner[*adding]{Exec: d.sendAdds, Most: pipelineMost, Wide: pipelines}
 	var err error
-	if d.metrics, err = newMetrics(reg, d.countWindows); err != nil {
+	if d.metrics, err = meter.New(reg, d.countWindows); err != nil {
 		return nil, fmt.Errorf("debounce: register metrics: %w", err)
 	}
 	return d, nil

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"wagent/debounce/combine"
 )
 
 // A layout is a way of spreading keys over shards. Redis keeps the list of them,
@@ -27,11 +29,10 @@ type layout struct {
 type shard struct {
 	name    string // the same for all processes: <layout>.<number>
 	prefix  string // of its keys
-	adds    *combiner[*adding]
-	settles *combiner[*settling]
+	adds    *combine.Combiner[*adding]
+	settles *combine.Combiner[*settling]
 
 	mine     atomic.Bool // we look as soon as something is due; others later
-	down     bool        // guarded by outage
 	failures int         // one after another; the loop's
 	at       time.Time   // when to look; guarded by agenda; zero: no reason to
 }
@@ -183,10 +184,10 @@ func (d *Debouncer) layout(before *board, id string, n int) *layout {
 func (d *Debouncer) newShard(name string) *shard {
 	s := &shard{name: name, prefix: "{" + d.cfg.Prefix + ":" + name + "}:", adds: d.adds}
 	if d.cluster { // a node that is slow holds up nobody else's Adds
-		s.adds = &combiner[*adding]{exec: d.sendAdds, most: pipelineMost, wide: 1}
+		s.adds = &combine.Combiner[*adding]{Exec: d.sendAdds, Most: pipelineMost, Wide: 1}
 	}
-	s.settles = &combiner[*settling]{
-		exec: func(ctx context.Context, batch []*settling) { d.sendSettles(ctx, s, batch) }, most: settleMost, wide: 1,
+	s.settles = &combine.Combiner[*settling]{
+		Exec: func(ctx context.Context, batch []*settling) { d.sendSettles(ctx, s, batch) }, Most: settleMost, Wide: 1,
 	}
 	return s
 }

@@ -139,7 +139,7 @@ func (k *keeper) extend(ctx context.Context, s *shard, batches []*kept) {
 	if err != nil {
 		k.trouble(ctx, s, err)
 	} else {
-		k.outage.ok(ctx, s)
+		k.outage.OK(ctx, s.name)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -175,7 +175,7 @@ func (r *runner) settle(ctx context.Context, c *claimed, what string, delay time
 	for n := 0; ; n++ {
 		h, err := r.settleOnce(ctx, c, what, delay)
 		if err == nil {
-			r.outage.ok(ctx, c.shard)
+			r.outage.OK(ctx, c.shard.name)
 			if h == lost { // or go-redis sent it twice, since it had no answer to the first
 				r.log.WarnContext(ctx, "batch was settled by another claim", "batch", c.ID, "attempt", c.Attempt)
 			}

@@ -196,14 +196,14 @@ func (r *runner) take(ctx context.Context, s *shard) bool {
 		s.failures++
 		return false
 	}
-	r.outage.ok(ctx, s)
+	r.outage.OK(ctx, s.name)
 	s.failures = 0
 	wait := lookEvery
 	if c.next >= 0 {
 		wait = min(wait, c.next)
 	}
 	r.agenda.plan(s, time.Now().Add(wait))
-	r.metrics.expired.Add(float64(c.expired))
+	r.metrics.Expired.Add(float64(c.expired))
 	for i := range c.batches {
 		r.busy++
 		r.start(&c.batches[i])
@@ -218,7 +218,7 @@ func (r *runner) work(run, hands, settling context.Context, c *claimed) {
 		r.settle(settling, c, opAgain, 0)
 		return
 	}
-	r.metrics.claimed(c)
+	r.measure(c)
 	ctx, cancel := context.WithCancelCause(hands)
 	defer cancel(nil)
 	r.keeper.keep(c, cancel)
@@ -231,7 +231,7 @@ func (r *runner) work(run, hands, settling context.Context, c *claimed) {
 	delay := doubled(backoffFirst, c.Attempt-1, backoffMost)
 	switch {
 	case errors.Is(context.Cause(ctx), ErrRecalled):
-		r.metrics.recalled.Inc()
+		r.metrics.Recalled.Inc()
 		r.log.DebugContext(hands, "batch was called back", "batch", c.ID, "items", len(c.Items), "recalls", c.Recalls)
 	case hands.Err() != nil:
 		delay = 0 // it was us who cut it short

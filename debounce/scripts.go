@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -49,6 +50,7 @@ var (
 // How much goes to Redis at once.
 const (
 	pipelineMost = 128  // Adds of one pipeline
+	pipelineSize = 3500 // bytes of it: it is written whole before an answer is read, and the buffers between may be of 4 KiB
 	pipelines    = 2    // pipelines at once, of one process
 	settleMost   = 64   // batches of one script
 	claimChunk   = 64   // and of one claim, lest it block Redis for long
@@ -77,6 +79,7 @@ type claimed struct {
 
 // An adding is an Add on its way.
 type adding struct {
+	ctx  context.Context //nolint:containedctx // of the caller: who gave up is not sent for
 	keys []string
 	args []any
 	wait int64
@@ -92,10 +95,10 @@ func (d *Debouncer) addTo(ctx context.Context, s *shard, group, key, item string
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	a := &adding{keys: s.keys("w:"+key, "d:"+group, "heads"), done: make(chan struct{}), args: []any{
+	a := &adding{ctx: ctx, keys: s.keys("w:"+key, "d:"+group, "heads"), done: make(chan struct{}), args: []any{
 		key, item, group, w.Quiet.Microseconds(), w.MaxWait.Microseconds(), w.MaxItems, w.Recalls, d.channel(), s.name,
 	}}
-	s.adds.add(ctx, a)
+	s.adds.Add(ctx, a)
 	select {
 	case <-a.done:
 		return a.wait, a.err
@@ -109,8 +112,46 @@ func (d *Debouncer) addTo(ctx context.Context, s *shard, group, key, item string
 	}
 }
 
-// sendAdds sends Adds in one pipeline.
+// sendAdds sends Adds in one pipeline. During an outage they would pile up were
+// those not left out whose callers gave up.
 func (d *Debouncer) sendAdds(ctx context.Context, batch []*adding) {
+	batch = slices.DeleteFunc(batch, func(a *adding) bool {
+		if a.err = a.ctx.Err(); a.err == nil {
+			return false
+		}
+		close(a.done)
+		return true
+	})
+	for len(batch) > 0 {
+		n, size := 1, batch[0].size()
+		for n < len(batch) && size+batch[n].size() <= pipelineSize {
+			size += batch[n].size()
+			n++
+		}
+		d.pipeline(ctx, batch[:n])
+		batch = batch[n:]
+	}
+}
+
+// size is about how many bytes an Add takes on the wire.
+func (a *adding) size() int {
+	const command, frame, number = 70, 8, 17
+	n := command
+	for _, k := range a.keys {
+		n += frame + len(k)
+	}
+	for _, v := range a.args {
+		n += frame
+		if s, ok := v.(string); ok {
+			n += len(s)
+		} else {
+			n += number
+		}
+	}
+	return n
+}
+
+func (d *Debouncer) pipeline(ctx context.Context, batch []*adding) {
 	cmds := make([]*redis.Cmd, len(batch))
 	if len(batch) == 1 {
 		cmds[0] = addScript.EvalSha(ctx, d.rdb, batch[0].keys, batch[0].args...)
@@ -134,7 +175,7 @@ func (d *Debouncer) sendAdds(ctx context.Context, batch []*adding) {
 // trouble takes note of a shard that can not be used.
 func (d *Debouncer) trouble(ctx context.Context, s *shard, err error) {
 	d.relocate(ctx, err)
-	d.outage.failed(ctx, s, err)
+	d.outage.Failed(ctx, s.name, err)
 }
 
 // relocate has the client of a cluster ask where its slots are now. By itself it
@@ -219,7 +260,7 @@ type settling struct {
 // shard.
 func (d *Debouncer) settleOnce(ctx context.Context, c *claimed, what string, delay time.Duration) (hold, error) {
 	s := &settling{c: c, what: what, delay: delay, done: make(chan struct{})}
-	c.shard.settles.add(ctx, s)
+	c.shard.settles.Add(ctx, s)
 	select {
 	case <-s.done:
 		return s.hold, s.err
