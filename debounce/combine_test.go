@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -92,4 +93,29 @@ func TestAnAddThatGaveUpIsNotSent(t *testing.T) {
 			t.Errorf("%d windows wait, %v, want the first and those that were under way", waiting, err)
 		}
 	})
+}
+
+// TestAnAddEndsWithItsTime: one whose context ends does not wait for a Redis
+// that hangs, be it the first one, the one that sends, or behind others.
+func TestAnAddEndsWithItsTime(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	rdb := redis.NewClient(&redis.Options{Addr: silent.Addr().String(), ContextTimeoutEnabled: true, MaxRetries: -1})
+	defer rdb.Close()
+	d := newDebouncer(t, rdb, config())
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			start := time.Now()
+			if err := d.Add(ctx, "group", "key", "item", Window{}); err == nil || time.Since(start) > 3*time.Second {
+				t.Errorf("Add = %v after %v, want an error in time", err, time.Since(start))
+			}
+		})
+	}
+	all.Wait()
 }

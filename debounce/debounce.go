@@ -159,7 +159,7 @@ func New(rdb redis.UniversalClient, cfg Config, log *slog.Logger, reg prometheus
 		agenda: &agenda{wake: make(chan struct{}, 1)},
 		outage: &meter.Outage{Log: log},
 	}
-	d.layouts.id = rand.Text()
+	d.layouts.id, d.layouts.asking = rand.Text(), make(chan struct{}, 1)
 	_, d.cluster = rdb.(*redis.ClusterClient)
 	d.adds = &combine.Combiner[*adding]{Exec: d.sendAdds, Most: pipelineMost, Wide: pipelines}
 	var err error

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -62,18 +61,15 @@ type board struct {
 
 func (b *board) newest() *layout { return b.chain[len(b.chain)-1] }
 
-// draining returns the layouts that new keys do not go to.
-func (b *board) draining() []*layout { return b.chain[:len(b.chain)-1] }
-
 // layouts keeps the board up to date, and this process on the list of those at
 // work.
 type layouts struct {
 	board atomic.Pointer[board] // nil until Redis was asked
 
-	mu     sync.Mutex // held while Redis is asked
-	id     string     // of the process
-	others int        // at work, ourselves included
-	rank   int        // our place among them
+	asking chan struct{} // holds a token while Redis is asked, which guards the rest
+	id     string        // of the process
+	others int           // at work, ourselves included
+	rank   int           // our place among them
 }
 
 // away is how long a process that has gone silent counts as at work, and beat
@@ -104,8 +100,12 @@ const (
 // whether there is anything new.
 func (d *Debouncer) beat(ctx context.Context, counts string) (news bool, err error) {
 	l := &d.layouts
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	select { // Redis may be slow to answer whoever asked before us
+	case l.asking <- struct{}{}:
+		defer func() { <-l.asking }()
+	case <-ctx.Done():
+		return false, fmt.Errorf("ask for the shards: %w", ctx.Err())
+	}
 	known, insist := "", 1
 	before := l.board.Load()
 	if before != nil {
@@ -199,7 +199,7 @@ func (d *Debouncer) control(name string) string { return "{" + d.cfg.Prefix + "}
 // that hold nothing any more. It reports whether the list changed.
 func (d *Debouncer) drain(ctx context.Context) (news bool, err error) {
 	b := d.layouts.board.Load()
-	for _, l := range b.draining() {
+	for _, l := range b.chain[:len(b.chain)-1] {
 		keys := int64(0)
 		for _, s := range l.shards {
 			p := s.prefix

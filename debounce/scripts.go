@@ -102,11 +102,6 @@ func (d *Debouncer) addTo(ctx context.Context, s *shard, group, key, item string
 	select {
 	case <-a.done:
 		return a.wait, a.err
-	default:
-	}
-	select {
-	case <-a.done:
-		return a.wait, a.err
 	case <-ctx.Done():
 		return 0, ctx.Err() // nobody knows whether it was added
 	}
@@ -151,7 +146,14 @@ func (a *adding) size() int {
 	return n
 }
 
+// pipeline sends Adds that fit one. It ends with the time of whoever has most.
 func (d *Debouncer) pipeline(ctx context.Context, batch []*adding) {
+	end := func(a *adding) time.Time { t, _ := a.ctx.Deadline(); return t }
+	if !slices.ContainsFunc(batch, func(a *adding) bool { return end(a).IsZero() }) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, end(slices.MaxFunc(batch, func(a, b *adding) int { return end(a).Compare(end(b)) })))
+		defer cancel()
+	}
 	cmds := make([]*redis.Cmd, len(batch))
 	if len(batch) == 1 {
 		cmds[0] = addScript.EvalSha(ctx, d.rdb, batch[0].keys, batch[0].args...)
