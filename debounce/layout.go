@@ -68,7 +68,7 @@ type layouts struct {
 
 	asking chan struct{} // holds a token while Redis is asked, which guards the rest
 	id     string        // of the process
-	others int           // at work, ourselves included
+	atWork int           // processes, ourselves included
 	rank   int           // our place among them
 }
 
@@ -129,11 +129,11 @@ func (d *Debouncer) beat(ctx context.Context, counts string) (news bool, err err
 		return false, fmt.Errorf("ask for the shards: %w", err)
 	}
 	rank := max(0, slices.Index(members, l.id))
-	others := max(1, len(members))
-	news = now != before || rank != l.rank || others != l.others
-	l.rank, l.others = rank, others
+	atWork := max(1, len(members))
+	news = now != before || rank != l.rank || atWork != l.atWork
+	l.rank, l.atWork = rank, atWork
 	for i, s := range now.shards {
-		s.mine.Store(i%others == rank)
+		s.mine.Store(i%atWork == rank)
 	}
 	l.board.Store(now)
 	return news, nil

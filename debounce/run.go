@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	lookEvery    = time.Minute // each shard is looked at, in case a notification was lost
+	lookEvery    = 5 * time.Second // who has a shard looks at it, in case a notification was lost
+	lookAround   = time.Minute     // and so does everybody else
 	retryFirst   = 50 * time.Millisecond
 	retryMost    = time.Second
 	backoffFirst = time.Second
@@ -198,7 +199,10 @@ func (r *runner) take(ctx context.Context, s *shard) bool {
 	}
 	r.outage.OK(ctx, s.name)
 	s.failures = 0
-	wait := lookEvery
+	wait := lookAround
+	if s.mine.Load() {
+		wait = lookEvery
+	}
 	if c.next >= 0 {
 		wait = min(wait, c.next)
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -51,7 +52,20 @@ func openRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (redis
 func checkRedis(ctx context.Context, rdb redis.UniversalClient, log *slog.Logger) error {
 	switch rdb := rdb.(type) {
 	case *redis.ClusterClient:
-		return rdb.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return checkNode(ctx, node, log) })
+		var mu sync.Mutex
+		var unfit error
+		err := rdb.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+			if err := checkNode(ctx, node, log); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				unfit = err
+			}
+			return nil
+		})
+		if err != nil {
+			log.WarnContext(ctx, "the nodes of redis are not known; their maxmemory-policy must be noeviction", "err", err)
+		}
+		return unfit
 	case *redis.Client:
 		return checkNode(ctx, rdb, log)
 	default:

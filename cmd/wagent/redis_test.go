@@ -113,11 +113,14 @@ func TestEachNodeOfAClusterIsAsked(t *testing.T) {
 func TestARedisThatIsAwayIsNoReasonToStayAway(t *testing.T) {
 	server := redistest.Start(t)
 	server.Stop()
-	cfg := config.Default()
-	cfg.Redis.URLs = []gateway.Secret{gateway.Secret("redis://" + server.Addr())}
-	_, closeAll, err := openRedis(t.Context(), &cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
+	url := gateway.Secret("redis://" + server.Addr())
+	for _, urls := range [][]gateway.Secret{{url}, {url, url}} { // two are a cluster
+		cfg := config.Default()
+		cfg.Redis.URLs = urls
+		_, closeAll, err := openRedis(t.Context(), &cfg, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeAll()
 	}
-	closeAll()
 }

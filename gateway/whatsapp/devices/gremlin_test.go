@@ -34,7 +34,12 @@ func (g *gremlin) operations() int {
 	return g.seen
 }
 
-func (g *gremlin) meddle(do func() error) error {
+// meddle does one operation, or not. One whose context has ended was given up,
+// often by a connection that is gone: nobody hears of its failure.
+func (g *gremlin) meddle(ctx context.Context, do func() error) error {
+	if ctx.Err() != nil {
+		return do()
+	}
 	g.mu.Lock()
 	g.seen++
 	late, hit := g.late, g.left == 1
@@ -89,7 +94,7 @@ func (c *gremlinConn) ResetSession(ctx context.Context) error {
 
 func (c *gremlinConn) BeginTx(ctx context.Context, options driver.TxOptions) (tx driver.Tx, err error) {
 	begun := false
-	err = c.g.meddle(func() (err error) {
+	err = c.g.meddle(ctx, func() (err error) {
 		tx, err = c.Conn.(driver.ConnBeginTx).BeginTx(ctx, options)
 		begun = err == nil
 		return err
@@ -100,11 +105,11 @@ func (c *gremlinConn) BeginTx(ctx context.Context, options driver.TxOptions) (tx
 		}
 		return nil, err
 	}
-	return gremlinTx{tx, c.g}, nil
+	return gremlinTx{tx, ctx, c.g}, nil
 }
 
 func (c *gremlinConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (result driver.Result, err error) {
-	err = c.g.meddle(func() (err error) {
+	err = c.g.meddle(ctx, func() (err error) {
 		result, err = c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
 		return err
 	})
@@ -113,7 +118,7 @@ func (c *gremlinConn) ExecContext(ctx context.Context, query string, args []driv
 
 func (c *gremlinConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (rows driver.Rows, err error) {
 	begun := false
-	err = c.g.meddle(func() (err error) {
+	err = c.g.meddle(ctx, func() (err error) {
 		rows, err = c.Conn.(driver.QueryerContext).QueryContext(ctx, query, args)
 		begun = err == nil
 		return err
@@ -124,16 +129,17 @@ func (c *gremlinConn) QueryContext(ctx context.Context, query string, args []dri
 		}
 		return nil, err
 	}
-	return gremlinRows{rows, c.g}, nil
+	return gremlinRows{rows, ctx, c.g}, nil
 }
 
 type gremlinTx struct {
 	driver.Tx
-	g *gremlin
+	ctx context.Context //nolint:containedctx // of its begin
+	g   *gremlin
 }
 
 func (t gremlinTx) Commit() error {
-	err := t.g.meddle(t.Tx.Commit)
+	err := t.g.meddle(t.ctx, t.Tx.Commit)
 	if err == errGremlin { //nolint:errorlint // it was not tried
 		_ = t.Rollback()
 	}
@@ -142,9 +148,10 @@ func (t gremlinTx) Commit() error {
 
 type gremlinRows struct {
 	driver.Rows
-	g *gremlin
+	ctx context.Context //nolint:containedctx // of its query
+	g   *gremlin
 }
 
 func (r gremlinRows) Next(dest []driver.Value) error {
-	return r.g.meddle(func() error { return r.Rows.Next(dest) })
+	return r.g.meddle(r.ctx, func() error { return r.Rows.Next(dest) })
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"testing"
-	"time"
 
 	"go.mau.fi/whatsmeow/types"
 
@@ -126,14 +125,9 @@ func (r *rig) arrives(a arrival, n int, late bool) (failed bool) {
 	m := send(text)
 	ended := r.delivered(m)
 	got, failed := r.received()[m.ID], r.gremlin.disarm()
-	if failed && ended == 0 { // of what the library does on the side, unless it had given that up
-		enough := time.NewTimer(3 * time.Second)
-		defer enough.Stop()
-		select {
-		case <-r.line.ctx.Done():
-			r.redial()
-		case <-enough.C:
-		}
+	if failed && ended == 0 { // of what the library does on the side
+		r.await("the end of the connection", r.line.ctx.Done())
+		r.redial()
 	}
 	if got != text {
 		r.t.Errorf("operation %d (late %t) fails: acknowledged is %q, want %q", n, late, got, text)

@@ -62,8 +62,17 @@ func (o *observedLIDs) PutManyLIDMappings(ctx context.Context, pairs []store.LID
 
 // put writes pairs and what follows from them in one transaction.
 func (o *observedLIDs) put(ctx context.Context, pairs []store.LIDMapping, write func(context.Context) error) error {
+	if err := o.putAndMove(ctx, pairs, write); err != nil {
+		return err
+	}
+	o.tell(pairs...)
+	return nil
+}
+
+func (o *observedLIDs) putAndMove(ctx context.Context, pairs []store.LIDMapping, write func(context.Context) error) error {
 	o.mu.Lock()
-	err := o.tx.DoDecryptionTxn(ctx, func(ctx context.Context) error { // a transaction like any other
+	defer o.mu.Unlock()
+	return o.tx.DoDecryptionTxn(ctx, func(ctx context.Context) error { // a transaction like any other
 		if err := write(ctx); err != nil {
 			return err
 		}
@@ -74,11 +83,6 @@ func (o *observedLIDs) put(ctx context.Context, pairs []store.LIDMapping, write 
 		}
 		return nil
 	})
-	o.mu.Unlock()
-	if err == nil {
-		o.tell(pairs...)
-	}
-	return err
 }
 
 // move gives a LID the sessions of its number, unless it has some of its own.
