@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -19,8 +20,8 @@ type Loop[T any] struct {
 	// Claim takes at most limit pieces of work that are due, and says when the
 	// next one will be: zero if nothing is known to be waiting.
 	Claim func(ctx context.Context, limit int) (work []T, next time.Time, err error)
-	// Work does one piece. It runs on a context that outlives Run's by Drain,
-	// so that a shutdown does not cut what is in hand.
+	// Work does one piece. It runs on a context that outlives Run's by Drain
+	// (see Grace), so that a shutdown does not cut what is in hand.
 	Work  func(ctx context.Context, work T)
 	Drain time.Duration // 0: work in hand is cancelled with Run
 	Flush bool          // when ctx ends, go on until nothing is due, for at most Drain
@@ -115,8 +116,16 @@ func pause(more bool, next time.Time, err error, idle time.Duration) time.Durati
 	}
 }
 
+// A Stop is the cause of a context that ends a part of the program, where
+// whoever ends it knows until when the part may go on with what is in hand.
+type Stop struct{ Until time.Time }
+
+// Error implements error.
+func (s Stop) Error() string { return "stopping until " + s.Until.Format(time.TimeOnly) }
+
 // Grace returns a context that outlives ctx by d, for work in hand when a
-// shutdown begins. With d of zero it ends with ctx. The caller must call the
+// shutdown begins, or until the time that the Stop says with which ctx ended,
+// if that is later. With d of zero it ends with ctx. The caller must call the
 // CancelFunc.
 func Grace(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	if d <= 0 {
@@ -130,7 +139,7 @@ func Grace(ctx context.Context, d time.Duration) (context.Context, context.Cance
 		mu.Lock()
 		defer mu.Unlock()
 		if !ended {
-			timer = time.AfterFunc(d, cancel)
+			timer = time.AfterFunc(left(ctx, d), cancel)
 		}
 	})
 	return out, func() {
@@ -143,4 +152,13 @@ func Grace(ctx context.Context, d time.Duration) (context.Context, context.Cance
 		}
 		cancel()
 	}
+}
+
+// left is how long a grace of d lasts after ctx ended.
+func left(ctx context.Context, d time.Duration) time.Duration {
+	var stop Stop
+	if errors.As(context.Cause(ctx), &stop) {
+		return max(d, time.Until(stop.Until))
+	}
+	return d
 }

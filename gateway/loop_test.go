@@ -139,18 +139,30 @@ func TestLoopFlushesBeforeItEnds(t *testing.T) {
 }
 
 func TestGraceOutlivesItsParent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		parent, shutdown := context.WithCancel(t.Context())
-		ctx, done := gateway.Grace(parent, 30*time.Second)
-		defer done()
-		shutdown()
-		time.Sleep(29 * time.Second)
-		if ctx.Err() != nil {
-			t.Error("cancelled before the grace period ended")
-		}
-		time.Sleep(2 * time.Second)
-		if ctx.Err() == nil {
-			t.Error("still running after the grace period")
-		}
-	})
+	for name, tt := range map[string]struct {
+		stop time.Duration // what a Stop leaves; 0: there is none
+		want time.Duration
+	}{
+		"by its own time":                         {0, 30 * time.Second},
+		"until a stop's end, where that is later": {time.Minute, time.Minute},
+		"never shorter than its own time":         {time.Second, 30 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				parent, shutdown := context.WithCancelCause(t.Context())
+				ctx, done := gateway.Grace(parent, 30*time.Second)
+				defer done()
+				var cause error
+				if tt.stop > 0 {
+					cause = gateway.Stop{Until: time.Now().Add(tt.stop)}
+				}
+				began := time.Now()
+				shutdown(cause)
+				<-ctx.Done()
+				if got := time.Since(began); got != tt.want {
+					t.Errorf("it ended after %v, want %v", got, tt.want)
+				}
+			})
+		})
+	}
 }

@@ -58,7 +58,8 @@ type ClaimedSend struct {
 	Account Account
 }
 
-// Run sends until ctx is done, then what is due still, for at most Drain. What
+// Run sends until ctx is done, then what is due still, for Drain or until the
+// time of the Stop with which ctx ended. What
 // is being written then has until its claim's deadline. It may be called once.
 func (o *Outbox) Run(ctx context.Context) error {
 	o.init()

@@ -51,6 +51,7 @@ type app struct {
 	registry *prometheus.Registry
 	in, out  []func(context.Context) error // the way in ends first
 	lines    []func(context.Context) error // the accounts' connections: last of all
+	drain    time.Duration                 // how long a stop takes, what is being sent then aside
 	closers  []func()
 }
 
@@ -112,7 +113,9 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	// Installations may share a Redis: a key says whose it is.
 	prefix := "wagent:" + db.Installation()
 
-	// A stop gives most of its time to runs, the rest to what they say.
+	// A stop gives at most four fifths of its time to runs, the rest to what
+	// they say.
+	a.drain = cfg.Drain
 	runDrain, sendDrain := cfg.Drain*4/5, cfg.Drain/5
 
 	// debounce: when is a burst over?

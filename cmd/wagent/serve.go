@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"wagent/cmd/wagent/internal/config"
+	"wagent/gateway"
 )
 
 // defaultConfig is the configuration that serve takes where there is one and
@@ -76,23 +77,29 @@ func (a *app) Run(ctx context.Context) error {
 	defer stop(nil)
 	var lines, out errgroup.Group
 	hangUp := begin(ctx, &lines, a.lines, stop)
-	defer hangUp()
+	defer hangUp(nil)
 	seal := begin(ctx, &out, a.out, stop)
-	defer seal()
+	defer seal(nil)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, run := range a.in {
 		g.Go(func() error { return run(ctx) })
 	}
+	var end gateway.Stop
+	g.Go(func() error {
+		<-ctx.Done()
+		end.Until = time.Now().Add(a.drain)
+		return nil
+	})
 	err := g.Wait()
-	seal()
+	seal(end) // what runs left of the drain is for sending
 	err = errors.Join(err, out.Wait())
-	hangUp()
+	hangUp(nil)
 	return errors.Join(err, lines.Wait())
 }
 
 // begin runs parts in g until end is called. One that fails calls stop.
-func begin(ctx context.Context, g *errgroup.Group, parts []func(context.Context) error, stop context.CancelCauseFunc) (end context.CancelFunc) {
-	ctx, end = context.WithCancel(context.WithoutCancel(ctx))
+func begin(ctx context.Context, g *errgroup.Group, parts []func(context.Context) error, stop context.CancelCauseFunc) (end context.CancelCauseFunc) {
+	ctx, end = context.WithCancelCause(context.WithoutCancel(ctx))
 	for _, run := range parts {
 		g.Go(func() error {
 			err := run(ctx)
