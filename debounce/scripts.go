@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -316,7 +317,7 @@ func integers(reply []any, n int) ([]int64, error) {
 // batch reads one batch of the claim script's answer.
 func batch(row any, shard string) (b Batch, group string, err error) {
 	vs, ok := row.([]any)
-	if !ok || len(vs) < 9 {
+	if !ok || len(vs) < 6 {
 		return Batch{}, "", fmt.Errorf("a batch of %d values is a %T", len(vs), row)
 	}
 	ss := make([]string, len(vs))
@@ -325,22 +326,21 @@ func batch(row any, shard string) (b Batch, group string, err error) {
 			return Batch{}, "", fmt.Errorf("value %d of a batch is a %T", i, v)
 		}
 	}
+	about := append(strings.Fields(ss[2]), ss[1], ss[3])
+	if len(about) != 6 {
+		return Batch{}, "", fmt.Errorf("%q says nothing about a batch", ss[2])
+	}
 	var ns [6]int64
 	var errs [6]error
 	for i := range ns {
-		ns[i], errs[i] = strconv.ParseInt(ss[i+1], 10, 64)
+		ns[i], errs[i] = strconv.ParseInt(about[i], 10, 64)
 	}
 	if err := errors.Join(errs[:]...); err != nil {
 		return Batch{}, "", fmt.Errorf("read batch: %w", err)
 	}
 	return Batch{
-		ID:         shard + "-" + ss[1],
-		Key:        ss[0],
-		Items:      ss[8:],
-		Generation: ns[1],
-		Attempt:    int(ns[2]),
-		OpenedAt:   time.UnixMicro(ns[3]),
-		DueAt:      time.UnixMicro(ns[4]),
-		Recalls:    int(ns[5]),
-	}, ss[7], nil
+		ID: shard + "-" + about[0], Key: ss[0], Items: ss[5:],
+		OpenedAt: time.UnixMicro(ns[1]), DueAt: time.UnixMicro(ns[2]), Attempt: int(ns[3]),
+		Generation: ns[4], Recalls: int(ns[5]),
+	}, ss[4], nil
 }

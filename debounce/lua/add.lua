@@ -17,17 +17,19 @@ if not w[2] and redis.call('EXISTS', p .. 'closed') == 1 then return -2 end
 
 local now = clock()
 local last = tonumber(w[2] or 0) + 1
-local opened = tonumber(w[5] or now)
-local due = tonumber(w[6])
+local cut = w[3] or w[4] or 0
+local open = tonumber(cut) < last - 1
+local opened = open and tonumber(w[5]) or now
+local due = open and tonumber(w[6])
 local at = now + ARGV[4]
 local max_wait, max_items = tonumber(ARGV[5]), tonumber(ARGV[6])
 if max_wait > 0 then at = math.max(now, math.min(at, opened + max_wait)) end
-if max_items > 0 and last - (w[3] or w[4] or 0) >= max_items then at = now end
+if max_items > 0 and last - cut >= max_items then at = now end
 if due and due <= now then at = due end
 
 local group = w[7] or ARGV[3]
 local set = {item, last, 'last', last, 'due', int(at)}
-if not w[5] then set[#set + 1] = 'opened'; set[#set + 1] = int(now) end
+if not open then set[#set + 1] = 'opened'; set[#set + 1] = int(now) end
 if not w[7] then set[#set + 1] = 'group'; set[#set + 1] = group end
 local recall = w[8] and not w[9] and tonumber(w[10] or 0) < tonumber(ARGV[7])
 if recall then set[#set + 1] = 'recall'; set[#set + 1] = 1 end

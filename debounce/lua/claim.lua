@@ -10,8 +10,8 @@
 --         what it was unless it was called back; raise generation and attempt;
 --         move the key to lease
 -- returns {microseconds until the next one is due or -1, now, how many leases
---         had ended, {key, batch, generation, attempt, opened, due, recalls,
---         group, item...}...}
+--         had ended, {key, generation, what its field batch is, recalls, group,
+--         item...}...}
 --
 -- Where a key is on another node already, since the slot is moving, it stops and
 -- is asked again a moment later.
@@ -24,9 +24,10 @@ local lease_end = int(now + ARGV[2])
 local out = {-1, now, 0}
 local generation
 local moving = false
+local taken = {} -- the new ends of leases and their keys
 
--- take moves one key in flight and adds its batch to out. A key without items
--- is forgotten. It reports whether the key was here.
+-- take makes a batch of one key and adds it to out. A key without items is
+-- forgotten. It reports whether the key was here.
 local function take(key)
   local window = p .. 'w:' .. key
   local w, items = {}, {}
@@ -36,13 +37,14 @@ local function take(key)
     return false
   end
   for i = 1, #all, 2 do
-    if string.sub(all[i], 1, 1) == '=' then
+    if string.byte(all[i], 1, 1) == 61 then -- '='
       items[tonumber(all[i + 1])] = string.sub(all[i], 2)
     else
       w[all[i]] = all[i + 1]
     end
   end
-  if not (w.cut or w.opened) then
+  local open = w.last and w.last ~= (w.cut or w.base)
+  if not (w.cut or open) then
     redis.call('ZREM', leases, key)
     redis.call('DEL', window)
     return true
@@ -54,28 +56,31 @@ local function take(key)
   end
   generation = generation + 1
   local gen = int(generation)
-  local recalls = tonumber(w.recalls or 0)
-  if w.recall and w.opened then
-    w.cut, w.attempt, recalls = nil, nil, recalls + 1
+  local recalls = w.recalls or '0'
+  local id, opened, due, attempt
+  if w.cut then id, opened, due, attempt = string.match(w.batch, '(%d+) (%d+) (%d+) (%d+)') end
+  if w.recall and open then
+    w.cut, w.opened, recalls = nil, opened, int(recalls + 1)
+    redis.call('HDEL', window, 'recall')
     redis.call('HSET', window, 'recalls', recalls)
-    w.opened = w.batch_opened
   end
-  local attempt = int(tonumber(w.attempt or 0) + 1)
+  local about
   if w.cut then
-    redis.call('HSET', window, 'gen', gen, 'attempt', attempt)
+    about = table.concat({id, opened, due, int(attempt + 1)}, ' ')
+    redis.call('HSET', window, 'gen', gen, 'batch', about)
   else
-    w.cut, w.batch, w.batch_opened, w.batch_due = w.last, gen, w.opened, w.due
-    redis.call('HSET', window, 'gen', gen, 'attempt', attempt, 'cut', w.cut,
-      'batch', gen, 'batch_opened', w.opened, 'batch_due', w.due)
-    redis.call('HDEL', window, 'opened', 'due', 'recall')
+    w.cut = w.last
+    about = gen .. ' ' .. w.opened .. ' ' .. w.due .. ' 1'
+    redis.call('HSET', window, 'gen', gen, 'batch', about, 'cut', w.cut)
   end
-  redis.call('ZADD', leases, lease_end, key)
-  local batch = {key, w.batch, gen, attempt, w.batch_opened, w.batch_due, int(recalls), w.group}
+  taken[#taken + 1] = lease_end
+  taken[#taken + 1] = key
+  local batch = {key, gen, about, recalls, w.group}
   for n = tonumber(w.base or 0) + 1, tonumber(w.cut) do
     batch[#batch + 1] = items[n]
   end
   out[#out + 1] = batch
-  left, items_left = left - 1, items_left - (#batch - 8)
+  left, items_left = left - 1, items_left - (#batch - 5)
   return true
 end
 
@@ -97,14 +102,14 @@ while waiting > 0 and left > 0 and items_left > 0 and not moving do
     moving = true
     break
   end
-  local taken = 0
+  local n = 0
   for _, key in ipairs(keys) do
     if items_left <= 0 or not take(key) then break end
-    taken = taken + 1
+    n = n + 1
   end
-  if taken > 0 then
-    redis.call('ZREM', zset, unpack(keys, 1, taken))
-    redis.call('HINCRBY', p .. 'gen', 'waiting', -taken)
+  if n > 0 then
+    redis.call('ZREM', zset, unpack(keys, 1, n))
+    redis.call('HINCRBY', p .. 'gen', 'waiting', -n)
   end
   local first = head(zset)
   redis.call('LPOP', ring)
@@ -115,7 +120,10 @@ while waiting > 0 and left > 0 and items_left > 0 and not moving do
     if first then redis.call('ZADD', heads, int(first), group) end
   end
 end
-if generation then redis.call('HSET', p .. 'gen', 'last', int(generation)) end
+if #taken > 0 then
+  redis.call('ZADD', leases, unpack(taken))
+  redis.call('HSET', p .. 'gen', 'last', int(generation))
+end
 
 if waiting > 0 or moving then
   out[1] = moving and 50000 or 0

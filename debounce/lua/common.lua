@@ -17,19 +17,18 @@
 --   w:<key>    hash    one for each key that has items:
 --     group          who shares fairly: of the first Add
 --     last           number of the newest item; items are numbered upwards
---     opened, due    the window that gathers items; absent while it has none
 --     base           items up to this number are done; absent is 0
 --     cut            items after base and up to cut are the batch that was
---                    claimed, those after cut the next window; absent if no
---                    batch was
---     batch          the generation of the batch's first claim
+--                    claimed; absent if no batch was
+--     opened, due    of the window that gathers the items after cut, or else
+--                    after base; of no meaning while there are none
 --     gen            the generation of its lease; absent while it waits for
 --                    another attempt
---     attempt        how often it was claimed
+--     batch          the generation of the batch's first claim, when its window
+--                    opened and fell due, and how often it was claimed
 --     recall         there if a newer item calls the batch back: its next claim
 --                    takes the next window too
 --     recalls        how often that happened since a batch was done
---     batch_opened, batch_due
 --     =<item>        the item's number
 --
 -- KEYS[1] is the shard's gen. As far as the keys that a script changes are known

@@ -9,7 +9,7 @@ local window = KEYS[2]
 local w = redis.call('HMGET', window, 'gen', 'last', 'cut', 'group')
 if w[1] then
   if w[2] ~= w[3] then
-    forget(window, tonumber(w[3]) + 1, tonumber(w[2]), {'opened', 'due', 'recall'})
+    forget(window, tonumber(w[3]) + 1, tonumber(w[2]), {'recall'})
     redis.call('HSET', window, 'last', w[3])
   end
   return 1
