@@ -24,11 +24,12 @@ var ErrRecalled = errors.New("debounce: a newer item came")
 // A keeper keeps the leases of the batches in hand.
 type keeper struct {
 	*Debouncer
-	wake     chan struct{} // holds a token when there is a batch more
+	wake     chan struct{} // holds a token when a lease is to be renewed earlier than run knows
 	renewing sync.WaitGroup
 
 	mu   sync.Mutex
 	kept map[hand]*kept
+	next time.Time // when run looks again
 }
 
 // A hand names a batch in hand: generations are a shard's.
@@ -45,9 +46,17 @@ type kept struct {
 }
 
 func (k *keeper) keep(c *claimed, cancel context.CancelCauseFunc) {
+	renew := c.until.Add(k.cfg.Lease/3 - k.cfg.Lease)
 	k.mu.Lock()
-	k.kept[hand{c.shard.name, c.Generation}] = &kept{c, cancel, c.until.Add(k.cfg.Lease/3 - k.cfg.Lease), c.until}
-	k.mu.Unlock()
+	defer k.mu.Unlock()
+	k.kept[hand{c.shard.name, c.Generation}] = &kept{c, cancel, renew, c.until}
+	if renew.Before(k.next) { // a batch that is younger than others has time
+		k.look()
+	}
+}
+
+// look has run look again. It never blocks.
+func (k *keeper) look() {
 	select {
 	case k.wake <- struct{}{}:
 	default:
@@ -124,6 +133,7 @@ func (k *keeper) due(now time.Time) (due map[*shard][]*kept, next time.Time) {
 			}
 		}
 	}
+	k.next = next
 	return due, next
 }
 
@@ -160,10 +170,7 @@ func (k *keeper) extend(ctx context.Context, s *shard, batches []*kept) {
 			b.until, b.renew = sent.Add(k.cfg.Lease), sent.Add(k.cfg.Lease/3)
 		}
 	}
-	select {
-	case k.wake <- struct{}{}:
-	default:
-	}
+	k.look()
 }
 
 // settle tells Redis what became of a batch until it has answered. It gives up
