@@ -26,10 +26,9 @@ type keeper struct {
 	*Debouncer
 	wake     chan struct{} // holds a token when a lease is to be renewed earlier than run knows
 	renewing sync.WaitGroup
-
-	mu   sync.Mutex
-	kept map[hand]*kept
-	next time.Time // when run looks again
+	mu       sync.Mutex
+	kept     map[hand]*kept
+	next     time.Time // when run looks again
 }
 
 // A hand names a batch in hand: generations are a shard's.

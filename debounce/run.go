@@ -35,9 +35,8 @@ var errDrained = errors.New("debounce: the time to drain is over")
 //
 // The context given to handle is cancelled with [ErrLeaseLost] as its cause when
 // another process may have the batch, and with [ErrRecalled] when a newer item
-// calls it back. It outlives ctx by Config.Drain; what is
-// not finished then is given back for other processes to take. Run waits until
-// handle has returned.
+// calls it back. It outlives ctx by Config.Drain; what is not finished then is
+// given back for others to take. Run waits until handle has returned.
 func (d *Debouncer) Run(ctx context.Context, handle func(context.Context, Batch) error) error {
 	if !d.running.CompareAndSwap(false, true) {
 		return errors.New("debounce: Run is at work already")

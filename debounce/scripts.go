@@ -331,12 +331,10 @@ func batch(row any, shard string) (b Batch, group string, err error) {
 		return Batch{}, "", fmt.Errorf("%q says nothing about a batch", ss[2])
 	}
 	var ns [6]int64
-	var errs [6]error
 	for i := range ns {
-		ns[i], errs[i] = strconv.ParseInt(about[i], 10, 64)
-	}
-	if err := errors.Join(errs[:]...); err != nil {
-		return Batch{}, "", fmt.Errorf("read batch: %w", err)
+		if ns[i], err = strconv.ParseInt(about[i], 10, 64); err != nil {
+			return Batch{}, "", fmt.Errorf("read batch: %w", err)
+		}
 	}
 	return Batch{
 		ID: shard + "-" + about[0], Key: ss[0], Items: ss[5:],

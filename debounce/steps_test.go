@@ -237,7 +237,7 @@ func (s *steps) start() *process {
 	reached, c := through(s.T, s.rdb)
 	d := newDebouncer(s.T, reached, s.config())
 	var dead atomic.Bool
-	stop := run(s.T, d, func(ctx context.Context, b Batch) error {
+	stop := run(s.T, d, func(_ context.Context, b Batch) error {
 		claim := s.ledger.begin(s.T, b)
 		took, how := behave(s.seed, handled{Items: b.Items, Attempt: b.Attempt})
 		time.Sleep(took)
