@@ -43,7 +43,8 @@ check: $(GOLANGCI_LINT) $(GOVULNCHECK) ## format, lint, vet, build, modules, gen
 	.ci/generated
 	.ci/vulncheck $(GOVULNCHECK)
 
-bench: ## measure what has benchmarks, against a real Redis and a real disk
+bench: ## measure windows on a Redis (REDIS=redis://…, else one of its own; ARGS="--json"), then what has benchmarks
+	@.ci/bench $(ARGS)
 	go test -run='^$$' -bench=. -benchmem ./...
 
 module: ## give the module another path (PATH=github.com/you/wagent)

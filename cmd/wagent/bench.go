@@ -3,6 +3,7 @@ package main
 import "time"
 
 type benchCommand struct {
+	Debounce benchDebounceCommand `cmd:"" help:"Measure the windows on a Redis: Adds beside the most that is possible, lateness, what a window costs, a burst."`
 	Accounts benchAccountsCommand `cmd:"" help:"Measure what idle linked devices cost: memory, CPU, and the time to log all in again. WhatsApp is played, which only a build with -tags watest can."`
 }
 
