@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -13,43 +14,56 @@ import (
 	"wagent/debounce"
 )
 
-// open returns a Debouncer on a Redis in this process, and what ends both.
-func open() (*debounce.Debouncer, func()) {
+// server returns a client of a Redis in this process, and what ends both.
+func server() (*redis.Client, func()) {
 	m := miniredis.NewMiniRedis()
 	if err := m.Start(); err != nil {
 		panic(err)
 	}
 	rdb := redis.NewClient(&redis.Options{Addr: m.Addr()})
+	return rdb, func() { rdb.Close(); m.Close() }
+}
+
+// Three messages that follow one another closely are answered together. The
+// README shows this from the first empty line on.
+func Example() {
+	rdb, end := server()
+	defer end()
+
 	d, err := debounce.New(rdb, debounce.Config{
-		Shards: 16, Lease: 30 * time.Second, Concurrency: 64, Prefix: "example", Drain: time.Second,
-	}, slog.New(slog.DiscardHandler), nil)
+		Shards: 16, Lease: 30 * time.Second, Concurrency: 64, Prefix: "hotel",
+	}, slog.New(slog.NewTextHandler(os.Stderr, nil)), nil)
 	if err != nil {
 		panic(err)
 	}
-	return d, func() { rdb.Close(); m.Close() }
-}
-
-// Three messages that follow one another closely are answered together.
-func ExampleDebouncer_Run() {
-	d, end := open()
-	defer end()
 	ctx, stop := context.WithCancel(context.Background())
-
 	w := debounce.Window{Quiet: 50 * time.Millisecond, MaxWait: time.Minute, MaxItems: 20}
 	for _, text := range []string{"hello", "is anybody there?", "I need towels", "hello"} {
 		if err := d.Add(ctx, "hotel", "guest of room 12", text, w); err != nil {
-			fmt.Println(err)
+			fmt.Println(err) // nobody knows whether it was added: add it again
 		}
 	}
-	err := d.Run(ctx, func(_ context.Context, b debounce.Batch) error {
+	err = d.Run(ctx, func(_ context.Context, b debounce.Batch) error {
 		fmt.Printf("%s: %q\n", b.Key, b.Items)
-		stop()
+		stop() // Run goes on until its context ends
 		return nil
 	})
 	fmt.Println(err)
 	// Output:
 	// guest of room 12: ["hello" "is anybody there?" "I need towels"]
 	// <nil>
+}
+
+// open returns a Debouncer on a Redis in this process, and what ends both.
+func open() (*debounce.Debouncer, func()) {
+	rdb, end := server()
+	d, err := debounce.New(rdb, debounce.Config{
+		Shards: 16, Lease: 30 * time.Second, Concurrency: 64, Prefix: "example", Drain: time.Second,
+	}, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		panic(err)
+	}
+	return d, end
 }
 
 // What failed comes again, and what came meanwhile stays behind it.

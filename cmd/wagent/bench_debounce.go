@@ -17,8 +17,8 @@ type benchDebounceCommand struct {
 	JSON       bool          `name:"json" help:"Print JSON."`
 	Prefix     string        `help:"What begins the keys, of which there must be none (default: a random one)."`
 	Callers    []int         `default:"1,50,500" help:"How many add at once, for each measurement of Adds."`
-	Adds       int           `default:"100000" help:"Adds of one round; a lone caller makes a quarter."`
-	Rounds     int           `default:"3" help:"Rounds of Adds, of which the median counts."`
+	Adds       int           `default:"60000" help:"Adds of one round; a lone caller makes a quarter."`
+	Rounds     int           `default:"5" help:"Rounds of Adds, of which the median counts."`
 	Pending    []int         `default:"1000,10000,100000" help:"How many windows wait, for each measurement of lateness."`
 	Spread     time.Duration `default:"10s" help:"Over which those fall due."`
 	Background int           `default:"2000" help:"Adds a second to other windows meanwhile."`

@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -88,4 +90,46 @@ func TestBenchDebounceRefusesANodeOfACluster(t *testing.T) {
 	if status != exitFailed || !strings.Contains(stderr, "is a node of a cluster") {
 		t.Errorf("bench debounce = %d, %s", status, stderr)
 	}
+}
+
+// TestPageOfDebounce: what it tells to run can be run, and its figures are this
+// program's.
+func TestPageOfDebounce(t *testing.T) {
+	b, err := os.ReadFile("../../debounce/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(b)
+	_, help, _ := try(t, "bench", "debounce", "--help")
+	lines := regexp.MustCompile(`(?m)^go run \./cmd/wagent bench debounce(.*)$`).FindAllStringSubmatch(page, -1)
+	for _, m := range lines {
+		for _, flag := range regexp.MustCompile(`--\w+`).FindAllString(m[1], -1) {
+			if !strings.Contains(help, flag) {
+				t.Errorf("the page names %s, which is no flag", flag)
+			}
+		}
+	}
+	if len(lines) == 0 || !strings.Contains(page, "\nmake bench ") {
+		t.Error("the page does not tell how to measure")
+	}
+	r := windows.Report{Server: windows.Server{Version: "7.0.15"}, Adds: make([]windows.Adds, 3), Late: make([]windows.Late, 3), Burst: windows.Burst{Slow: &windows.Slow{}}}
+	var table strings.Builder
+	if err := r.Print(&table); err != nil {
+		t.Fatal(err)
+	}
+	_, figures, _ := strings.Cut(page, "```text\n")
+	figures, _, _ = strings.Cut(figures, "```")
+	if got, want := labels(figures), labels(table.String()); got != want {
+		t.Errorf("the page's figures have the labels\n%s\nwant\n%s", got, want)
+	}
+}
+
+// labels leaves of each line what comes before its first figure.
+func labels(table string) string {
+	figures := regexp.MustCompile(`(^| )[\d-][\d.,]*( .*|$)`)
+	var out []string
+	for line := range strings.Lines(table) {
+		out = append(out, figures.ReplaceAllString(strings.Join(strings.Fields(line), " "), ""))
+	}
+	return strings.Join(out, "\n")
 }

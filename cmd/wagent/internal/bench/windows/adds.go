@@ -66,7 +66,9 @@ func (r *run) adds(ctx context.Context, callers int) (a Adds, err error) {
 	rates := make([][]float64, len(kinds))
 	for round := range r.Rounds {
 		r.Log.InfoContext(ctx, "adds", "callers", callers, "round", round+1, "of", r.Rounds)
-		for i, k := range kinds {
+		for i := range kinds {
+			i := (i + round) % len(kinds) // none is always the first
+			k := kinds[i]
 			err := r.stage(ctx, n, func(s *stage) error {
 				rate, err := s.rate(ctx, k.workers, n, k.size, k.do(s))
 				rates[i] = append(rates[i], rate)

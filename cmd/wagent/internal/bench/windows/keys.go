@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -110,36 +111,20 @@ const (
 	slowKept = 1000
 )
 
-var slowSettings = map[string]any{"slowlog-log-slower-than": slower.Microseconds(), "slowlog-max-len": slowKept}
-
-// slow has Redis write down which commands are slow while part is at work, as
-// far as it lets itself be told, and leaves its settings as they were.
+// slow has Redis write down which commands are slow while part is at work, and
+// leaves its settings as they were. It returns nil where Redis does not let them
+// be changed.
 func (r *run) slow(ctx context.Context, part func() error) (_ *Slow, err error) {
-	before := map[string]string{}
-	for name := range slowSettings {
-		got, err := r.rdb.ConfigGet(ctx, name).Result()
-		if err != nil || got[name] == "" {
-			return nil, part()
-		}
-		before[name] = got[name]
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-		defer cancel()
-		for name, value := range before {
-			if e := r.rdb.ConfigSet(ctx, name, value).Err(); e != nil {
-				err = errors.Join(err, fmt.Errorf("set %s back to %s: %w", name, value, e))
-			}
-		}
-	}()
-	for name, value := range slowSettings {
-		if r.rdb.ConfigSet(ctx, name, fmt.Sprint(value)).Err() != nil {
-			return nil, part()
-		}
+	back, ok := r.set(ctx, map[string]string{
+		"slowlog-log-slower-than": strconv.FormatInt(slower.Microseconds(), 10), "slowlog-max-len": strconv.Itoa(slowKept),
+	})
+	defer func() { err = errors.Join(err, back()) }()
+	if !ok {
+		return nil, part()
 	}
 	last, err := r.rdb.SlowLogGet(ctx, 1).Result()
 	if err != nil {
-		return nil, part()
+		return nil, fmt.Errorf("read the slow log: %w", err)
 	}
 	if err := part(); err != nil {
 		return nil, err
@@ -149,6 +134,31 @@ func (r *run) slow(ctx context.Context, part func() error) (_ *Slow, err error) 
 		return nil, fmt.Errorf("read the slow log: %w", err)
 	}
 	return sumSlow(logs, last), nil
+}
+
+// set changes settings of Redis, and reports whether it could. What it changed
+// is changed back by back, even if ctx is over.
+func (r *run) set(ctx context.Context, values map[string]string) (back func() error, ok bool) {
+	ctx = context.WithoutCancel(ctx) // what was cut short may be done or not
+	before := map[string]string{}
+	back = func() (err error) {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		for name, value := range before {
+			if e := r.rdb.ConfigSet(ctx, name, value).Err(); e != nil {
+				err = errors.Join(err, fmt.Errorf("set %s back to %s: %w", name, value, e))
+			}
+		}
+		return err
+	}
+	for name, value := range values {
+		got, err := r.rdb.ConfigGet(ctx, name).Result()
+		if err != nil || got[name] == "" || r.rdb.ConfigSet(ctx, name, value).Err() != nil {
+			return back, false
+		}
+		before[name] = got[name]
+	}
+	return back, true
 }
 
 // sumSlow counts the scripts in a log that came after the last line before.

@@ -251,6 +251,21 @@ func TestSlowCountsScriptsThatAreSlow(t *testing.T) {
 	}
 }
 
+func TestSlowDoesWithoutTheLogWhereSettingsAreKept(t *testing.T) {
+	server := redistest.Start(t)
+	if err := server.Client().Do(t.Context(), "ACL", "SETUSER", "default", "-config|set").Err(); err != nil {
+		t.Fatal(err)
+	}
+	worked := false
+	s, err := (&run{rdb: server.Client()}).slow(t.Context(), func() error {
+		worked = true
+		return nil
+	})
+	if s != nil || err != nil || !worked {
+		t.Errorf("slow = %+v, %v, its part was done: %v; want that and no more", s, err, worked)
+	}
+}
+
 func TestARedisThatKeepsItsSettingsIsMeasuredAllTheSame(t *testing.T) {
 	server := redistest.Start(t)
 	if err := server.Client().Do(t.Context(), "ACL", "SETUSER", "default", "-config").Err(); err != nil {
