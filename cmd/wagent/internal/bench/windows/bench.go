@@ -122,7 +122,7 @@ func (b Bench) Run(ctx context.Context) (Report, error) {
 
 // told wraps an error, and is short where the user has stopped us.
 func (r *run) told(ctx context.Context, what string, err error) error {
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) && !errors.Is(err, errLeft) {
 		return errors.New("it was stopped before all was measured; its keys are removed")
 	}
 	return fmt.Errorf("%s: %w", what, err)

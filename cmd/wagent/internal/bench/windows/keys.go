@@ -13,6 +13,9 @@ import (
 // clearing is how long it may take to remove what was measured.
 const clearing = 2 * time.Minute
 
+// errLeft tells the user to clean up.
+var errLeft = errors.New("redis is not left as it was")
+
 // refuse returns an error if anything lies under the prefix.
 func (r *run) refuse(ctx context.Context) error {
 	return r.scan(ctx, func(keys []string) error {
@@ -32,7 +35,7 @@ func (r *run) clear(ctx context.Context) error {
 			return r.rdb.Del(ctx, keys...).Err()
 		})
 		if err != nil {
-			return fmt.Errorf("remove the keys that begin with %q: %w", "{"+r.Prefix, err)
+			return fmt.Errorf("%w: remove the keys that begin with %q: %w", errLeft, "{"+r.Prefix, err)
 		}
 	}
 	return nil
@@ -146,7 +149,7 @@ func (r *run) set(ctx context.Context, values map[string]string) (back func() er
 		defer cancel()
 		for name, value := range before {
 			if e := r.rdb.ConfigSet(ctx, name, value).Err(); e != nil {
-				err = errors.Join(err, fmt.Errorf("set %s back to %s: %w", name, value, e))
+				err = errors.Join(err, fmt.Errorf("%w: set %s back to %s: %w", errLeft, name, value, e))
 			}
 		}
 		return err

@@ -179,6 +179,20 @@ func TestAStopRemovesTheKeys(t *testing.T) {
 	}
 }
 
+// TestAStopTellsOfKeysThatAreLeft because Redis has gone, too.
+func TestAStopTellsOfKeysThatAreLeft(t *testing.T) {
+	server := redistest.Start(t)
+	r := &run{rdb: server.Client(), Bench: Bench{Prefix: "mine"}}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	cleared := r.told(ctx, "measure", errors.Join(ctx.Err(), r.clear(ctx))).Error()
+	server.Stop()
+	left := r.told(ctx, "measure", errors.Join(ctx.Err(), r.clear(ctx))).Error()
+	if !strings.Contains(cleared, "its keys are removed") || strings.Contains(left, "its keys are removed") || !strings.Contains(left, `"{mine"`) {
+		t.Errorf("it says %q, and where keys are left %q", cleared, left)
+	}
+}
+
 func TestWhatIsThereIsRefused(t *testing.T) {
 	tests := map[string]struct {
 		key     string
