@@ -3,7 +3,6 @@ package debounce
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -11,9 +10,6 @@ import (
 
 // countTimeout is how long a scrape waits for Redis.
 const countTimeout = time.Second
-
-// countChunk is how many shards are counted in one pipeline; see pipelineSize.
-const countChunk = 16
 
 // measure records a batch that is about to be handled.
 func (d *Debouncer) measure(c *claimed) {
@@ -33,26 +29,24 @@ func (d *Debouncer) countWindows() (waiting, inFlight int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	for part := range slices.Chunk(b.shards, countChunk) {
-		due, leases := make([]*redis.StringCmd, len(part)), make([]*redis.IntCmd, len(part))
-		_, err = d.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for i, s := range part {
-				due[i] = p.HGet(ctx, s.prefix+"gen", "waiting")
-				leases[i] = p.ZCard(ctx, s.prefix+"lease")
-			}
-			return nil
-		})
+	due, leases := make([]*redis.StringCmd, len(b.shards)), make([]*redis.IntCmd, len(b.shards))
+	_, err = d.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, s := range b.shards {
+			due[i] = p.HGet(ctx, s.prefix+"gen", "waiting")
+			leases[i] = p.ZCard(ctx, s.prefix+"lease")
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return 0, 0, err
+	}
+	for i := range due {
+		n, err := due[i].Int64()
 		if err != nil && !errors.Is(err, redis.Nil) {
 			return 0, 0, err
 		}
-		for i := range part {
-			n, err := due[i].Int64()
-			if err != nil && !errors.Is(err, redis.Nil) {
-				return 0, 0, err
-			}
-			waiting += n
-			inFlight += leases[i].Val()
-		}
+		waiting += n
+		inFlight += leases[i].Val()
 	}
 	return waiting, inFlight, nil
 }

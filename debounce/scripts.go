@@ -50,12 +50,12 @@ var (
 
 // How much goes to Redis at once.
 const (
-	pipelineMost = 128  // Adds of one pipeline
-	pipelineSize = 3500 // bytes of it: it is written whole before an answer is read, and the buffers between may be of 4 KiB
-	pipelines    = 2    // pipelines at once, of one process
-	settleMost   = 64   // batches of one script
-	claimChunk   = 64   // and of one claim, lest it block Redis for long
-	claimItems   = 1000 // a claim stops behind the batch that has this many items
+	pipelineMost = 128   // Adds of one pipeline
+	pipelineSize = 16000 // bytes of it: what Redis reads at once, and hence does before it turns to others
+	pipelines    = 2     // pipelines at once, of one process
+	settleMost   = 64    // batches of one script
+	claimChunk   = 64    // and of one claim, lest it block Redis for long
+	claimItems   = 1000  // a claim stops behind the batch that has this many items
 )
 
 // A hold says what became of a lease; the words are the scripts'.

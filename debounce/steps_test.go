@@ -15,6 +15,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"wagent/debounce/inmemory"
 	"wagent/debounce/redistest"
 )
 
@@ -123,9 +124,9 @@ func TestStepsOfAllKinds(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				rdb, clock := redistest.InMemoryWithClock(t)
+				rdb, server := redistest.InMemoryServer(t)
 				s := &steps{
-					T: t, rdb: rdb, clock: clock, seed: seed, forgets: seed%2 == 1, r: rand.New(rand.NewPCG(seed, 3)),
+					T: t, rdb: rdb, server: server, seed: seed, forgets: seed%2 == 1, r: rand.New(rand.NewPCG(seed, 3)),
 					ledger: ledger{items: map[string][]*entry{}, claims: map[string]int{}, entries: map[string]*entry{}},
 				}
 				s.play()
@@ -138,7 +139,7 @@ func TestStepsOfAllKinds(t *testing.T) {
 type steps struct {
 	*testing.T
 	rdb     *redis.Client
-	clock   *redistest.Clock
+	server  *inmemory.Server
 	seed    uint64
 	forgets bool
 	r       *rand.Rand
@@ -164,7 +165,7 @@ func (s *steps) play() {
 			ps[victim] = s.start()
 			s.done["kill"]++
 		case n < 6:
-			s.clock.Step(time.Duration(s.r.IntN(20_000)-10_000) * time.Millisecond)
+			s.server.SetClock(time.Duration(s.r.IntN(20_000)-10_000) * time.Millisecond)
 			s.done["step"]++
 		case n < 7 && s.forgets:
 			if err := s.rdb.FlushAll(s.Context()).Err(); err != nil {

@@ -63,7 +63,7 @@ var confinements = []confinement{
 	{"github.com/danielgtaylor/huma", []string{"gateway/api/...", "gateway/web/..."}, "elsewhere HTTP is net/http"},
 	{"rsc.io/qr", []string{"gateway/api/...", "cmd/..."}, "only those who show a QR code draw it"},
 	{"github.com/redis/go-redis", []string{"debounce/...", "context/recall/...", "cmd/..."}, "Redis is the timer and the short memory, nothing else"},
-	{"github.com/alicebob/miniredis", []string{"cmd/..."}, "only the embedded default runs a Redis of its own"},
+	{"github.com/alicebob/miniredis", []string{"debounce/inmemory"}, "one package is the Redis of who needs none of its own"},
 	{"database/sql", []string{"gateway/store/...", "gateway/whatsapp/..."}, "SQL has one home, and whatsmeow's store"},
 	{"github.com/jackc/pgx", []string{"gateway/store/...", "gateway/whatsapp/..."}, "SQL has one home, and whatsmeow's store"},
 	{"modernc.org/sqlite", []string{"gateway/store/...", "gateway/whatsapp/..."}, "SQL has one home, and whatsmeow's store"},

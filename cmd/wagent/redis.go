@@ -4,29 +4,24 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"wagent/cmd/wagent/internal/config"
+	"wagent/debounce/inmemory"
 )
 
 // openRedis returns a client of the Redis that the configuration names, or of
 // one in this process, and what closes both.
 func openRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (redis.UniversalClient, func(), error) {
 	if len(cfg.Redis.URLs) == 0 {
-		m := miniredis.NewMiniRedis()
-		m.ClockTTL(true) // its clock follows real time, TTLs included
-		rdb := redis.NewClient(&redis.Options{
-			Addr:   "127.0.0.1:0", // an IP, lest somebody resolve it
-			Dialer: func(context.Context, string, string) (net.Conn, error) { return m.Dial() },
-		})
-		return rdb, func() { _ = rdb.Close(); m.Close() }, nil
+		s := inmemory.Start()
+		rdb := redis.NewClient(s.Options())
+		return rdb, func() { _ = rdb.Close(); s.Close() }, nil
 	}
 	opts := &redis.UniversalOptions{ContextTimeoutEnabled: true}
 	for _, u := range cfg.Redis.URLs {

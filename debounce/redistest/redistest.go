@@ -8,7 +8,6 @@ package redistest
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -16,13 +15,12 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"wagent/debounce/inmemory"
 )
 
 // strict is the environment variable under which a missing server fails the
@@ -173,49 +171,18 @@ func freeAddr(tb testing.TB) string {
 // the test ends. It has no persistence, and nothing but this client reaches it.
 func InMemory(tb testing.TB) *redis.Client {
 	tb.Helper()
-	rdb, _ := InMemoryWithClock(tb)
+	rdb, _ := InMemoryServer(tb)
 	return rdb
 }
 
-// A Clock is the clock of a Redis in this process. It is safe for concurrent
-// use.
-type Clock struct{ ahead atomic.Int64 }
-
-// Step sets the clock forward, or back if d is negative.
-func (c *Clock) Step(d time.Duration) { c.ahead.Add(int64(d)) }
-
-// InMemoryWithClock is InMemory with a clock that can be set.
-func InMemoryWithClock(tb testing.TB) (*redis.Client, *Clock) {
+// InMemoryServer is InMemory with the server, whose clock can be set.
+func InMemoryServer(tb testing.TB) (*redis.Client, *inmemory.Server) {
 	tb.Helper()
-	m, clock := miniredis.NewMiniRedis(), &Clock{}
-	m.ClockTTL(true)
-	rdb := redis.NewClient(&redis.Options{
-		Addr: "127.0.0.1:0", // an IP, lest a name be resolved outside the bubble
-		Dialer: func(context.Context, string, string) (net.Conn, error) {
-			conn, err := m.Dial()
-			return timedConn{conn, m, clock}, err
-		},
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	})
+	s := inmemory.Start()
+	rdb := redis.NewClient(s.Options())
 	tb.Cleanup(func() {
 		rdb.Close()
-		m.Close()
+		s.Close()
 	})
-	return rdb, clock
-}
-
-// A timedConn has Redis look at the clock whenever it is asked something.
-type timedConn struct {
-	net.Conn
-	redis *miniredis.Miniredis
-	clock *Clock
-}
-
-func (c timedConn) Write(b []byte) (int, error) {
-	if ahead := c.clock.ahead.Load(); ahead != 0 {
-		c.redis.SetTime(time.Now().Add(time.Duration(ahead)))
-	} else {
-		c.redis.SetTime(time.Time{})
-	}
-	return c.Conn.Write(b)
+	return rdb, s
 }
