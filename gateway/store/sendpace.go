@@ -16,12 +16,8 @@ const sendable = `l.holder = $2 AND l.holder <> '' AND l.lease_until > $1 AND l.
 const handsFree = `NOT EXISTS (SELECT 1 FROM sends o WHERE o.account = sends.account AND o.state = 'claimed' AND o.deadline > $1)`
 
 // unblocked is true, at $1, of the sends of linked devices that WhatsApp's
-// reach-out timelock leaves alone, whose account has nothing in hand, and before
-// which nothing in their conversation is to be sent again: a customer reads
-// answers in their order. The conversation is hidden from SQLite's planner, which
-// would go through all that was ever sent in it.
-const unblocked = handsFree + ` AND NOT (l.no_first_until > $1 AND c.last_inbound_at = 0) AND NOT EXISTS (SELECT 1 FROM sends o
-	WHERE o.state = 'unknown' AND o.next_at > 0 AND o.conversation || '' = sends.conversation AND o.seq < sends.seq)`
+// reach-out timelock leaves alone and whose account has nothing in hand.
+const unblocked = handsFree + ` AND NOT (l.no_first_until > $1 AND c.last_inbound_at = 0)`
 
 // paced is what waits for linked devices.
 const paced = `links l JOIN sends ON sends.account = l.account JOIN conversations c ON c.id = sends.conversation`

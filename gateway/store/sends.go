@@ -34,7 +34,8 @@ const maxUnknowns = 2
 // ClaimSends settles what the rules stop and claims at most limit sends that
 // are due, oldest first and one per conversation, each for
 // gateway.SendDeadline. Within a conversation nothing overtakes: a send waits
-// for the older ones, unless their end is unknown.
+// for the older ones, and for those whose end is unknown until it is known or
+// their quarantine is over.
 //
 // A send of a linked device is claimed only by whoever holds the account's link
 // and is connected, one at a time and its SendGap apart, and of the account's
@@ -127,9 +128,13 @@ func stopSends(ctx context.Context, q queries, at time.Time) ([]gateway.Send, er
 	return out, nil
 }
 
-// first is true of ready sends with nothing before them in their conversation.
+// first is true of ready sends with nothing before them in their conversation,
+// not even what may have to be sent again: a customer reads answers in their
+// order. The conversation of those few is hidden from SQLite's planner, which
+// would go through all that was ever sent in it.
 const first = `state = 'ready' AND NOT EXISTS (SELECT 1 FROM sends o WHERE o.conversation = sends.conversation
-	AND o.state IN ('ready', 'claimed') AND (o.state = 'claimed' OR o.seq < sends.seq))`
+	AND o.state IN ('ready', 'claimed') AND (o.state = 'claimed' OR o.seq < sends.seq))
+	AND NOT EXISTS (SELECT 1 FROM sends o WHERE o.state = 'unknown' AND o.next_at > 0 AND o.conversation || '' = sends.conversation AND o.seq < sends.seq)`
 
 // unlinked is true of sends of accounts that are no linked devices.
 const unlinked = `NOT EXISTS (SELECT 1 FROM links l WHERE l.account = sends.account)`

@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"wagent/gateway"
 	"wagent/gateway/store"
 	"wagent/gateway/store/storetest"
@@ -79,20 +81,60 @@ func TestSendsKeepTheirOrder(t *testing.T) {
 	})
 }
 
-func TestUnknownSendsDoNotBlock(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, s *store.Store) {
-		seed(t, s)
-		c := claimed(t, s, sandbox, alice, "wamid.1")
-		f := finish(c, "one")
-		f.Sends = append(f.Sends, replyTo(c, gateway.FromRun, 1, "two"))
-		must(t, s.FinishRun(t.Context(), f))
-		x := claimOne(t, s)
-		x.NextAt, x.Unknowns = time.Now().Add(time.Hour), 1
-		settle(t, s, x, gateway.SendUnknown, "")
-		if y := claimOne(t, s); y.Text != "two" {
-			t.Errorf("claimed %q", y.Text)
-		}
-	})
+// What may be sent again comes before what was said later.
+func TestAnswersKeepTheirOrderPastAnUnknownEnd(t *testing.T) {
+	for name, tc := range map[string]struct {
+		resend   bool
+		unknowns int
+		after    []string // its quarantine
+	}{
+		"which is sent again":      {true, 1, []string{"one", "two"}},
+		"which is held":            {false, 1, []string{"two"}},
+		"of the second attempt":    {true, 2, []string{"two"}},
+		"which turns out accepted": {true, 0, []string{"two"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := storetest.Open(t)
+				seed(t, s)
+				c := claimed(t, s, sandbox, alice, "wamid.1")
+				f := finish(c, "one")
+				f.Sends = append(f.Sends, replyTo(c, gateway.FromRun, 1, "two"))
+				must(t, s.FinishRun(t.Context(), f))
+				other := sent(t, s, sandbox, bob, "wamid.2")
+				x := claimTexts(t, s, tc.resend, "one", other.Text)
+				other.Attempt = 1
+				settle(t, s, other, gateway.SendAccepted, "wamid.other")
+				x.Unknowns, x.NextAt = tc.unknowns, x.Deadline.Add(gateway.SendQuarantine)
+				settle(t, s, x, gateway.SendUnknown, "")
+				if c, _, next := claim(t, s, tc.resend); len(c) != 0 || !next.Equal(x.NextAt) {
+					t.Errorf("claimed %+v, next %v, want %v", c, next, x.NextAt)
+				}
+				if tc.unknowns == 0 {
+					must(t, s.ApplyStatuses(t.Context(), []gateway.StatusUpdate{{Account: sandbox, Message: x.ID, Status: gateway.StatusSent, At: time.Now()}}))
+				} else {
+					time.Sleep(time.Until(x.NextAt))
+				}
+				for _, want := range tc.after {
+					settle(t, s, claimTexts(t, s, tc.resend, want), gateway.SendAccepted, "wamid.out."+want)
+				}
+			})
+		})
+	}
+}
+
+// claimTexts claims what is due, which must be these texts, and returns the first.
+func claimTexts(t *testing.T, s *store.Store, resend bool, want ...string) gateway.Send {
+	t.Helper()
+	sends, _, _ := claim(t, s, resend)
+	var texts []string
+	for _, c := range sends {
+		texts = append(texts, c.Send.Text)
+	}
+	if diff := cmp.Diff(want, texts); diff != "" {
+		t.Fatalf("claimed (-want +got):\n%s", diff)
+	}
+	return sends[0].Send
 }
 
 func TestSettleSend(t *testing.T) {
