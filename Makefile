@@ -15,7 +15,7 @@ override PATH := $(shell /usr/bin/tr '\000' '\n' </proc/$$PPID/environ | /usr/bi
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench module tools packages
+.PHONY: help run demo test chaos check bench module tools packages
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ test: packages check bin/gotest ## install what is missing, check, and run every
 	WAGENT_TEST_STRICT=1 bin/gotest -race -shuffle=on -count=1 -timeout=12m ./...
 	WAGENT_TEST_STRICT=1 bin/gotest -tags watest -race -shuffle=on -count=1 -timeout=12m ./gateway/whatsapp/... ./cmd/wagent/internal/bench
 	WAGENT_TEST_STRICT=1 bin/gotest -tags watest -race -shuffle=on -count=1 -timeout=12m -parallel=4 -run='^TestLinked' ./cmd/wagent
+
+chaos: packages ## kill, stop and cut off two replicas and their Redis for a minute while 2,000 people write (ARGS="-chaos.seed=N")
+	WAGENT_TEST_STRICT=1 go test -race -count=1 -timeout=12m -v -run='^TestChaos$$' ./cmd/wagent -chaos=1m -chaos.people=2000 $(ARGS)
 
 check: $(GOLANGCI_LINT) $(GOVULNCHECK) ## format, lint, vet, build, modules, generated code, known vulnerabilities
 	@files=$$(gofmt -l $$(git ls-files '*.go')) && test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }

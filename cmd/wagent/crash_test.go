@@ -167,6 +167,8 @@ func (r *rig) start() *replica {
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	url, ok := strings.CutPrefix(strings.TrimSpace(line), "wagent listens on ")
 	if err != nil || !ok {
+		_ = p.cmd.Process.Kill() // it may have ended by itself
+		p.end <- p.cmd.Wait()
 		r.Fatalf("wagent printed %q, %v", line, err)
 	}
 	p.url = url

@@ -102,7 +102,7 @@ func (s stop) play(t *testing.T) {
 	}
 	lock := r.hold(s.trigger)
 	r.say(ada, "one", "two")
-	name := ""
+	var name string
 	if s.trigger == "" {
 		r.wait("the model to be asked", g.came)
 		name = r.runner(replicas)

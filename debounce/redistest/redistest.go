@@ -104,6 +104,20 @@ func (s *Server) Restart() {
 	}
 }
 
+// Lose deletes the data of a stopped server: it comes back empty.
+func (s *Server) Lose() {
+	s.tb.Helper()
+	if s.proc != nil {
+		s.tb.Fatal("lose the data of a redis-server that runs")
+	}
+	if err := os.RemoveAll(s.dir); err != nil {
+		s.tb.Fatalf("lose the data of redis-server: %v", err)
+	}
+	if err := os.Mkdir(s.dir, 0o700); err != nil {
+		s.tb.Fatalf("lose the data of redis-server: %v", err)
+	}
+}
+
 func (s *Server) kill() {
 	if s.proc == nil {
 		return
