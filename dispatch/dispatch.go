@@ -244,6 +244,8 @@ func (d *Dispatcher) renew(ctx context.Context, lost context.CancelCauseFunc, id
 		case gateway.KindOf(err) == gateway.Conflict || !time.Now().Before(until):
 			lost(errLost)
 			return
+		case ctx.Err() != nil: // the work ended meanwhile
+			return
 		default:
 			d.log.WarnContext(ctx, "renew run", "run", id, "err", err)
 		}

@@ -145,7 +145,7 @@ func (h *Handler) verify(r *http.Request) (status int, challenge string) {
 	for _, age := range []time.Duration{bookAge, missAge} {
 		b, err := h.directory.look(r.Context(), age)
 		if err != nil {
-			h.log.ErrorContext(r.Context(), "look up accounts for verification", "err", err)
+			h.log.Log(r.Context(), loudness(r.Context()), "look up accounts for verification", "err", err)
 			return http.StatusServiceUnavailable, ""
 		}
 		known := 0
@@ -186,7 +186,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) int {
 	leave()
 	switch {
 	case err != nil:
-		h.log.ErrorContext(ctx, "look up accounts for webhook", "err", err)
+		h.log.Log(ctx, loudness(ctx), "look up accounts for webhook", "err", err)
 		return http.StatusServiceUnavailable
 	case len(signers) == 0:
 		h.metrics.rejected.Inc()
@@ -197,10 +197,19 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) int {
 		return http.StatusBadRequest
 	}
 	if err := h.take(ctx, body, mac, book, signers); err != nil {
-		h.log.ErrorContext(ctx, "webhook not stored", "kind", gateway.KindOf(err).String(), "err", err)
+		h.log.Log(ctx, loudness(ctx), "webhook not stored", "kind", gateway.KindOf(err).String(), "err", err)
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusOK
+}
+
+// loudness is the level of a failure. Where whoever posted went away before it
+// was answered, they come again, and nobody must act.
+func loudness(ctx context.Context) slog.Level {
+	if ctx.Err() != nil {
+		return slog.LevelWarn
+	}
+	return slog.LevelError
 }
 
 // signers returns the secrets that signed the body, looking at the accounts

@@ -2,8 +2,10 @@ package cloudapi
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -191,6 +193,33 @@ func TestWhatCanNotBeStoredIsAskedForAgain(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.calls, r.store.calls); diff != "" {
 				t.Errorf("calls (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestNobodyMustActWhereMetaDidNotWait(t *testing.T) {
+	body := graphtest.Body(numberA.Entry(ann.Text("wamid.1", "x")))
+	for name, tt := range map[string]struct {
+		gone  bool
+		level string
+	}{"it waits": {false, "level=ERROR"}, "it went away": {true, "level=WARN"}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.store.fail["receive"] = errors.New("disk")
+			ctx, leave := context.WithCancel(t.Context())
+			defer leave()
+			if tt.gone {
+				leave()
+			}
+			req, err := graphtest.Request(ctx, r.srv.URL, secretA, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := httptest.NewRecorder()
+			r.srv.Config.Handler.ServeHTTP(w, req)
+			if w.Code != http.StatusServiceUnavailable || !strings.Contains(r.log.String(), tt.level) || strings.Count(r.log.String(), "\n") != 1 {
+				t.Errorf("status %d, want 503; %s is not in the only line of the log:\n%s", w.Code, tt.level, r.log)
 			}
 		})
 	}
