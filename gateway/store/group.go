@@ -13,6 +13,7 @@ import (
 const (
 	groupMessages = 256              // messages that share a transaction, at most, unless one call has more
 	groupTimeout  = 10 * time.Second // of a shared transaction
+	groupGoal     = time.Second      // fewer share one after one took longer
 )
 
 // A group lets concurrent calls of AddMessages share a transaction, and so the
@@ -25,6 +26,7 @@ type group struct {
 	mu    sync.Mutex
 	led   bool // somebody leads
 	queue []*caller
+	fewer int // messages that share a transaction now are so many fewer than groupMessages
 }
 
 // A caller is one call of AddMessages.
@@ -93,10 +95,14 @@ func (g *group) lead(ctx context.Context, c *caller) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), groupTimeout)
 	defer cancel()
 	batches := make([][]gateway.Arrival, len(taken))
+	messages := 0
 	for i := range taken {
 		batches[i] = taken[i].batch
+		messages += len(batches[i])
 	}
+	began := time.Now()
 	out, err := g.commit(ctx, batches)
+	g.learn(messages, time.Since(began), err)
 	for i, t := range taken {
 		switch {
 		case err == nil:
@@ -107,6 +113,22 @@ func (g *group) lead(ctx context.Context, c *caller) {
 			t.out, t.err = g.alone(ctx, t.batch)
 		}
 	}
+}
+
+// learn keeps transactions to what the database manages in groupGoal. Were they
+// larger than it manages in groupTimeout, none would end any more: all of their
+// messages come back, and meet again.
+func (g *group) learn(messages int, took time.Duration, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	most := groupMessages - g.fewer
+	switch {
+	case took > groupGoal:
+		most = max(1, min(most, messages)/2)
+	case err == nil && took < groupGoal/2:
+		most = min(2*most, groupMessages)
+	}
+	g.fewer = groupMessages - most
 }
 
 func (g *group) alone(ctx context.Context, batch []gateway.Arrival) ([]gateway.Arrived, error) {
@@ -120,8 +142,8 @@ func (g *group) alone(ctx context.Context, batch []gateway.Arrival) ([]gateway.A
 func (g *group) take() []*caller {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n, messages := 0, 0
-	for n < len(g.queue) && (n == 0 || messages+len(g.queue[n].batch) <= groupMessages) {
+	n, messages, most := 0, 0, groupMessages-g.fewer
+	for n < len(g.queue) && (n == 0 || messages+len(g.queue[n].batch) <= most) {
 		messages += len(g.queue[n].batch)
 		n++
 	}
