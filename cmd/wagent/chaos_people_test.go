@@ -41,9 +41,9 @@ func newPerson(c *chaos, n int) *person {
 	}
 }
 
-// write writes two or three bursts of one to three words each, at any time.
+// write writes two bursts of one to three words each, at any time.
 func (p *person) write(start time.Time) {
-	bursts := make([]time.Duration, 2+p.rng.IntN(2))
+	bursts := make([]time.Duration, 2)
 	for i := range bursts {
 		bursts[i] = upTo(p.rng, p.length)
 	}

@@ -145,7 +145,7 @@ func (c *chaos) plan() []event {
 		}
 	}
 	for i := range c.replicas {
-		target(uint64(i), 4*time.Second, 2*chaosLease, func(rng *rand.Rand, at, until time.Duration) []event {
+		target(uint64(i), 6*time.Second, 2*chaosLease, func(rng *rand.Rand, at, until time.Duration) []event {
 			if rng.IntN(2) == 0 {
 				until = at + (until-at)/3
 				return []event{{at, func() { c.kill(i) }}, {until, func() { c.launch(i) }}}
@@ -157,7 +157,7 @@ func (c *chaos) plan() []event {
 		return []event{{at, c.killRedis}, {until, c.redis.Restart}}
 	})
 	for i, p := range []*proxy{c.toRedis, c.toSQL} {
-		target(uint64(3+i), 5*time.Second, 2*time.Second, func(rng *rand.Rand, at, until time.Duration) []event {
+		target(uint64(3+i), 6*time.Second, 2*time.Second, func(rng *rand.Rand, at, until time.Duration) []event {
 			if rng.IntN(2) == 0 {
 				return []event{{at, func() { c.count("cuts"); p.cut() }}}
 			}

@@ -30,6 +30,12 @@ func TestAKilledServerKeepsWhatItAcknowledged(t *testing.T) {
 	if got, err := rdb.Get(t.Context(), "k").Result(); err != nil || got != "v" {
 		t.Errorf("after a restart k = %q, %v, want v", got, err)
 	}
+	s.Stop()
+	s.Lose()
+	s.Restart()
+	if n, err := rdb.DBSize(t.Context()).Result(); err != nil || n != 0 {
+		t.Errorf("after it lost its data there are %d keys, %v, want none", n, err)
+	}
 }
 
 func TestInMemoryFollowsVirtualTime(t *testing.T) {
