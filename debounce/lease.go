@@ -18,7 +18,9 @@ var ErrLeaseLost = errors.New("debounce: lease lost")
 
 // ErrRecalled is the cause of a handler's cancelled context when a newer item
 // called its batch back; see [Window]. A handler that had finished by then may
-// return nil all the same: the item then comes in a batch of its own.
+// return nil all the same: the item then comes in a batch of its own. One that
+// learned of a newer item by other ways may return ErrRecalled itself: that is
+// no failure, and the item's Add, at the latest now, has it wait for its window.
 var ErrRecalled = errors.New("debounce: a newer item came")
 
 // A keeper keeps the leases of the batches in hand.

@@ -233,7 +233,7 @@ func (r *runner) work(run, hands, settling context.Context, c *claimed) {
 	}
 	delay := doubled(backoffFirst, c.Attempt-1, backoffMost)
 	switch {
-	case errors.Is(context.Cause(ctx), ErrRecalled):
+	case errors.Is(context.Cause(ctx), ErrRecalled), errors.Is(err, ErrRecalled):
 		r.metrics.Recalled.Inc()
 		r.log.DebugContext(hands, "batch was called back", "batch", c.ID, "items", len(c.Items), "recalls", c.Recalls)
 	case hands.Err() != nil:

@@ -144,11 +144,15 @@ func (d *Dispatcher) ask(ctx context.Context, r *gateway.Run, a *gateway.Agent, 
 	limited, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
 	answer, err := d.Answerer.Answer(limited, a, prompt.Render(in))
+	f, ok := errors.AsType[*agent.Failure](err)
 	if ctx.Err() != nil {
+		r.InputTokens, r.OutputTokens = r.InputTokens+answer.InputTokens, r.OutputTokens+answer.OutputTokens
+		if ok {
+			r.InputTokens, r.OutputTokens = r.InputTokens+f.InputTokens, r.OutputTokens+f.OutputTokens
+		}
 		return gateway.Run{}, fmt.Errorf("run %s interrupted: %w", r.ID, context.Cause(ctx))
 	}
 	if err != nil {
-		f, ok := errors.AsType[*agent.Failure](err)
 		if !ok {
 			f = &agent.Failure{Stop: gateway.StopError, Msg: "internal error", Err: err}
 		}
@@ -158,14 +162,15 @@ func (d *Dispatcher) ask(ctx context.Context, r *gateway.Run, a *gateway.Agent, 
 	done := *r
 	done.Status, done.StopReason = gateway.RunCompleted, gateway.StopEndTurn
 	done.Output, done.Notes, done.Model = &answer.Output, answer.Notes, answer.Model
-	done.InputTokens, done.OutputTokens, done.Latency = answer.InputTokens, answer.OutputTokens, answer.Latency
+	done.InputTokens, done.OutputTokens, done.Latency = r.InputTokens+answer.InputTokens, r.OutputTokens+answer.OutputTokens, answer.Latency
 	return done, nil
 }
 
 func failed(r *gateway.Run, f *agent.Failure) gateway.Run {
 	out := *r
 	out.Status, out.StopReason, out.Error = gateway.RunFailed, f.Stop, f.Msg
-	out.Model, out.InputTokens, out.OutputTokens, out.Latency = f.Model, f.InputTokens, f.OutputTokens, f.Latency
+	out.Model, out.Latency = f.Model, f.Latency
+	out.InputTokens, out.OutputTokens = r.InputTokens+f.InputTokens, r.OutputTokens+f.OutputTokens
 	return out
 }
 
@@ -178,6 +183,9 @@ func (d *Dispatcher) finish(ctx context.Context, f *gateway.Finish, a *gateway.A
 			break
 		}
 		err = d.Runs.FinishRun(ctx, f)
+	}
+	if errors.Is(err, gateway.ErrSuperseded) {
+		return d.superseded(ctx, &f.Run)
 	}
 	if gateway.KindOf(err) == gateway.Conflict {
 		// It may be finished already, if the answer to that was lost.
@@ -202,6 +210,11 @@ func (d *Dispatcher) finish(ctx context.Context, f *gateway.Finish, a *gateway.A
 	d.expiries.Wake()
 	wake(d.Sent)
 	wake(d.Delivered)
+	if f.Pause != nil && d.Drop != nil {
+		if err := d.Drop(ctx, f.Pause.Conversation); err != nil {
+			d.log.WarnContext(ctx, "window of a paused conversation left to its end", "run", r.ID, "err", err)
+		}
+	}
 	if key := contextKey(r); r.Status == gateway.RunCompleted && key != "" && a.ContextTTL > 0 {
 		m := recall.Memory{Run: r.ID, Summary: r.Output.ContextSummary, Intent: r.Output.Intent, Actions: r.Output.Actions, At: r.CompletedAt}
 		if err := d.Memory.Keep(ctx, a.ID, key, m, a.ContextTTL); err != nil {

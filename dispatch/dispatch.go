@@ -65,6 +65,11 @@ type Parts struct {
 	// Working is told of each batch that is being answered, until stop is
 	// called, so that the customer can be shown it. It must not block.
 	Working func(ctx context.Context, c *gateway.Claim) (stop func())
+	// Rearm brings what waits in a conversation into its window: what superseded
+	// a run may not be there yet.
+	Rearm func(ctx context.Context, id gateway.ConversationID) (waiting int, err error)
+	// Drop forgets the window of a conversation that an agent paused.
+	Drop func(ctx context.Context, id gateway.ConversationID) error
 }
 
 // RunStore keeps the runs of conversations.
@@ -75,8 +80,13 @@ type RunStore interface {
 	ClaimRun(ctx context.Context, id gateway.ConversationID, lease time.Duration) (gateway.Claim, error)
 	// RenewRun moves the end of the lease. Conflict: the run is another's now.
 	RenewRun(ctx context.Context, id gateway.RunID, generation int64, until time.Time) error
-	// FinishRun writes all of f or, as a Conflict, nothing.
+	// FinishRun writes all of f or, as a Conflict, nothing. ErrSuperseded: a
+	// newer message waits, and the run is pending again as by SupersedeRun.
 	FinishRun(ctx context.Context, f *gateway.Finish) error
+	// SupersedeRun returns a run to pending, to be claimed again with what waits
+	// then. It reports false if the run is to be answered as it is. Conflict: it
+	// has ended, or is another's now.
+	SupersedeRun(ctx context.Context, r *gateway.Run) (bool, error)
 	// CancelRun ends a run that may not finish. Conflict: it is another's now.
 	CancelRun(ctx context.Context, id gateway.RunID, generation int64, reason string) error
 }
@@ -164,7 +174,8 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 // Handle answers what waits in the batch's conversation. The ids in the batch
 // are hints: SQL says what is waiting. Where a run that somebody left comes
 // first, the messages of the batch are answered after it, since their window is
-// gone. An error asks for the batch to be handed over again later.
+// gone. An error asks for the batch to be handed over again later; so does a
+// newer message that supersedes the run.
 func (d *Dispatcher) Handle(ctx context.Context, b debounce.Batch) error {
 	for {
 		c, err := d.Runs.ClaimRun(ctx, gateway.ConversationID(b.Key), d.cfg.Lease)
@@ -178,7 +189,7 @@ func (d *Dispatcher) Handle(ctx context.Context, b debounce.Batch) error {
 			if d.Working != nil {
 				defer d.Working(ctx, &c)()
 			}
-			return d.answer(ctx, &c)
+			return d.recalled(ctx, &c.Run, d.answer(ctx, &c))
 		})
 		if err != nil || c.Run.Attempt == 1 || covers(c.Messages, b.Items) {
 			return err

@@ -14,6 +14,8 @@ type metrics struct {
 	duration prometheus.Histogram
 	actions  *prometheus.CounterVec
 	swept    *prometheus.CounterVec
+
+	superseded prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -39,6 +41,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "wagent_swept_total",
 			Help: "What the sweeper put back into a window.",
 		}, []string{"what"}),
+		superseded: f.NewCounter(prometheus.CounterOpts{
+			Name: "wagent_runs_superseded_total",
+			Help: "Times that a newer message called a run back before it finished.",
+		}),
 	}
 	for _, t := range []gateway.Trigger{gateway.TriggerAPI, gateway.TriggerInbound} {
 		m.runs.WithLabelValues(string(gateway.RunCompleted), string(t), string(gateway.StopEndTurn))

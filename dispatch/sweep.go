@@ -20,16 +20,6 @@ const (
 	sweepPage  = 500
 )
 
-// Windows puts messages in the debounce windows of their conversations. The
-// account is the group that shares fairly.
-type Windows struct{ Debouncer *debounce.Debouncer }
-
-// Add satisfies gateway.Windower.
-func (w Windows) Add(ctx context.Context, m *gateway.Message, quiet, maxWait time.Duration, maxItems int) error {
-	return w.Debouncer.Add(ctx, string(m.Account), string(m.Conversation), string(m.ID),
-		debounce.Window{Quiet: quiet, MaxWait: maxWait, MaxItems: maxItems})
-}
-
 // Timer is where windows are kept: debounce, or a double of it.
 type Timer interface {
 	Add(ctx context.Context, group, key, item string, w debounce.Window) error
@@ -46,6 +36,8 @@ type SweepStore interface {
 	// conversations where no message waits: the window of one that does brings
 	// the run back, and is not to be cut short.
 	StrandedRuns(ctx context.Context) ([]gateway.Run, error)
+	// WaitingIn returns what waits in a conversation, in its order.
+	WaitingIn(ctx context.Context, id gateway.ConversationID) ([]gateway.Message, error)
 }
 
 // A Sweeper brings SQL and the windows together again: messages that were
@@ -126,15 +118,16 @@ func (s *Sweeper) messages(ctx context.Context, now, before time.Time) error {
 			m := &page[i]
 			a, ok := agents[m.Account]
 			if !ok {
-				// Without an agent any more, the message is due at once: its
-				// run will say so.
-				if a, err = s.agents.DefaultAgent(ctx, m.Account); err != nil && gateway.KindOf(err) != gateway.NotFound {
-					return fmt.Errorf("find agent of account %s: %w", m.Account, err)
+				if a, err = agentOf(ctx, s.agents, m.Account); err != nil {
+					return err
 				}
 				agents[m.Account] = a
 			}
-			left := func(d time.Duration) time.Duration { return max(0, d-now.Sub(m.ReceivedAt)) }
-			w := debounce.Window{Quiet: left(a.Quiet), MaxWait: left(a.MaxWait), MaxItems: a.MaxBatch}
+			x, err := s.agents.Windowing(ctx, m.Conversation)
+			if err != nil {
+				return fmt.Errorf("find window of message %s: %w", m.ID, err)
+			}
+			w := debounceWindow(left(a.Window(&x), m, now))
 			if err := s.add(ctx, "message", m.Account, m.Conversation, string(m.ID), w); err != nil {
 				return err
 			}

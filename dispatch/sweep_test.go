@@ -191,6 +191,10 @@ func (m many) Stranded(_ context.Context, _ time.Time, after int64, limit int) (
 
 func (many) StrandedRuns(context.Context) ([]gateway.Run, error) { return nil, nil }
 
+func (many) WaitingIn(context.Context, gateway.ConversationID) ([]gateway.Message, error) {
+	return nil, nil
+}
+
 func TestASweepGoesThroughAllPages(t *testing.T) {
 	for _, n := range []int{499, 500, 501, 1203} {
 		t.Run(fmt.Sprint(n, " messages"), func(t *testing.T) {
@@ -242,7 +246,7 @@ func TestAnOpenWindowIsNotChangedByASweep(t *testing.T) {
 		r.at(time.Second)
 		m := r.write(ada, "hi")
 		// It is due at 48 s; the sweeps at 20, 30 and 40 s would say 41 s.
-		must(t, dispatch.Windows{Debouncer: r.windows}.Add(r.Context(), &m, 47*time.Second, time.Minute, 20))
+		must(t, dispatch.Windows{Debouncer: r.windows}.Add(r.Context(), &m, gateway.Window{Quiet: 47 * time.Second, MaxWait: time.Minute, MaxItems: 20}))
 		r.at(48*time.Second - time.Millisecond)
 		r.says(m.Conversation)
 		if n := r.log.count("level=WARN"); n != 0 {
@@ -259,7 +263,7 @@ func TestRedisLosesItsWindowsAndNoMessageIsLate(t *testing.T) {
 		r.whole()
 		r.at(time.Second)
 		m := r.write(ada, "hi")
-		must(t, dispatch.Windows{Debouncer: r.windows}.Add(r.Context(), &m, r.agent.Quiet, r.agent.MaxWait, r.agent.MaxBatch))
+		must(t, dispatch.Windows{Debouncer: r.windows}.Add(r.Context(), &m, r.agent.Window(&gateway.Windowing{})))
 		r.at(5 * time.Second)
 		r.flush()
 		r.at(41*time.Second - time.Millisecond)
@@ -294,7 +298,7 @@ func TestABatchWhoseRunIsInOtherHandsComesAgain(t *testing.T) {
 	inRig(t, says("hello"), nil, func(r *rig) {
 		r.whole()
 		m := r.write(ada, "hi")
-		must(t, dispatch.Windows{Debouncer: r.windows}.Add(r.Context(), &m, 10*time.Second, time.Minute, 20))
+		must(t, dispatch.Windows{Debouncer: r.windows}.Add(r.Context(), &m, gateway.Window{Quiet: 10 * time.Second, MaxWait: time.Minute, MaxItems: 20}))
 		got(r.db.ClaimRun(r.Context(), m.Conversation, 12*time.Second))(t)
 		r.at(13*time.Second - time.Millisecond) // it was refused at 10 and 11 s
 		r.run(gateway.RunRunning, "", 1)

@@ -24,6 +24,8 @@ type Agent struct {
 	Quiet               time.Duration // silence that ends a batch
 	MaxWait             time.Duration // longest wait after a batch's first message
 	MaxBatch            int           // messages that end a batch at once
+	OnNewMessage        NewMessagePolicy
+	MaxSupersedes       int           // how often newer messages may supersede a run; what comes then waits for the next one
 	ContextTTL          time.Duration // how long a run is remembered; zero: stateless
 	AllowedActions      []string      // empty: any
 	PayloadSchema       []Field       // empty: any payload
@@ -75,6 +77,8 @@ func DefaultAgent() Agent {
 		Quiet:               10 * time.Second,
 		MaxWait:             60 * time.Second,
 		MaxBatch:            20,
+		OnNewMessage:        FollowUp,
+		MaxSupersedes:       3,
 		ContextTTL:          60 * time.Minute,
 		ConfirmationTimeout: 30 * time.Minute,
 	}
@@ -104,9 +108,7 @@ func (a *Agent) Validate() error {
 	d.add("model", len(a.Model) > maxModel, fmt.Sprintf("must be at most %d characters", maxModel))
 	d.add("temperature", !(a.Temperature >= 0 && a.Temperature <= 2), "must be between 0 and 2")
 	d.add("max_tokens", a.MaxTokens < 1 || a.MaxTokens > 2048, "must be between 1 and 2048")
-	d.add("debounce_seconds", a.Quiet < time.Second || a.Quiet > time.Minute, "must be between 1 and 60")
-	d.add("max_wait_seconds", a.MaxWait < min(a.Quiet, time.Minute) || a.MaxWait > time.Hour, "must be between debounce_seconds and 3600")
-	d.add("max_batch_messages", a.MaxBatch < 1 || a.MaxBatch > 100, "must be between 1 and 100")
+	a.validateWindow(d)
 	d.add("context_ttl_minutes", a.ContextTTL < 0 || a.ContextTTL > 24*time.Hour, "must be between 0 and 1440")
 	d.add("confirmation_timeout_minutes", a.ConfirmationTimeout < time.Minute || a.ConfirmationTimeout > 24*time.Hour, "must be between 1 and 1440")
 	d.add("allowed_actions", len(a.AllowedActions) > 10, "must have at most 10 entries")

@@ -39,13 +39,18 @@ type AgentFinder interface {
 	// DefaultAgent returns the active agent that inbound messages of the
 	// account go to, or an Error of kind NotFound.
 	DefaultAgent(ctx context.Context, account AccountID) (Agent, error)
+	// Windowing returns what the conversation has to say of its window: nothing,
+	// where there is none.
+	Windowing(ctx context.Context, id ConversationID) (Windowing, error)
 }
 
 // Windower gathers the messages that a run is to answer together.
 type Windower interface {
 	// Add puts a waiting message in its conversation's window. It may be
 	// repeated.
-	Add(ctx context.Context, m *Message, quiet, maxWait time.Duration, maxItems int) error
+	Add(ctx context.Context, m *Message, w Window) error
+	// Drop forgets the window: what was in it is a person's now.
+	Drop(ctx context.Context, id ConversationID) error
 }
 
 // An Arrival is a message to record, with what the rules say of it. The state
@@ -64,6 +69,8 @@ type Arrived struct {
 	Message Message   // as it is on record, which may be older than the Arrival
 	New     bool      // it was recorded just now
 	Joined  []Message // what waits in its conversation, where another was joined to it: their windows are gone
+	Paused  bool      // it paused its conversation: what waited there is a person's
+	Window  Windowing // of its conversation, if it waits or others were joined
 }
 
 // An Outcome says what became of a message that came in.
@@ -110,10 +117,21 @@ func (in *Inbox) Receive(ctx context.Context, ms ...Inbound) ([]Outcome, error) 
 	outcomes := make([]Outcome, len(ms))
 	for i := range arrived {
 		agent := agents[ms[i].Account]
-		in.rearm(ctx, arrived[i].Joined, agent)
+		in.rearm(ctx, arrived[i].Joined, agent, arrived[i].Window)
 		outcomes[i] = in.arm(ctx, &arrived[i], agent, ms[i].Deferred)
+		if arrived[i].Paused {
+			in.drop(ctx, arrived[i].Message.Conversation)
+		}
 	}
 	return outcomes, nil
+}
+
+// drop forgets a window whose messages are held. Where that fails, it comes to
+// its end and finds nothing to answer.
+func (in *Inbox) drop(ctx context.Context, id ConversationID) {
+	if err := in.Window.Drop(ctx, id); err != nil {
+		in.Log.WarnContext(ctx, "window of a paused conversation left to its end", "conversation", id, "err", err)
+	}
 }
 
 // releasePage is how many messages Release reads at once.
@@ -133,7 +151,11 @@ func (in *Inbox) Release(ctx context.Context, account AccountID) error {
 			return fmt.Errorf("list waiting messages of account %s: %w", account, err)
 		}
 		for i := range page {
-			if err := in.Window.Add(ctx, &page[i], agent.Quiet, agent.MaxWait, agent.MaxBatch); err != nil {
+			x, err := in.Agents.Windowing(ctx, page[i].Conversation)
+			if err != nil {
+				return fmt.Errorf("find window of message %s: %w", page[i].ID, err)
+			}
+			if err := in.Window.Add(ctx, &page[i], agent.Window(&x)); err != nil {
 				return fmt.Errorf("add message %s to its window: %w", page[i].ID, err)
 			}
 			after = page[i].Seq
@@ -163,17 +185,23 @@ func (in *Inbox) joined(ctx context.Context, account AccountID, waiting []Messag
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), armPatience)
 	defer cancel()
 	agent, err := in.agent(ctx, account)
-	if err != nil {
-		in.Log.WarnContext(ctx, "joined messages left to the sweeper", "account", account, "messages", len(waiting), "err", err)
-		return
+	for i := range waiting {
+		var x Windowing
+		if err == nil {
+			x, err = in.Agents.Windowing(ctx, waiting[i].Conversation)
+		}
+		if err != nil {
+			in.Log.WarnContext(ctx, "joined messages left to the sweeper", "account", account, "messages", len(waiting)-i, "err", err)
+			return
+		}
+		in.rearm(ctx, waiting[i:i+1], agent, x)
 	}
-	in.rearm(ctx, waiting, agent)
 }
 
 // rearm puts messages in the window of the conversation that they now stand in.
-func (in *Inbox) rearm(ctx context.Context, waiting []Message, agent *Agent) {
+func (in *Inbox) rearm(ctx context.Context, waiting []Message, agent *Agent, x Windowing) {
 	for i := range waiting {
-		in.arm(ctx, &Arrived{Message: waiting[i]}, agent, false)
+		in.arm(ctx, &Arrived{Message: waiting[i], Window: x}, agent, false)
 	}
 }
 
@@ -224,7 +252,7 @@ func (in *Inbox) judge(m Inbound, agent *Agent, now time.Time) Arrival {
 func (in *Inbox) arm(ctx context.Context, a *Arrived, agent *Agent, deferred bool) Outcome {
 	switch {
 	case a.Message.State == StateWaiting && agent != nil && !deferred:
-		if err := in.Window.Add(ctx, &a.Message, agent.Quiet, agent.MaxWait, agent.MaxBatch); err != nil {
+		if err := in.Window.Add(ctx, &a.Message, agent.Window(&a.Window)); err != nil {
 			in.Log.WarnContext(ctx, "message left to the sweeper", "message", a.Message.ID, "err", err)
 			return OutcomeUnarmed
 		}

@@ -26,6 +26,11 @@ type inboxParts struct {
 	stored   []gateway.Arrival
 	seen     map[string]bool
 	armed    []string
+	windows  []gateway.Window // of those that were armed
+	dropped  []string
+
+	windowing    gateway.Windowing // of every conversation
+	windowingErr error
 }
 
 func (p *inboxParts) DefaultAgent(context.Context, gateway.AccountID) (gateway.Agent, error) {
@@ -46,7 +51,7 @@ func (p *inboxParts) AddMessages(_ context.Context, as []gateway.Arrival) ([]gat
 		}
 		out = append(out, gateway.Arrived{New: !p.seen[a.ExternalID], Message: gateway.Message{
 			ID: gateway.MessageID(a.ExternalID), State: a.State, StateReason: a.Reason, Text: a.Text,
-		}, Joined: p.joined})
+		}, Joined: p.joined, Window: p.windowing, Paused: a.Origin == gateway.OriginEcho})
 		p.seen[a.ExternalID] = true
 		p.stored = append(p.stored, a)
 	}
@@ -67,8 +72,18 @@ func (p *inboxParts) JoinAddresses(context.Context, gateway.AccountID, ...gatewa
 	return p.joined, p.joinErr
 }
 
-func (p *inboxParts) Add(_ context.Context, m *gateway.Message, _, _ time.Duration, _ int) error {
+func (p *inboxParts) Windowing(context.Context, gateway.ConversationID) (gateway.Windowing, error) {
+	return p.windowing, p.windowingErr
+}
+
+func (p *inboxParts) Add(_ context.Context, m *gateway.Message, w gateway.Window) error {
 	p.armed = append(p.armed, string(m.ID))
+	p.windows = append(p.windows, w)
+	return p.armErr
+}
+
+func (p *inboxParts) Drop(_ context.Context, id gateway.ConversationID) error {
+	p.dropped = append(p.dropped, string(id))
 	return p.armErr
 }
 
@@ -287,7 +302,11 @@ func TestSecretsDoNotPrint(t *testing.T) {
 // hanging is a Windower whose Redis does not answer.
 type hanging struct{ gone bool }
 
-func (h *hanging) Add(ctx context.Context, _ *gateway.Message, _, _ time.Duration, _ int) error {
+func (h *hanging) Add(ctx context.Context, _ *gateway.Message, _ gateway.Window) error {
+	return h.Drop(ctx, "")
+}
+
+func (h *hanging) Drop(ctx context.Context, _ gateway.ConversationID) error {
 	h.gone = h.gone || errors.Is(ctx.Err(), context.Canceled)
 	<-ctx.Done()
 	return ctx.Err()

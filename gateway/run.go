@@ -17,7 +17,8 @@ type Run struct {
 	Trigger         Trigger
 	Status          RunStatus
 	Generation      int64 // raised at each claim: the fence of whatever the claimer writes
-	Attempt         int   // how often it was claimed
+	Attempt         int   // how often it was claimed, claims that were superseded aside
+	Supersedes      int   // how often newer messages called it back before it finished
 	LeaseUntil      time.Time
 	Input           json.RawMessage // what the agent was given
 	Metadata        json.RawMessage // the caller's; nil if none
@@ -26,12 +27,12 @@ type Run struct {
 	Error           string          // why it failed, in words that a client may see
 	Notes           []string        // what was dropped or repaired on the way
 	Model           string          // provider/model that answered
-	InputTokens     int
-	OutputTokens    int
-	Latency         time.Duration // of the model
-	Duration        time.Duration // of the whole run
-	Actions         []Action      // parallel to Output.Actions
-	ActionsDecided  time.Time     // when the last action was decided; zero before
+	InputTokens     int             // of all its claims that were superseded, too
+	OutputTokens    int             // as well
+	Latency         time.Duration   // of the model
+	Duration        time.Duration   // of the whole run
+	Actions         []Action        // parallel to Output.Actions
+	ActionsDecided  time.Time       // when the last action was decided; zero before
 	CreatedAt       time.Time
 	StartedAt       time.Time // zero while pending
 	CompletedAt     time.Time // zero until completed or failed

@@ -24,6 +24,7 @@ import (
 	"wagent/gateway/api/pauses"
 	"wagent/gateway/api/sessions"
 	"wagent/gateway/api/whatsrb"
+	"wagent/gateway/api/windows"
 	"wagent/gateway/cloudapi"
 	"wagent/gateway/sandbox"
 	"wagent/gateway/store"
@@ -119,7 +120,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	runDrain, sendDrain := cfg.Drain*4/5, cfg.Drain/5
 
 	// debounce: when is a burst over?
-	windows, err := debounce.New(rdb, debounce.Config{
+	debouncer, err := debounce.New(rdb, debounce.Config{
 		Prefix: prefix, Shards: cfg.Debounce.Shards, Lease: cfg.Debounce.Lease,
 		Concurrency: cfg.Runs.Concurrency, Drain: runDrain,
 	}, log, reg)
@@ -127,8 +128,10 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		return nil, err
 	}
 
+	timers := dispatch.Windows{Debouncer: debouncer, Store: db, Agents: db}
+
 	// gateway: the way in.
-	inbox := &gateway.Inbox{Store: db, Agents: db, Window: dispatch.Windows{Debouncer: windows}, MaxAge: cfg.MaxMessageAge, Log: log}
+	inbox := &gateway.Inbox{Store: db, Agents: db, Window: timers, MaxAge: cfg.MaxMessageAge, Log: log}
 	a.sandbox = sandbox.New(inbox, db, log, reg)
 	events := cloudapi.NewHandler(db, inbox, db, log, reg)
 
@@ -171,6 +174,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		Memory:   recall.New(rdb, db, prefix, log, reg),
 		Answerer: agent.New(models, log, reg),
 		Sent:     devices.sent, Delivered: hooks.Wake, Working: devices.working,
+		Rearm: timers.Rearm, Drop: timers.Drop,
 	}, dispatch.Config{
 		Concurrency: cfg.Runs.Concurrency, Timeout: cfg.Runs.Timeout, Lease: cfg.Debounce.Lease,
 		MaxAttempts: 5, Drain: runDrain,
@@ -178,7 +182,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	if err != nil {
 		return nil, err
 	}
-	sweeper := dispatch.NewSweeper(dispatcher, db, db, windows, log)
+	sweeper := dispatch.NewSweeper(dispatcher, db, db, debouncer, log)
 	handle := func(ctx context.Context, b debounce.Batch) error {
 		if h.batch != nil {
 			h.batch(b)
@@ -193,7 +197,8 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 			Sandbox: customers{a.sandbox, db},
 		},
 		Sessions: sessions.API{Accounts: db, Links: db, Pairings: db, Person: db, Files: db, Changed: devices.changed},
-		Pauses:   pauses.API{Conversations: db, Pauses: db, Editor: db},
+		Pauses:   pauses.API{Conversations: db, Pauses: db, Editor: pausing{db, timers, log}},
+		Windows:  windows.API{Conversations: db, Agents: db, Overrides: db, Answerer: timers},
 		// Without Redis messages are still taken in safely, so it does not count.
 		Ready: map[string]api.Check{"database": db.Ping},
 	})
@@ -210,7 +215,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	a.in = []func(context.Context) error{
 		func(ctx context.Context) error { return serveHTTP(ctx, a.listener, handler, runDrain, log) },
 		sweeper.Run,
-		func(ctx context.Context) error { return windows.Run(ctx, handle) },
+		func(ctx context.Context) error { return debouncer.Run(ctx, handle) },
 		dispatcher.Run,
 	}
 	if local := a.listenLocal(ctx, h, log); local != nil {
@@ -252,4 +257,23 @@ func (c customers) SandboxMessages(ctx context.Context, account gateway.AccountI
 		conversation = found.ID
 	}
 	return c.store.Messages(ctx, account, conversation, limit)
+}
+
+// pausing drops the window of whoever is paused.
+type pausing struct {
+	*store.Store
+	windows gateway.Windower
+	log     *slog.Logger
+}
+
+// PutPause satisfies pauses.Editor.
+func (p pausing) PutPause(ctx context.Context, x *gateway.Pause) error {
+	if err := p.Store.PutPause(ctx, x); err != nil {
+		return err
+	}
+	// What was in it is held: left alone, it comes to its end and finds nothing.
+	if err := p.windows.Drop(ctx, x.Conversation); err != nil {
+		p.log.WarnContext(ctx, "window of a paused conversation left to its end", "conversation", x.Conversation, "err", err)
+	}
+	return nil
 }

@@ -1,7 +1,8 @@
 // Package api is wagent's HTTP server: who may come in, what a request may
 // cost, and what an operator's tools ask for. What stands at /api/v1 is in the
 // packages that it mounts there: agents in whatsrb, linked devices in sessions,
-// people who take over in pauses; package wire is how they all look.
+// people who take over in pauses, when conversations are answered in windows;
+// package wire is how they all look.
 //
 // It guarantees that nothing under /api/v1 is reached without a key, except
 // over connections that the process itself trusts ([Trusted]), that every request ends in one answer and one line in the log, a panic included,
@@ -24,6 +25,7 @@ import (
 	"wagent/gateway/api/pauses"
 	"wagent/gateway/api/sessions"
 	"wagent/gateway/api/whatsrb"
+	"wagent/gateway/api/windows"
 	"wagent/gateway/api/wire"
 )
 
@@ -39,6 +41,7 @@ type Deps struct {
 	AgentAPI whatsrb.API
 	Sessions sessions.API
 	Pauses   pauses.API
+	Windows  windows.API
 	// Ready asks each dependency whether it can be worked with. A name is
 	// shown to whoever asks, an error only to the log.
 	Ready    map[string]Check
@@ -55,7 +58,7 @@ func New(d Deps) (http.Handler, error) {
 	case d.Log == nil:
 		return nil, errors.New("api: no Log")
 	}
-	for _, validate := range []func() error{d.AgentAPI.Validate, d.Sessions.Validate, d.Pauses.Validate} {
+	for _, validate := range []func() error{d.AgentAPI.Validate, d.Sessions.Validate, d.Pauses.Validate, d.Windows.Validate} {
 		if err := validate(); err != nil {
 			return nil, fmt.Errorf("api: %w", err)
 		}
@@ -80,6 +83,7 @@ func New(d Deps) (http.Handler, error) {
 	d.AgentAPI.Mount(v1)
 	d.Sessions.Mount(v1)
 	d.Pauses.Mount(v1)
+	d.Windows.Mount(v1)
 
 	o.metrics = newMetrics(d.Registry, e.Routes())
 	return e, nil

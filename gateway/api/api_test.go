@@ -25,6 +25,7 @@ import (
 	"wagent/gateway/api/pauses"
 	"wagent/gateway/api/sessions"
 	"wagent/gateway/api/whatsrb"
+	"wagent/gateway/api/windows"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -106,12 +107,19 @@ type idle struct {
 	pauses.Conversations
 	paused
 	pauses.Editor
+	windowing
 }
 
 type (
 	accounts interface{ sessions.Accounts }
 	links    interface{ sessions.Links }
 	paused   interface{ pauses.Pauses }
+
+	windowing struct {
+		windows.Agents
+		windows.Overrides
+		windows.Answerer
+	}
 )
 
 func deps(list func(context.Context) error) Deps {
@@ -121,6 +129,7 @@ func deps(list func(context.Context) error) Deps {
 		AgentAPI: whatsrb.API{Agents: p, Editor: p, Accounts: p, Runs: p, Runner: p, Sandbox: p},
 		Sessions: sessions.API{Accounts: idle{}, Links: idle{}, Pairings: idle{}, Person: idle{}, Files: idle{}},
 		Pauses:   pauses.API{Conversations: idle{}, Pauses: idle{}, Editor: idle{}},
+		Windows:  windows.API{Conversations: idle{}, Agents: idle{}, Overrides: idle{}, Answerer: idle{}},
 		Log:      slog.New(slog.DiscardHandler),
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 const agentSelect = `SELECT id, config_key, account, name, description, system_prompt, model, temperature, max_tokens,
 	active, auto_run, quiet_ms, max_wait_ms, max_batch, context_ttl_ms, allowed_actions, payload_schema,
-	confirm, confirmation_timeout_ms, inbound_filter, fallback_reply, created_at, updated_at FROM agents `
+	confirm, confirmation_timeout_ms, inbound_filter, fallback_reply, on_new_message, max_supersedes, created_at, updated_at FROM agents `
 
 // A field is a gateway.Field as the database keeps it.
 type field struct {
@@ -31,7 +31,7 @@ func scanAgent(r row) (gateway.Agent, error) {
 	var f filter
 	err := r.Scan(&a.ID, &a.Key, &a.Account, &a.Name, &a.Description, &a.SystemPrompt, &a.Model, &a.Temperature, &a.MaxTokens,
 		&a.Active, &a.AutoRun, span(&a.Quiet), span(&a.MaxWait), &a.MaxBatch, span(&a.ContextTTL), from(&a.AllowedActions), from(&fields),
-		&a.Confirm, span(&a.ConfirmationTimeout), from(&f), &a.FallbackReply, at(&a.CreatedAt), at(&a.UpdatedAt))
+		&a.Confirm, span(&a.ConfirmationTimeout), from(&f), &a.FallbackReply, &a.OnNewMessage, &a.MaxSupersedes, at(&a.CreatedAt), at(&a.UpdatedAt))
 	for _, x := range fields {
 		a.PayloadSchema = append(a.PayloadSchema, gateway.Field(x))
 	}
@@ -53,15 +53,15 @@ func agentValues(a *gateway.Agent) []any {
 		asJSON{fields},
 		a.Confirm, a.ConfirmationTimeout,
 		asJSON{filter(a.Filter)},
-		a.FallbackReply, a.UpdatedAt,
+		a.FallbackReply, a.OnNewMessage, a.MaxSupersedes, a.UpdatedAt,
 	}
 }
 
 func insertAgent(ctx context.Context, q queries, a *gateway.Agent) error {
 	_, err := q.exec(ctx, `INSERT INTO agents (id, account, name, description, system_prompt, model, temperature, max_tokens,
 			active, auto_run, quiet_ms, max_wait_ms, max_batch, context_ttl_ms, allowed_actions, payload_schema,
-			confirm, confirmation_timeout_ms, inbound_filter, fallback_reply, updated_at, config_key, created_at, deleted_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, 0)`,
+			confirm, confirmation_timeout_ms, inbound_filter, fallback_reply, on_new_message, max_supersedes, updated_at, config_key, created_at, deleted_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, 0)`,
 		append(agentValues(a), a.Key, a.CreatedAt)...)
 	return err
 }
@@ -70,7 +70,7 @@ func updateAgent(ctx context.Context, q queries, a *gateway.Agent) error {
 	_, err := q.exec(ctx, `UPDATE agents SET account = $2, name = $3, description = $4, system_prompt = $5, model = $6,
 			temperature = $7, max_tokens = $8, active = $9, auto_run = $10, quiet_ms = $11, max_wait_ms = $12, max_batch = $13,
 			context_ttl_ms = $14, allowed_actions = $15, payload_schema = $16, confirm = $17, confirmation_timeout_ms = $18,
-			inbound_filter = $19, fallback_reply = $20, updated_at = $21
+			inbound_filter = $19, fallback_reply = $20, on_new_message = $21, max_supersedes = $22, updated_at = $23
 		WHERE id = $1`, agentValues(a)...)
 	return err
 }

@@ -46,7 +46,7 @@ func (s *Store) addArrivals(ctx context.Context, batches [][]gateway.Arrival) ([
 		for i, ms := range batches {
 			out[i] = make([]gateway.Arrived, len(ms))
 			for k := range ms {
-				in.joined = nil
+				in.joined, in.took = nil, false
 				if out[i][k], err = in.add(ctx, &ms[k]); err != nil {
 					return err
 				}
@@ -60,9 +60,32 @@ func (s *Store) addArrivals(ctx context.Context, batches [][]gateway.Arrival) ([
 				return err
 			}
 		}
-		return nil
+		return in.windows(ctx, out)
 	})
 	return out, s.fail(err, "write messages")
+}
+
+// windows says of what waits how its windows are.
+func (in *intake) windows(ctx context.Context, out [][]gateway.Arrived) error {
+	known := map[gateway.ConversationID]gateway.Windowing{}
+	for i := range out {
+		for k := range out[i] {
+			a := &out[i][k]
+			if a.Message.State != gateway.StateWaiting && len(a.Joined) == 0 {
+				continue
+			}
+			x, ok := known[a.Message.Conversation]
+			if !ok {
+				var err error
+				if x, err = windowing(ctx, in.q, a.Message.Conversation); err != nil {
+					return err
+				}
+				known[a.Message.Conversation] = x
+			}
+			a.Window = x
+		}
+	}
+	return nil
 }
 
 // holdAccounts returns the accounts, which must be in use. Of two processes
@@ -103,6 +126,7 @@ type intake struct {
 	at       time.Time
 	accounts map[gateway.AccountID]gateway.Account
 	joined   []gateway.ConversationID // to which others were joined
+	took     bool                     // a person of ours took a conversation over
 }
 
 func (in *intake) add(ctx context.Context, a *gateway.Arrival) (gateway.Arrived, error) {
@@ -136,7 +160,7 @@ func (in *intake) add(ctx context.Context, a *gateway.Arrival) (gateway.Arrived,
 			return gateway.Arrived{}, err
 		}
 	}
-	return gateway.Arrived{Message: m, New: true}, nil
+	return gateway.Arrived{Message: m, New: true, Paused: in.took}, nil
 }
 
 // message is a message as it arrives, before it has a conversation.

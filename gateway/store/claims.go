@@ -11,7 +11,8 @@ import (
 )
 
 // ClaimRun takes the conversation's unfinished run, if nobody holds it, or
-// makes one of all messages that wait. The claim is good for lease.
+// makes one of all messages that wait. A run that was superseded takes them too.
+// The claim is good for lease.
 //
 // NotFound: there is nothing to do. That is also so while the conversation is
 // paused: an unfinished run is then cancelled, and the messages are held for a
@@ -40,6 +41,9 @@ func (s *Store) ClaimRun(ctx context.Context, id gateway.ConversationID, lease t
 			return err
 		}
 		if open != "" {
+			if err := appendNewer(ctx, q, &c.Conversation, open); err != nil {
+				return err
+			}
 			if c.Messages, err = batch(ctx, q, open); err != nil {
 				return err
 			}
@@ -96,7 +100,7 @@ func startRun(ctx context.Context, q queries, c *gateway.Claim, lease time.Durat
 		Trigger: gateway.TriggerInbound, Status: gateway.RunRunning, Generation: 1, Attempt: 1,
 		LeaseUntil: at.Add(lease), CreatedAt: at, StartedAt: at,
 	}
-	n, err := q.exec(ctx, `UPDATE messages SET state = 'batched', run = $2 WHERE conversation = $1 AND state = 'waiting'`, r.Conversation, r.ID)
+	n, err := takeWaiting(ctx, q, r.Conversation, r.ID)
 	if err != nil {
 		return err
 	}

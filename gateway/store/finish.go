@@ -11,7 +11,9 @@ import (
 // FinishRun writes the end of a run and all that follows from it: actions,
 // sends with their messages, deliveries, a pause. It fills the ids and times
 // that f lacks. Conflict, and nothing is written: the run has ended or is in
-// other hands, or its conversation is paused.
+// other hands, or its conversation is paused. ErrSuperseded, and nothing of f is
+// written but its tokens: a newer message waits that calls the run back, as by
+// SupersedeRun.
 func (s *Store) FinishRun(ctx context.Context, f *gateway.Finish) error {
 	r := &f.Run
 	if r.Status != gateway.RunCompleted && r.Status != gateway.RunFailed {
@@ -20,7 +22,9 @@ func (s *Store) FinishRun(ctx context.Context, f *gateway.Finish) error {
 	if r.CompletedAt.IsZero() {
 		r.CompletedAt = now()
 	}
-	err := s.inTx(ctx, func(q queries) error {
+	superseded := false // which is written
+	err := s.inTx(ctx, func(q queries) (err error) {
+		superseded = false
 		if r.Conversation != "" {
 			if err := mayAnswer(ctx, q, r.Conversation); err != nil {
 				return err
@@ -29,27 +33,42 @@ func (s *Store) FinishRun(ctx context.Context, f *gateway.Finish) error {
 		if err := lockRun(ctx, q, r.ID, r.Generation); err != nil {
 			return err
 		}
-		if err := writeEnd(ctx, q, r); err != nil {
-			return err
-		}
-		if err := insertActions(ctx, q, r); err != nil {
-			return err
-		}
-		for i := range f.Sends {
-			if err := insertSend(ctx, q, &f.Sends[i], r); err != nil {
-				return fmt.Errorf("send %d: %w", i, err)
+		if r.Conversation != "" {
+			if superseded, err = newerWaits(ctx, q, r.Account, r.Conversation); err != nil {
+				return err
 			}
 		}
-		if err := insertDeliveries(ctx, q, f.Deliveries); err != nil {
-			return err
+		if superseded {
+			return supersede(ctx, q, r)
 		}
-		if f.Pause != nil { // f.Deliveries tell of it
-			_, err := putPause(ctx, q, f.Pause)
-			return err
-		}
-		return nil
+		return writeFinish(ctx, q, f)
 	})
+	if err == nil && superseded {
+		err = gateway.ErrSuperseded
+	}
 	return s.fail(err, "finish run %s", r.ID)
+}
+
+func writeFinish(ctx context.Context, q queries, f *gateway.Finish) error {
+	if err := writeEnd(ctx, q, &f.Run); err != nil {
+		return err
+	}
+	if err := insertActions(ctx, q, &f.Run); err != nil {
+		return err
+	}
+	for i := range f.Sends {
+		if err := insertSend(ctx, q, &f.Sends[i], &f.Run); err != nil {
+			return fmt.Errorf("send %d: %w", i, err)
+		}
+	}
+	if err := insertDeliveries(ctx, q, f.Deliveries); err != nil {
+		return err
+	}
+	if f.Pause != nil { // f.Deliveries tell of it
+		_, err := putPause(ctx, q, f.Pause)
+		return err
+	}
+	return nil
 }
 
 // mayAnswer locks a conversation that an agent may answer, or returns

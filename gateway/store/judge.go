@@ -121,9 +121,6 @@ func (in *intake) takeOver(ctx context.Context, a *gateway.Arrival, m *gateway.M
 		}
 	}
 	p := gateway.Pause{Conversation: m.Conversation, Reason: gateway.PauseOutbound, ExpiresAt: until}
-	if err := in.store.beginPause(ctx, in.q, &p); err != nil {
-		return err
-	}
-	_, err := in.q.exec(ctx, holdWaiting, m.Conversation, reasonPaused)
-	return err
+	in.took = true
+	return in.store.beginPause(ctx, in.q, &p)
 }

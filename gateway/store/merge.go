@@ -152,6 +152,8 @@ func mergeConversation(ctx context.Context, q queries, gone, kept gateway.Conver
 		`UPDATE messages SET conversation = $2 WHERE conversation = $1`,
 		`UPDATE deliveries SET conversation = $2 WHERE conversation = $1`,
 		`UPDATE pauses SET conversation = $2 WHERE conversation = $1`,
+		`DELETE FROM conversation_windows WHERE conversation = $1 AND EXISTS (SELECT 1 FROM conversation_windows o WHERE o.conversation = $2)`,
+		`UPDATE conversation_windows SET conversation = $2 WHERE conversation = $1`,
 		`UPDATE conversations SET last_inbound_at = (SELECT MAX(o.last_inbound_at) FROM conversations o WHERE o.id IN ($1, $2)),
 			last_send_at = (SELECT MAX(o.last_send_at) FROM conversations o WHERE o.id IN ($1, $2)) WHERE id = $2`,
 	} {

@@ -11,6 +11,8 @@ import (
 
 // PutPause pauses p.Conversation until p.ExpiresAt. If it is paused already,
 // that pause is extended, never cut short, and p becomes it. p gets its number.
+// What waits in the conversation is held for a person, and stays so when the
+// pause ends; so is what a superseded run was to answer, which is cancelled.
 // Webhooks are told of a pause that begins. NotFound: there is no such
 // conversation.
 func (s *Store) PutPause(ctx context.Context, p *gateway.Pause) error {
@@ -56,6 +58,11 @@ func (s *Store) beginPause(ctx context.Context, q queries, p *gateway.Pause) err
 // putPause needs the conversation locked. It reports whether the pause begins.
 func putPause(ctx context.Context, q queries, p *gateway.Pause) (began bool, err error) {
 	at := now()
+	if p.ExpiresAt.After(at) {
+		if err := setAside(ctx, q, p.Conversation); err != nil {
+			return false, err
+		}
+	}
 	active, err := one(ctx, q, scanPause, `SELECT id, conversation, reason, expires_at, resumed_at, created_at FROM pauses
 		WHERE conversation = $1 AND resumed_at = 0 AND expires_at > $2 ORDER BY expires_at DESC LIMIT 1`, p.Conversation, at)
 	switch {
@@ -76,6 +83,18 @@ func putPause(ctx context.Context, q queries, p *gateway.Pause) (began bool, err
 	*p = active
 	_, err = q.exec(ctx, `UPDATE pauses SET expires_at = $2, reason = $3 WHERE id = $1`, p.ID, p.ExpiresAt, p.Reason)
 	return false, err
+}
+
+// setAside leaves to a person what a conversation's next run would have answered.
+// A run in hand is left to whoever holds it: it may not finish while the pause
+// lasts.
+func setAside(ctx context.Context, q queries, id gateway.ConversationID) error {
+	run, err := one(ctx, q, scanText[gateway.RunID], `SELECT id FROM runs WHERE conversation = $1 AND conversation <> ''
+		AND status IN ('pending', 'running') AND status = 'pending'`+q.lock, id)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	return holdMessages(ctx, q, id, run)
 }
 
 // Paused reports whether agents are kept out of the conversation now.

@@ -109,6 +109,14 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 		"claim media":   func() error { _, err := s.claimMedia(ctx, q, "me", 9, at, time.Minute); return err },
 		"expire media":  func() error { _, err := expireMedia(ctx, q, at); return err },
 		"asked for":     func() error { _, err := s.MediaAskedFor(ctx, "acc", "3A1"); return err },
+		"windowing":     func() error { _, err := windowing(ctx, q, "cnv"); return err },
+		"newer waits":   func() error { _, err := newerWaits(ctx, q, "acc", "cnv"); return err },
+		"may supersede": func() error { _, err := maySupersede(ctx, q, "acc", "cnv"); return err },
+		"supersede":     func() error { return supersede(ctx, q, &gateway.Run{ID: "run"}) },
+		"append newer":  func() error { return appendNewer(ctx, q, &gateway.Conversation{ID: "cnv"}, "run") },
+		"take waiting":  func() error { _, err := takeWaiting(ctx, q, "cnv", "run"); return err },
+		"set aside":     func() error { return setAside(ctx, q, "cnv") },
+		"waiting in":    func() error { _, err := s.WaitingIn(ctx, "cnv"); return err },
 	} {
 		if err := do(); err != nil && gateway.KindOf(err) != gateway.NotFound {
 			t.Errorf("%s: %v", what, err)

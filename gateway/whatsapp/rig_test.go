@@ -117,12 +117,15 @@ func (r *rig) JoinAddresses(ctx context.Context, id gateway.AccountID, forms ...
 }
 
 // Add satisfies gateway.Windower.
-func (r *rig) Add(_ context.Context, m *gateway.Message, _, _ time.Duration, _ int) error {
+func (r *rig) Add(_ context.Context, m *gateway.Message, _ gateway.Window) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.armed = append(r.armed, m.Text)
 	return nil
 }
+
+// Drop satisfies gateway.Windower.
+func (r *rig) Drop(context.Context, gateway.ConversationID) error { return nil }
 
 func (r *rig) failWith(fail func(context.Context) error) {
 	r.mu.Lock()

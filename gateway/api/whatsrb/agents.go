@@ -127,6 +127,8 @@ type agentInput struct {
 	Debounce            *int                          `json:"debounce_seconds"`
 	MaxWait             *int                          `json:"max_wait_seconds"`
 	MaxBatch            *int                          `json:"max_batch_messages"`
+	OnNewMessage        *gateway.NewMessagePolicy     `json:"on_new_message"`
+	MaxSupersedes       *int                          `json:"max_supersedes"`
 	ContextTTL          *int                          `json:"context_ttl_minutes"`
 	Account             wire.Nullable[string]         `json:"business_account_id"`
 	AllowedActions      wire.Nullable[[]string]       `json:"allowed_actions"`
@@ -152,6 +154,8 @@ func (in *agentInput) apply(a *gateway.Agent) wire.Problems {
 	setTime(&a.Quiet, in.Debounce, time.Second)
 	setTime(&a.MaxWait, in.MaxWait, time.Second)
 	set(&a.MaxBatch, in.MaxBatch)
+	set(&a.OnNewMessage, in.OnNewMessage)
+	set(&a.MaxSupersedes, in.MaxSupersedes)
 	setTime(&a.ContextTTL, in.ContextTTL, time.Minute)
 	in.AllowedActions.To(&a.AllowedActions)
 	setTime(&a.ConfirmationTimeout, in.ConfirmationTimeout, time.Minute)

@@ -25,6 +25,7 @@ func everything(account gateway.AccountID) gateway.Agent {
 	return gateway.Agent{
 		Account: account, Name: "Concierge", Description: "of the hotel", SystemPrompt: "Be kind.", Model: "openai/gpt-4o-mini",
 		Temperature: 0.7, MaxTokens: 512, Active: true, AutoRun: true, Quiet: 7 * time.Second, MaxWait: 50 * time.Second, MaxBatch: 9,
+		OnNewMessage: gateway.Supersede, MaxSupersedes: 7,
 		ContextTTL: 90 * time.Minute, AllowedActions: []string{"hotel.towels.bring"},
 		PayloadSchema: []gateway.Field{{Name: "room_number", Type: gateway.FieldText, Required: true}},
 		Confirm:       true, ConfirmationTimeout: 45 * time.Minute,

@@ -138,9 +138,10 @@ func newHolder(ctx context.Context, o order, out, logs io.Writer) (_ *holder, er
 type nobody struct{}
 
 // Add satisfies gateway.Windower.
-func (nobody) Add(context.Context, *gateway.Message, time.Duration, time.Duration, int) error {
-	return nil
-}
+func (nobody) Add(context.Context, *gateway.Message, gateway.Window) error { return nil }
+
+// Drop satisfies gateway.Windower.
+func (nobody) Drop(context.Context, gateway.ConversationID) error { return nil }
 
 func (h *holder) close() {
 	if h.boxes != nil {

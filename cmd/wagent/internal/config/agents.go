@@ -27,7 +27,7 @@ func (v value) agents(c *Config) {
 
 func (v value) agent(a *gateway.Agent) map[string]value {
 	var account string
-	confirmation := "auto"
+	confirmation, onNewMessage := "auto", string(a.OnNewMessage)
 	set := v.mapping(fields{
 		"id":                           func(v value) { v.id(&a.Key) },
 		"name":                         func(v value) { v.text(&a.Name) },
@@ -43,7 +43,8 @@ func (v value) agent(a *gateway.Agent) map[string]value {
 		"max_wait_seconds":             func(v value) { v.span(&a.MaxWait, time.Second) },
 		"max_batch_messages":           func(v value) { v.integer(&a.MaxBatch) },
 		"context_ttl_minutes":          func(v value) { v.span(&a.ContextTTL, time.Minute) },
-		"on_new_message":               value.onNewMessage,
+		"on_new_message":               func(v value) { v.oneOf(&onNewMessage, string(gateway.FollowUp), string(gateway.Supersede)) },
+		"max_supersedes":               func(v value) { v.integer(&a.MaxSupersedes) },
 		"allowed_actions":              func(v value) { v.list(func(v value) { v.action(&a.AllowedActions) }) },
 		"payload_schema":               func(v value) { v.payload(&a.PayloadSchema) },
 		"confirmation_mode":            func(v value) { v.oneOf(&confirmation, "auto", "confirm") },
@@ -52,6 +53,7 @@ func (v value) agent(a *gateway.Agent) map[string]value {
 		"fallback_reply":               func(v value) { v.text(&a.FallbackReply) },
 	})
 	a.Account, a.Confirm = gateway.AccountID(account), confirmation == "confirm"
+	a.OnNewMessage = gateway.NewMessagePolicy(onNewMessage)
 	return set
 }
 
@@ -60,12 +62,6 @@ func (v value) span(to *time.Duration, unit time.Duration) {
 	n := int(*to / unit)
 	v.integer(&n)
 	*to = time.Duration(n) * unit
-}
-
-func (v value) onNewMessage() {
-	if s, ok := v.scalar("follow_up"); ok && s != "follow_up" {
-		v.fault("must be follow_up, the only policy that this build has")
-	}
 }
 
 func (v value) action(to *[]string) {

@@ -181,7 +181,8 @@ agents:
     max_wait_seconds: 3600
     max_batch_messages: 100
     context_ttl_minutes: 0
-    on_new_message: follow_up
+    on_new_message: supersede
+    max_supersedes: 0
     allowed_actions: [a.b.c]
     payload_schema: [{name: n, field_type: date}]
     confirmation_mode: confirm
@@ -194,7 +195,7 @@ agents:
 	}
 	want := []gateway.Agent{{
 		Key: "full", Account: "acc", Name: "Full", Description: "All of it", SystemPrompt: "Be kind.", Model: "scripted/x",
-		Temperature: 1, MaxTokens: 2048, AutoRun: true, Quiet: time.Second, MaxWait: time.Hour, MaxBatch: 100,
+		Temperature: 1, MaxTokens: 2048, AutoRun: true, Quiet: time.Second, MaxWait: time.Hour, MaxBatch: 100, OnNewMessage: gateway.Supersede,
 		AllowedActions: []string{"a.b.c"}, PayloadSchema: []gateway.Field{{Name: "n", Type: gateway.FieldDate}},
 		Confirm: true, ConfirmationTimeout: 24 * time.Hour, FallbackReply: "Sorry",
 		Filter: gateway.InboundFilter{TextOnly: true, MinLength: 2, MaxPerHour: 3, IgnorePatterns: []string{"^ok$"}},

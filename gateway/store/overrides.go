@@ -1,0 +1,107 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"wagent/gateway"
+)
+
+const overrideColumns = `w.quiet_ms, w.max_wait_ms, w.max_batch, w.on_new_message, w.max_supersedes`
+
+// overrideFields are where the columns go.
+func overrideFields(o *gateway.WindowOverride) []any {
+	return []any{spanOrNull(&o.Quiet), spanOrNull(&o.MaxWait), &o.MaxBatch, &o.OnNewMessage, &o.MaxSupersedes}
+}
+
+func spanOrNull(d **time.Duration) scanFunc {
+	return func(src any) error {
+		*d = nil
+		if src == nil {
+			return nil
+		}
+		*d = new(time.Duration)
+		return span(*d)(src)
+	}
+}
+
+// orNull is an argument that may be NULL.
+func orNull[T any](v *T) any {
+	if v == nil {
+		return nil
+	}
+	return *v
+}
+
+// Windowing returns what a conversation has to say of its window: nothing, where
+// there is no such conversation.
+func (s *Store) Windowing(ctx context.Context, id gateway.ConversationID) (gateway.Windowing, error) {
+	x, err := windowing(ctx, s.q, id)
+	return x, s.fail(err, "read window of conversation %s", id)
+}
+
+func windowing(ctx context.Context, q queries, id gateway.ConversationID) (gateway.Windowing, error) {
+	x, err := one(ctx, q, func(r row) (gateway.Windowing, error) {
+		var x gateway.Windowing
+		err := r.Scan(append(overrideFields(&x.WindowOverride), &x.Supersedes)...)
+		return x, err
+	}, `SELECT `+overrideColumns+`, COALESCE(r.supersedes, 0) FROM conversations v LEFT JOIN conversation_windows w ON w.conversation = v.id
+		LEFT JOIN runs r ON r.conversation = v.id AND r.conversation <> '' AND r.status IN ('pending', 'running') WHERE v.id = $1`, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return x, err
+}
+
+// window returns the window of a conversation as the account's agent has it, or
+// the zero Window if nobody answers.
+func window(ctx context.Context, q queries, account gateway.AccountID, id gateway.ConversationID) (gateway.Window, error) {
+	a, err := defaultAgent(ctx, q, account)
+	if errors.Is(err, sql.ErrNoRows) {
+		return gateway.Window{}, nil
+	}
+	if err != nil {
+		return gateway.Window{}, err
+	}
+	x, err := windowing(ctx, q, id)
+	return a.Window(&x), err
+}
+
+// PutWindowOverride sets what an operator wants of a conversation's window, in
+// place of what they wanted before; the empty override is none. NotFound: there
+// is no such conversation.
+func (s *Store) PutWindowOverride(ctx context.Context, id gateway.ConversationID, o gateway.WindowOverride) error {
+	err := s.inTx(ctx, func(q queries) error {
+		if err := lockConversation(ctx, q, id); err != nil {
+			return err
+		}
+		if o == (gateway.WindowOverride{}) {
+			_, err := q.exec(ctx, `DELETE FROM conversation_windows WHERE conversation = $1`, id)
+			return err
+		}
+		_, err := q.exec(ctx, `INSERT INTO conversation_windows (conversation, quiet_ms, max_wait_ms, max_batch, on_new_message, max_supersedes, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (conversation) DO UPDATE SET quiet_ms = $2, max_wait_ms = $3, max_batch = $4,
+			on_new_message = $5, max_supersedes = $6, updated_at = $7`,
+			id, orNull(o.Quiet), orNull(o.MaxWait), orNull(o.MaxBatch), orNull(o.OnNewMessage), orNull(o.MaxSupersedes), now())
+		return err
+	})
+	return s.fail(err, "set window of conversation %s", id)
+}
+
+// maxOverrides is how many overrides are listed.
+const maxOverrides = 1000
+
+// WindowOverrides returns those of an account's conversations, newest first and
+// at most a thousand.
+func (s *Store) WindowOverrides(ctx context.Context, account gateway.AccountID) ([]gateway.PeerWindow, error) {
+	ws, err := list(ctx, s.q, func(r row) (gateway.PeerWindow, error) {
+		var p gateway.PeerWindow
+		err := r.Scan(append(overrideFields(&p.WindowOverride), &p.Conversation, &p.Peer.Phone, &p.Peer.LID, &p.Peer.Group, at(&p.UpdatedAt))...)
+		return p, err
+	}, `SELECT `+overrideColumns+`, w.conversation, c.phone, c.lid, c.group_id, w.updated_at FROM conversation_windows w
+		JOIN conversations v ON v.id = w.conversation JOIN contacts c ON c.id = v.contact
+		WHERE v.account = $1 ORDER BY w.updated_at DESC, w.conversation LIMIT $2`, account, maxOverrides)
+	return ws, s.fail(err, "list windows of account %s", account)
+}
