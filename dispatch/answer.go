@@ -198,6 +198,9 @@ func (d *Dispatcher) finish(ctx context.Context, f *gateway.Finish, a *gateway.A
 	if err != nil {
 		return fmt.Errorf("finish run %s: %w", f.Run.ID, err)
 	}
+	// It has ended: whoever calls the batch back now is too late.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), supersedePatience)
+	defer cancel()
 	r := &f.Run
 	d.metrics.ended(r)
 	for i := range r.Actions {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/extra/redisprometheus/v9"
+	"github.com/redis/go-redis/v9"
 
 	"wagent/cmd/wagent/internal/config"
 	"wagent/context/recall"
@@ -48,6 +49,8 @@ type app struct {
 	home     *home // nil where replicas share a database
 	listener net.Listener
 	store    *store.Store
+	redis    redis.UniversalClient
+	timers   dispatch.Windows
 	sandbox  *sandbox.Sandbox
 	registry *prometheus.Registry
 	in, out  []func(context.Context) error // the way in ends first
@@ -106,6 +109,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	if err != nil {
 		return nil, err
 	}
+	a.redis = rdb
 	a.closers = append(a.closers, closeRedis)
 	if err := reg.Register(redisprometheus.NewCollector("wagent", "redis", rdb)); err != nil {
 		return nil, fmt.Errorf("register metrics of the redis pool: %w", err)
@@ -129,6 +133,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	}
 
 	timers := dispatch.Windows{Debouncer: debouncer, Store: db, Agents: db}
+	a.timers = timers
 
 	// gateway: the way in.
 	inbox := &gateway.Inbox{Store: db, Agents: db, Window: timers, MaxAge: cfg.MaxMessageAge, Log: log}
