@@ -115,6 +115,15 @@ type runStore struct {
 	dispatch.RunStore
 	finish func(ctx context.Context, f *gateway.Finish) error
 	renew  func(ctx context.Context, id gateway.RunID, generation int64, until time.Time) error
+
+	supersede func(ctx context.Context, r *gateway.Run) (bool, error)
+}
+
+func (s *runStore) SupersedeRun(ctx context.Context, r *gateway.Run) (bool, error) {
+	if s.supersede != nil {
+		return s.supersede(ctx, r)
+	}
+	return s.RunStore.SupersedeRun(ctx, r)
 }
 
 func (s *runStore) FinishRun(ctx context.Context, f *gateway.Finish) error {

@@ -52,7 +52,9 @@ type rig struct {
 	d         *dispatch.Dispatcher
 	db        *store.Store
 	windows   *debounce.Debouncer
-	flush     func() // makes Redis lose everything
+	timers    dispatch.Windows                               // on windows
+	replica   func() (*debounce.Debouncer, dispatch.Windows) // another process on the same Redis
+	flush     func()                                         // makes Redis lose everything
 	model     *model
 	agent     gateway.Agent // as it is on record
 	registry  *prometheus.Registry
@@ -82,14 +84,17 @@ func inRig(t *testing.T, answer script, change func(*settings), play func(*rig))
 		log := slog.New(slog.NewTextHandler(r.log, nil))
 		rdb := redistest.InMemory(t)
 		var err error
-		if r.windows, err = debounce.New(rdb, debounce.Config{Prefix: "test", Shards: 1, Lease: lease, Concurrency: 4}, log, nil); err != nil {
-			t.Fatal(err)
+		r.replica = func() (*debounce.Debouncer, dispatch.Windows) {
+			d := got(debounce.New(rdb, debounce.Config{Prefix: "test", Shards: 1, Lease: lease, Concurrency: 4}, log, nil))(t)
+			return d, dispatch.Windows{Debouncer: d, Store: r.db, Agents: r.db}
 		}
+		r.windows, r.timers = r.replica()
 		r.flush = func() { must(t, rdb.FlushAll(t.Context()).Err()) }
 		parts := dispatch.Parts{
 			Runs: r.db, Requests: r.db, Actions: r.db, Directory: r.db,
 			Memory: recall.New(rdb, r.db, "test", log, nil), Answerer: r.model,
 			Sent: func() { r.sent.Add(1) }, Delivered: func() { r.delivered.Add(1) },
+			Rearm: r.timers.Rearm, Drop: r.timers.Drop,
 		}
 		if s.parts != nil {
 			s.parts(&parts)
@@ -111,6 +116,18 @@ func (r *rig) write(phone, text string) gateway.Message {
 		Type: gateway.TypeText, Text: text, SentAt: time.Now(), Origin: gateway.OriginLive,
 	}
 	return got(r.db.AddMessages(r.Context(), []gateway.Arrival{{Inbound: in, State: gateway.StateWaiting, ReceivedAt: time.Now()}}))(r.T)[0].Message
+}
+
+// revoke deletes a message for everybody.
+func (r *rig) revoke(m gateway.Message) {
+	r.Helper()
+	r.ids++
+	who := gateway.Address{Phone: ada}
+	in := gateway.Inbound{
+		Account: account, Peer: who, Sender: who, ExternalID: fmt.Sprint("wamid.", r.ids), Type: gateway.TypeText,
+		Change: gateway.Revoke, Target: m.ExternalID, SentAt: time.Now(), Origin: gateway.OriginLive,
+	}
+	got(r.db.AddMessages(r.Context(), []gateway.Arrival{{Inbound: in, State: gateway.StateIgnored, ReceivedAt: time.Now()}}))(r.T)
 }
 
 // handle hands over a batch of the conversation, as debounce does.
