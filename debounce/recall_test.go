@@ -1,8 +1,11 @@
 package debounce
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -157,6 +160,37 @@ func TestADropTakesBackARecall(t *testing.T) {
 		wantItems(t, second[0].Items, "a")
 		if second[0].Attempt != 2 || second[0].Recalls != 0 {
 			t.Errorf("second %+v", second[0].Batch)
+		}
+	})
+}
+
+func TestAHandlerThatKnowsOfANewerItemIsCalledBackByIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		d := newDebouncer(t, redistest.InMemory(t), config())
+		d.log = slog.New(slog.NewTextHandler(&log, nil)) // no debug
+		got := make(chan delivery, 10)
+		stop := run(t, d, func(ctx context.Context, b Batch) error {
+			got <- delivery{b, time.Now()}
+			if len(b.Items) > 1 {
+				return nil
+			}
+			s := boardOf(t, d).newest().shard("k")
+			err := addScript.Run(ctx, d.rdb, s.keys("w:k", "d:g", "heads"), "k", "b", "g",
+				recalling.Quiet.Microseconds(), 0, 0, recalling.Recalls, "a channel that nobody hears", s.name).Err()
+			return errors.Join(err, fmt.Errorf("superseded: %w", ErrRecalled))
+		})
+		add(t, d, "k", Window{}, "a")
+		first := receive(t, got)
+		second := receive(t, got)
+		wantItems(t, second.Items, "a", "b")
+		wantAt(t, "second batch", second.at, first.at.Add(recalling.Quiet))
+		if second.Attempt != 1 || second.Recalls != 1 {
+			t.Errorf("second %+v", second.Batch)
+		}
+		stop()
+		if log.Len() != 0 {
+			t.Errorf("the log says %s", log.String())
 		}
 	})
 }
