@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"wagent/debounce"
@@ -43,7 +42,11 @@ func (r *rig) callBack(id gateway.ConversationID) (done <-chan error, recall fun
 // unharmed checks that superseding left no trace but its count.
 func (r *rig) unharmed(times float64) {
 	r.Helper()
-	r.counts("wagent_runs_superseded_total", map[string]float64{"": times})
+	want := map[string]float64{}
+	if times > 0 {
+		want[""] = times
+	}
+	r.counts("wagent_runs_superseded_total", want)
 	for _, bad := range []string{"level=ERROR", "level=WARN", "failed"} {
 		if n := r.log.count(bad); n != 0 {
 			r.Errorf("%q stands in the log %d times", bad, n)
@@ -117,6 +120,65 @@ func TestARecallReturnsTheRunToPending(t *testing.T) {
 				if working.Load() != 2 || stopped.Load() != 2 {
 					t.Errorf("the customer saw %d answers begin and %d end", working.Load(), stopped.Load())
 				}
+			})
+		})
+	}
+}
+
+// Between the claim in Redis, the claim in SQL and the question to the model,
+// too, a message finds a batch in hand, and calls it back.
+func TestARecallBeforeTheModelIsAsked(t *testing.T) {
+	for name, tt := range map[string]struct {
+		before, during []string // written before and after the claim
+		recalled       bool     // before the claim
+		runs           int      // then
+	}{
+		"by what came after the claim":         {[]string{"one"}, []string{"two"}, false, 1},
+		"by what the claim took":               {[]string{"one", "two"}, nil, false, 1},
+		"before there is a run, by what waits": {[]string{"one", "two"}, nil, true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var hook func()
+			early := func(s *settings) {
+				s.parts = func(p *dispatch.Parts) {
+					p.Working = func(context.Context, *gateway.Claim) func() {
+						if hook != nil {
+							hook()
+						}
+						return func() {}
+					}
+				}
+			}
+			inRig(t, says("hello"), both(superseding(3), early), func(r *rig) {
+				var m gateway.Message
+				for _, text := range tt.before {
+					m = r.write(ada, text)
+				}
+				ctx, cancel := context.WithCancelCause(r.Context())
+				hook = func() {
+					for _, text := range tt.during {
+						r.write(ada, text)
+					}
+					cancel(debounce.ErrRecalled)
+				}
+				if tt.recalled {
+					hook()
+				}
+				if err := r.handle(ctx, m.Conversation); err == nil {
+					t.Error("Handle = nil, want an error")
+				}
+				hook = nil
+				if n := len(r.runs()); n != tt.runs || n == 1 && r.run(gateway.RunPending, "", 0).Supersedes != 1 {
+					t.Errorf("%d runs: %+v", n, r.runs())
+				}
+				must(t, r.handle(r.Context(), m.Conversation))
+				r.run(gateway.RunCompleted, gateway.StopEndTurn, 1)
+				r.says(m.Conversation, "run 0 hello")
+				q := r.model.questions()
+				if last := q[len(q)-1]; len(q) != 1 && tt.runs == 1 || strings.LastIndex(last, "one") < 0 || strings.LastIndex(last, "two") < strings.LastIndex(last, "one") {
+					t.Errorf("the agent was asked %d times, last %q", len(q), last)
+				}
+				r.unharmed(float64(tt.runs))
 			})
 		})
 	}
@@ -259,85 +321,4 @@ func TestASupersededRunThatCanNotBeLetGo(t *testing.T) {
 			t.Errorf("it was superseded %d times, want once", x.Supersedes)
 		}
 	})
-}
-
-// Two replicas share Redis and the database; either may have a batch, and either
-// may take a message in.
-func TestTheOtherReplicasMessageSupersedes(t *testing.T) {
-	inRig(t, after(9*time.Second, says("hello")), superseding(3), func(r *rig) {
-		r.whole()
-		m := r.write(ada, "one")
-		must(t, r.timers.Add(r.Context(), &m, r.agent.Window(&gateway.Windowing{})))
-		r.at(15 * time.Second) // in hand since 10 s, until 19 s
-		other, timers := r.replica()
-		r.serve(func(ctx context.Context) error { return other.Run(ctx, r.d.Handle) })
-		second := r.write(ada, "two")
-		must(t, timers.Add(r.Context(), &second, r.agent.Window(&gateway.Windowing{})))
-		synctest.Wait()
-		if x := r.run(gateway.RunPending, "", 0); x.Supersedes != 1 {
-			t.Errorf("the run is %+v", x)
-		}
-		r.at(34*time.Second - time.Millisecond) // 10 s of quiet, and 9 s to answer
-		r.says(m.Conversation)
-		r.at(34 * time.Second)
-		r.says(m.Conversation, "run 0 hello")
-		r.run(gateway.RunCompleted, gateway.StopEndTurn, 1)
-		r.unharmed(1)
-	})
-}
-
-func TestANewerMessageThatNoWindowKnows(t *testing.T) {
-	inRig(t, after(9*time.Second, says("hello")), superseding(3), func(r *rig) {
-		r.whole()
-		m := r.write(ada, "one")
-		must(t, r.timers.Add(r.Context(), &m, r.agent.Window(&gateway.Windowing{})))
-		r.at(14 * time.Second)
-		r.write(ada, "two") // its Add got lost
-		r.at(19 * time.Second)
-		r.run(gateway.RunPending, "", 0)
-		r.at(33*time.Second - time.Millisecond) // 10 s after it was written, and 9 s to answer
-		r.says(m.Conversation)
-		r.at(33 * time.Second)
-		r.says(m.Conversation, "run 0 hello")
-		r.run(gateway.RunCompleted, gateway.StopEndTurn, 1)
-		r.unharmed(1)
-	})
-}
-
-// The process dies between the return to pending and the window's end, and Redis
-// with it: nothing is left but the rows.
-func TestASupersededRunOfADeadProcessIsAnswered(t *testing.T) {
-	for name, tt := range map[string]struct {
-		newer func(r *rig, m gateway.Message)
-		at    time.Duration
-	}{
-		"with what superseded it":               {func(*rig, gateway.Message) {}, 12 * time.Second}, // after 10 s of quiet
-		"though what superseded it was deleted": {(*rig).revoke, 3 * time.Second},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inRig(t, says("hello"), superseding(3), func(r *rig) {
-				first := r.write(ada, "one")
-				c := got(r.db.ClaimRun(r.Context(), first.Conversation, lease))(t)
-				r.at(2 * time.Second)
-				second := r.write(ada, "two")
-				if !got(r.db.SupersedeRun(r.Context(), &c.Run))(t) {
-					t.Fatal("not superseded")
-				}
-				tt.newer(r, second)
-				r.at(3 * time.Second)
-				r.whole() // the next process
-				if tt.at > 3*time.Second {
-					r.at(tt.at - time.Millisecond)
-					r.says(first.Conversation)
-				}
-				r.at(tt.at)
-				r.says(first.Conversation, "run 0 hello")
-				r.at(time.Minute)
-				r.says(first.Conversation, "run 0 hello")
-				if x := r.run(gateway.RunCompleted, gateway.StopEndTurn, 1); x.Supersedes != 1 || len(r.model.questions()) != 1 {
-					t.Errorf("the run is %+v after %d questions", x, len(r.model.questions()))
-				}
-			})
-		})
-	}
 }

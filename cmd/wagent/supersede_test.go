@@ -93,21 +93,6 @@ func TestANewerMessageIsAnsweredByTheSameRun(t *testing.T) {
 	})
 }
 
-func TestAMessageBeforeTheModelIsAskedSupersedesToo(t *testing.T) {
-	inWorld(t, supersedes(15*time.Second, 3), thinking(10*time.Second), func(w *world) {
-		w.says(0, "first")
-		time.Sleep(15 * time.Second) // the claim and this message meet
-		w.post("acc_a", ada.Text("wamid.second", "second"))
-		w.at(2 * time.Minute)
-		if diff := cmp.Diff([]string{"40s 4915550001 re: first second"}, w.sent()); diff != "" {
-			w.Errorf("customers got (-want +got):\n%s", diff)
-		}
-		if n := len(w.runs("acc_a")); n != 1 {
-			w.Errorf("%d runs, want 1", n)
-		}
-	})
-}
-
 func TestAnEndlessTalkerIsAnswered(t *testing.T) {
 	inWorld(t, supersedes(3*time.Second, 3), thinking(10*time.Second), func(w *world) {
 		for i := range 12 { // at 0, 5, … 55 s

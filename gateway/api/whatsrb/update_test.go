@@ -57,3 +57,16 @@ func TestTwoChangesOfDifferentSettingsBothHold(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatIsTakenAndNotShownIsKept(t *testing.T) {
+	m := &memory{}
+	h := API{Agents: m, Editor: m, Accounts: m, Runs: m, Runner: m, Sandbox: m}
+	body := `{"agent":{"name":"a","system_prompt":"p","max_wait_seconds":120,"max_batch_messages":5,"on_new_message":"supersede","max_supersedes":100}}`
+	if err := h.createAgent(echo.New().NewContext(httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)), httptest.NewRecorder())); err != nil {
+		t.Fatal(err)
+	}
+	a := m.agents[0]
+	if a.MaxWait != 2*time.Minute || a.MaxBatch != 5 || a.OnNewMessage != gateway.Supersede || a.MaxSupersedes != 100 {
+		t.Errorf("the agent is %+v", a)
+	}
+}
