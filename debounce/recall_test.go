@@ -170,12 +170,12 @@ func TestAHandlerThatKnowsOfANewerItemIsCalledBackByIt(t *testing.T) {
 		d := newDebouncer(t, redistest.InMemory(t), config())
 		d.log = slog.New(slog.NewTextHandler(&log, nil)) // no debug
 		got := make(chan delivery, 10)
+		s := boardOf(t, d).newest().shard("k")
 		stop := run(t, d, func(ctx context.Context, b Batch) error {
 			got <- delivery{b, time.Now()}
 			if len(b.Items) > 1 {
 				return nil
 			}
-			s := boardOf(t, d).newest().shard("k")
 			err := addScript.Run(ctx, d.rdb, s.keys("w:k", "d:g", "heads"), "k", "b", "g",
 				recalling.Quiet.Microseconds(), 0, 0, recalling.Recalls, "a channel that nobody hears", s.name).Err()
 			return errors.Join(err, fmt.Errorf("superseded: %w", ErrRecalled))

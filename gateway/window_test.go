@@ -18,7 +18,8 @@ func TestTheWindowOfAConversation(t *testing.T) {
 		want  gateway.Window
 	}{
 		"the agent's": {
-			func(*gateway.Agent) {}, gateway.Windowing{},
+			func(*gateway.Agent) {},
+			gateway.Windowing{},
 			gateway.Window{Quiet: 10 * time.Second, MaxWait: time.Minute, MaxItems: 20},
 		},
 		"times of its own": {
@@ -27,11 +28,13 @@ func TestTheWindowOfAConversation(t *testing.T) {
 			gateway.Window{Quiet: time.Second, MaxWait: 2 * time.Second, MaxItems: 1},
 		},
 		"an agent that supersedes": {
-			func(a *gateway.Agent) { a.OnNewMessage = gateway.Supersede }, gateway.Windowing{Supersedes: 2},
+			func(a *gateway.Agent) { a.OnNewMessage = gateway.Supersede },
+			gateway.Windowing{Supersedes: 2},
 			gateway.Window{Quiet: 10 * time.Second, MaxWait: time.Minute, MaxItems: 20, Recalls: 3},
 		},
 		"and did so often enough": {
-			func(a *gateway.Agent) { a.OnNewMessage = gateway.Supersede }, gateway.Windowing{Supersedes: 3},
+			func(a *gateway.Agent) { a.OnNewMessage = gateway.Supersede },
+			gateway.Windowing{Supersedes: 3},
 			gateway.Window{Quiet: 10 * time.Second, MaxWait: time.Minute, MaxItems: 20},
 		},
 		"and may do so less often here": {
@@ -40,7 +43,8 @@ func TestTheWindowOfAConversation(t *testing.T) {
 			gateway.Window{Quiet: 10 * time.Second, MaxWait: time.Minute, MaxItems: 20, Recalls: 1},
 		},
 		"only here": {
-			func(a *gateway.Agent) { a.MaxSupersedes = 7 }, gateway.Windowing{WindowOverride: supersede},
+			func(a *gateway.Agent) { a.MaxSupersedes = 7 },
+			gateway.Windowing{WindowOverride: supersede},
 			gateway.Window{Quiet: 10 * time.Second, MaxWait: time.Minute, MaxItems: 20, Recalls: 7},
 		},
 		"not here": {
