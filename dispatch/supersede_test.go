@@ -286,9 +286,9 @@ func TestARecallAfterTheFinishIsTooLate(t *testing.T) {
 	}
 	inRig(t, after(time.Second, says("hello")), both(superseding(3), late), func(r *rig) {
 		m := r.write(ada, "one")
-		var done <-chan error
-		done, recall = r.callBack(m.Conversation)
-		if err := <-done; err != nil {
+		ctx, cancel := context.WithCancelCause(r.Context())
+		recall = func() { cancel(debounce.ErrRecalled) }
+		if err := r.handle(ctx, m.Conversation); err != nil {
 			t.Errorf("Handle = %v, want nil: the batch is over", err)
 		}
 		r.run(gateway.RunCompleted, gateway.StopEndTurn, 1)
