@@ -11,7 +11,7 @@ import (
 func (c *chaos) prove() {
 	c.Helper()
 	said, answers := c.said(), c.answers()
-	byRun := map[string]*answer{}
+	byRun := map[string]*reply{}
 	for _, a := range answers {
 		byRun[a.id] = a
 	}
@@ -35,7 +35,7 @@ func (c *chaos) prove() {
 
 // heard checks that each message is in a run of the same person, and that runs
 // hold what was written in one piece. It returns the messages of each person.
-func (c *chaos) heard(all []said, byRun map[string]*answer) map[string][]said {
+func (c *chaos) heard(all []said, byRun map[string]*reply) map[string][]said {
 	c.Helper()
 	byPhone := map[string][]said{}
 	for _, m := range all {
@@ -77,9 +77,9 @@ func (c *chaos) onRecord(p *person, all []said) {
 // inOrder checks each run, the oldest first: it ended once and well, with an
 // answer to just its own messages, and the next one of its conversation began
 // after it, with what was written later.
-func (c *chaos) inOrder(answers []*answer) {
+func (c *chaos) inOrder(answers []*reply) {
 	c.Helper()
-	last := map[string]*answer{}
+	last := map[string]*reply{}
 	for _, a := range answers {
 		var words []string
 		for _, m := range a.words {
@@ -103,9 +103,9 @@ func (c *chaos) inOrder(answers []*answer) {
 // or once more for each attempt that ended unknown and of which Meta told
 // nothing, and none after the answer to something later. It returns how many came
 // twice.
-func (c *chaos) reached(answers []*answer) (twice int) {
+func (c *chaos) reached(answers []*reply) (twice int) {
 	c.Helper()
-	bySend := map[string]*answer{}
+	bySend := map[string]*reply{}
 	for _, a := range answers {
 		bySend[a.send] = a
 	}

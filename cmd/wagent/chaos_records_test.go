@@ -34,8 +34,8 @@ func (c *chaos) said() []said {
 		JOIN contacts t ON t.id = v.contact WHERE m.direction = 'in' ORDER BY m.seq`)
 }
 
-// An answer is a run, with its send.
-type answer struct {
+// A reply is a run, with its send.
+type reply struct {
 	seq                int64
 	id, phone, status  string
 	account            gateway.AccountID
@@ -49,10 +49,10 @@ type answer struct {
 }
 
 // answers reads the runs, in their order.
-func (c *chaos) answers() []*answer {
+func (c *chaos) answers() []*reply {
 	c.Helper()
-	return read(c, func(rows *sql.Rows) (*answer, error) {
-		a := &answer{}
+	return read(c, func(rows *sql.Rows) (*reply, error) {
+		a := &reply{}
 		err := rows.Scan(&a.seq, &a.id, &a.phone, &a.account, &a.status, &a.attempt, &a.created, &a.completed, &a.ends,
 			&a.sends, &a.unknowns, &a.send, &a.state, &a.text)
 		return a, err
