@@ -57,6 +57,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"wagent/debounce/combine"
+	"wagent/debounce/lua"
 	"wagent/debounce/meter"
 )
 
@@ -216,7 +217,7 @@ func (d *Debouncer) Flush(ctx context.Context, key string) error {
 	}
 	for _, l := range b.chain {
 		s := l.shard(key)
-		wait, err := flushScript.Run(ctx, d.rdb, s.keys("w:"+key, "heads"), key, d.channel(), s.name).Int64()
+		wait, err := lua.Flush.Run(ctx, d.rdb, s.keys("w:"+key, "heads"), key, d.channel(), s.name).Int64()
 		if err != nil {
 			return fmt.Errorf("flush window: %w", err)
 		}
@@ -233,7 +234,7 @@ func (d *Debouncer) Drop(ctx context.Context, key string) error {
 		return fmt.Errorf("drop window: %w", err)
 	}
 	for _, l := range b.chain {
-		if err := dropScript.Run(ctx, d.rdb, l.shard(key).keys("w:"+key, "heads"), key).Err(); err != nil {
+		if err := lua.Drop.Run(ctx, d.rdb, l.shard(key).keys("w:"+key, "heads"), key).Err(); err != nil {
 			return fmt.Errorf("drop window: %w", err)
 		}
 	}

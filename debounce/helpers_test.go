@@ -142,9 +142,9 @@ func claimAll(tb testing.TB, d *Debouncer) []claimed {
 	tb.Helper()
 	var all []claimed
 	for _, s := range boardOf(tb, d).shards {
-		c, err := d.claim(tb.Context(), s, claimChunk)
-		if err != nil {
-			tb.Fatal(err)
+		c := d.claim(tb.Context(), claimChunk, s)[0]
+		if c.err != nil {
+			tb.Fatal(c.err)
 		}
 		all = append(all, c.batches...)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"wagent/debounce/combine"
+	"wagent/debounce/lua"
 )
 
 // A layout is a way of spreading keys over shards. Redis keeps the list of them,
@@ -114,7 +115,7 @@ func (d *Debouncer) beat(ctx context.Context, counts string) (news bool, err err
 			known = before.newest().String()
 		}
 	}
-	out, err := beatScript.Run(ctx, d.rdb, []string{d.control("members"), d.control("layouts")},
+	out, err := lua.Beat.Run(ctx, d.rdb, []string{d.control("members"), d.control("layouts")},
 		l.id, counts, known, rand.Text()[:8], d.cfg.Shards, insist, d.channel()).Slice()
 	if err != nil {
 		return false, fmt.Errorf("ask for the shards: %w", err)

@@ -169,32 +169,38 @@ func (r *runner) loop(ctx context.Context) {
 	}
 }
 
-// look claims from each shard that may have something due, while handlers are
-// free. The next look begins with the shard after the last that had something.
+// look claims from the shards that may have something due, as far as handlers
+// are free. The next look begins with the shard after the last of them.
 func (r *runner) look(ctx context.Context, shards []*shard) {
-	first := r.first
+	free := r.cfg.Concurrency - r.busy
+	var due []*shard
 	for i := range shards {
-		if r.busy == r.cfg.Concurrency || ctx.Err() != nil {
-			return
+		n := (r.first + i) % len(shards)
+		if len(due) == free || ctx.Err() != nil {
+			r.first = n
+			break
 		}
-		n := (first + i) % len(shards)
-		if r.agenda.take(shards[n], time.Now()) && r.take(ctx, shards[n]) {
-			r.first = (n + 1) % len(shards)
+		if r.agenda.take(shards[n], time.Now()) {
+			due = append(due, shards[n])
 		}
+	}
+	if len(due) == 0 {
+		return
+	}
+	// An answer that is on its way when ctx ends is still read: the client
+	// looks at ctx before it sends. Were it not, the lease would have to end.
+	for i, c := range r.claim(ctx, min(free/len(due), claimChunk), due...) {
+		r.took(ctx, due[i], &c)
 	}
 }
 
-// take claims from one shard and starts the handlers. It reports whether there
-// was anything.
-func (r *runner) take(ctx context.Context, s *shard) bool {
-	// An answer that is on its way when ctx ends is still read: the client
-	// looks at ctx before it sends. Were it not, the lease would have to end.
-	c, err := r.claim(ctx, s, min(r.cfg.Concurrency-r.busy, claimChunk))
-	if err != nil {
-		r.trouble(ctx, s, err)
+// took plans the next look at a shard and starts the handlers of what it gave.
+func (r *runner) took(ctx context.Context, s *shard, c *claim) {
+	if c.err != nil {
+		r.trouble(ctx, s, c.err)
 		r.agenda.set(s, time.Now().Add(doubled(retryFirst, s.failures, retryMost)))
 		s.failures++
-		return false
+		return
 	}
 	r.outage.OK(ctx, s.name)
 	s.failures = 0
@@ -211,7 +217,6 @@ func (r *runner) take(ctx context.Context, s *shard) bool {
 		r.busy++
 		r.start(&c.batches[i])
 	}
-	return len(c.batches) > 0
 }
 
 // work handles one batch and tells Redis what became of it. It begins nothing

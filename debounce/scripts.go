@@ -2,7 +2,6 @@ package debounce
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"net"
@@ -12,40 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-)
 
-//go:embed lua/common.lua
-var commonSource string
-
-//go:embed lua/add.lua
-var addSource string
-
-//go:embed lua/claim.lua
-var claimSource string
-
-//go:embed lua/renew.lua
-var renewSource string
-
-//go:embed lua/settle.lua
-var settleSource string
-
-//go:embed lua/flush.lua
-var flushSource string
-
-//go:embed lua/drop.lua
-var dropSource string
-
-//go:embed lua/beat.lua
-var beatSource string
-
-var (
-	addScript    = redis.NewScript(commonSource + addSource)
-	claimScript  = redis.NewScript(commonSource + claimSource)
-	renewScript  = redis.NewScript(commonSource + renewSource)
-	settleScript = redis.NewScript(commonSource + settleSource)
-	flushScript  = redis.NewScript(commonSource + flushSource)
-	dropScript   = redis.NewScript(commonSource + dropSource)
-	beatScript   = redis.NewScript(beatSource)
+	"wagent/debounce/lua"
 )
 
 // How much goes to Redis at once.
@@ -155,24 +122,41 @@ func (d *Debouncer) pipeline(ctx context.Context, batch []*adding) {
 		ctx, cancel = context.WithDeadline(ctx, end(slices.MaxFunc(batch, func(a, b *adding) int { return end(a).Compare(end(b)) })))
 		defer cancel()
 	}
-	cmds := make([]*redis.Cmd, len(batch))
-	if len(batch) == 1 {
-		cmds[0] = addScript.EvalSha(ctx, d.rdb, batch[0].keys, batch[0].args...)
+	calls := make([]call, len(batch))
+	for i, a := range batch {
+		calls[i] = call{a.keys, a.args}
+	}
+	for i, cmd := range d.together(ctx, lua.Add, calls) {
+		batch[i].wait, batch[i].err = cmd.Int64()
+		d.relocate(ctx, batch[i].err)
+		close(batch[i].done)
+	}
+}
+
+// A call is of a script.
+type call struct {
+	keys []string
+	args []any
+}
+
+// together makes calls of a script in one round trip. Each has its own error.
+func (d *Debouncer) together(ctx context.Context, script *redis.Script, calls []call) []*redis.Cmd {
+	cmds := make([]*redis.Cmd, len(calls))
+	if len(calls) == 1 {
+		cmds[0] = script.EvalSha(ctx, d.rdb, calls[0].keys, calls[0].args...)
 	} else {
 		pipe := d.rdb.Pipeline()
-		for i, a := range batch {
-			cmds[i] = addScript.EvalSha(ctx, pipe, a.keys, a.args...)
+		for i, c := range calls {
+			cmds[i] = script.EvalSha(ctx, pipe, c.keys, c.args...)
 		}
-		_, _ = pipe.Exec(ctx) // each command has its own error
+		_, _ = pipe.Exec(ctx)
 	}
-	for i, a := range batch {
+	for i, c := range calls {
 		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
-			cmds[i] = addScript.Eval(ctx, d.rdb, a.keys, a.args...)
+			cmds[i] = script.Eval(ctx, d.rdb, c.keys, c.args...)
 		}
-		a.wait, a.err = cmds[i].Int64()
-		d.relocate(ctx, a.err)
-		close(a.done)
 	}
+	return cmds
 }
 
 // trouble takes note of a shard that can not be used.
@@ -195,31 +179,44 @@ type claim struct {
 	next    time.Duration // until the shard has something due; negative: nothing waits
 	expired int64
 	batches []claimed
+	err     error
 }
 
-// claim takes at most limit batches that are due in the shard.
-func (d *Debouncer) claim(ctx context.Context, s *shard, limit int) (claim, error) {
-	sent := time.Now()
-	out, err := claimScript.Run(ctx, d.rdb, s.keys("heads", "ring", "lease"), limit, d.cfg.Lease.Microseconds(), claimItems).Slice()
-	if err != nil {
-		return claim{}, fmt.Errorf("claim windows: %w", err)
+// claim takes at most limit due batches from each shard, in one round trip.
+func (d *Debouncer) claim(ctx context.Context, limit int, shards ...*shard) []claim {
+	calls := make([]call, len(shards))
+	for i, s := range shards {
+		calls[i] = call{s.keys("heads", "ring", "lease"), []any{limit, d.cfg.Lease.Microseconds(), claimItems}}
 	}
-	got := time.Now()
+	until := time.Now().Add(d.cfg.Lease)
+	claims := make([]claim, len(shards))
+	for i, cmd := range d.together(ctx, lua.Claim, calls) {
+		if err := claims[i].read(cmd, shards[i], until); err != nil {
+			claims[i] = claim{err: fmt.Errorf("claim windows: %w", err)}
+		}
+	}
+	return claims
+}
+
+// read reads an answer that just came.
+func (c *claim) read(cmd *redis.Cmd, s *shard, until time.Time) error {
+	out, err := cmd.Slice()
+	if err != nil {
+		return err
+	}
 	head, err := integers(out, 3)
 	if err != nil {
-		return claim{}, fmt.Errorf("claim windows: %w", err)
+		return err
 	}
-	c := claim{next: time.Duration(head[0]) * time.Microsecond, expired: head[2]}
+	c.next, c.expired = time.Duration(head[0])*time.Microsecond, head[2]
 	for _, row := range out[3:] {
 		b, group, err := batch(row, s.name)
 		if err != nil {
-			return claim{}, fmt.Errorf("claim windows: %w", err)
+			return err
 		}
-		c.batches = append(c.batches, claimed{
-			Batch: b, shard: s, group: group, until: sent.Add(d.cfg.Lease), at: time.UnixMicro(head[1]), got: got,
-		})
+		c.batches = append(c.batches, claimed{Batch: b, shard: s, group: group, until: until, at: time.UnixMicro(head[1]), got: time.Now()})
 	}
-	return c, nil
+	return nil
 }
 
 // renew extends the leases of batches of one shard.
@@ -229,7 +226,7 @@ func (d *Debouncer) renew(ctx context.Context, s *shard, batches ...*claimed) ([
 		keys = append(keys, "w:"+c.Key)
 		args = append(args, c.Key, c.Generation)
 	}
-	out, err := renewScript.Run(ctx, d.rdb, s.keys(keys...), args...).StringSlice()
+	out, err := lua.Renew.Run(ctx, d.rdb, s.keys(keys...), args...).StringSlice()
 	if err != nil {
 		return nil, fmt.Errorf("renew lease: %w", err)
 	}
@@ -279,7 +276,7 @@ func (d *Debouncer) sendSettles(ctx context.Context, s *shard, batch []*settling
 		keys = append(keys, "w:"+b.c.Key, "d:"+b.c.group)
 		args = append(args, b.c.Key, b.c.Generation, b.what, b.delay.Microseconds())
 	}
-	out, err := settleScript.Run(ctx, d.rdb, s.keys(keys...), args...).Slice()
+	out, err := lua.Settle.Run(ctx, d.rdb, s.keys(keys...), args...).Slice()
 	if err == nil && len(out) != len(batch)+1 {
 		err = fmt.Errorf("the script answered %d values for %d batches", len(out), len(batch))
 	}

@@ -156,8 +156,7 @@ func Grace(ctx context.Context, d time.Duration) (context.Context, context.Cance
 
 // left is how long a grace of d lasts after ctx ended.
 func left(ctx context.Context, d time.Duration) time.Duration {
-	var stop Stop
-	if errors.As(context.Cause(ctx), &stop) {
+	if stop, ok := errors.AsType[Stop](context.Cause(ctx)); ok {
 		return max(d, time.Until(stop.Until))
 	}
 	return d
