@@ -188,15 +188,16 @@ func TestWhatCanNotBeSettledIsDeliveredAgainUnderItsID(t *testing.T) {
 	var mu sync.Mutex
 	var ids []string
 	synctest.Test(t, func(t *testing.T) {
-		m, _ := deliver(t, func(_ http.ResponseWriter, r *http.Request) {
+		m := newMemory(testHook(), testDelivery())
+		m.settleErrs = 1
+		cfg := Defaults()
+		cfg.Dial = endpoint(t, func(_ http.ResponseWriter, r *http.Request) {
 			mu.Lock()
 			defer mu.Unlock()
 			ids = append(ids, r.Header.Get("webhook-id"))
 		})
-		m.mu.Lock()
-		m.settleErrs = 1
-		m.mu.Unlock()
 		begin := time.Now()
+		start(t, m, cfg)
 		time.Sleep(time.Minute)
 		mu.Lock()
 		defer mu.Unlock()
