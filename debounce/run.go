@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"wagent/debounce/nap"
 )
 
 const (
@@ -152,7 +154,7 @@ func (r *runner) loop(ctx context.Context) {
 		r.look(ctx, shards)
 		var due <-chan time.Time // never, while no handler is free
 		if r.busy < r.cfg.Concurrency {
-			timer.Reset(time.Until(r.agenda.next(time.Now().Add(lookEvery), shards)))
+			timer.Reset(nap.Toward(r.agenda.next(time.Now().Add(lookEvery), shards)))
 			due = timer.C
 		}
 		select {
@@ -184,12 +186,9 @@ func (r *runner) look(ctx context.Context, shards []*shard) {
 			due = append(due, shards[n])
 		}
 	}
-	if len(due) == 0 {
-		return
-	}
 	// An answer that is on its way when ctx ends is still read: the client
 	// looks at ctx before it sends. Were it not, the lease would have to end.
-	for i, c := range r.claim(ctx, min(free/len(due), claimChunk), due...) {
+	for i, c := range r.claim(ctx, min(free/max(1, len(due)), claimChunk), due...) {
 		r.took(ctx, due[i], &c)
 	}
 }
