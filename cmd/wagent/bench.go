@@ -1,6 +1,11 @@
 package main
 
-import "time"
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+)
 
 type benchCommand struct {
 	Debounce benchDebounceCommand `cmd:"" help:"Measure the windows on a Redis: Adds beside the most that is possible, lateness, what a window costs, a burst."`
@@ -13,4 +18,20 @@ type benchAccountsCommand struct {
 	JSON     bool          `name:"json" help:"Print JSON."`
 	Heap     string        `type:"path" placeholder:"FILE" help:"Write the heap profile of the process that holds the accounts there."`
 	Hold     bool          `hidden:"" help:"Be the process that holds the accounts."`
+}
+
+// printReport prints what a bench measured, as a table or as JSON.
+func printReport(out io.Writer, asJSON bool, r interface{ Print(out io.Writer) error }) error {
+	var err error
+	if asJSON {
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		err = enc.Encode(r)
+	} else {
+		err = r.Print(out)
+	}
+	if err != nil {
+		return fmt.Errorf("print report: %w", err)
+	}
+	return nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"time"
@@ -44,15 +43,5 @@ func (c benchDebounceCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return fmt.Errorf("bench debounce: %w", err)
 	}
-	if c.JSON {
-		enc := json.NewEncoder(p.stdout)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(r)
-	} else {
-		err = r.Print(p.stdout)
-	}
-	if err != nil {
-		return fmt.Errorf("print report: %w", err)
-	}
-	return nil
+	return printReport(p.stdout, c.JSON, &r)
 }

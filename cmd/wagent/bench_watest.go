@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 
@@ -30,15 +29,8 @@ func (c benchAccountsCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		enc := json.NewEncoder(p.stdout)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(r)
-	} else {
-		err = r.Print(p.stdout)
-	}
-	if err != nil {
-		return fmt.Errorf("print report: %w", err)
+	if err := printReport(p.stdout, c.JSON, &r); err != nil {
+		return err
 	}
 	return r.Err()
 }
