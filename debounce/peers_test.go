@@ -23,7 +23,7 @@ func TestWhatOthersGotWrong(t *testing.T) {
 				t.Fatal(err)
 			}
 			together(50, func(i int) { add(t, d, fmt.Sprint(i), Window{Quiet: forever}, "x") })
-			if waiting, _, err := d.countWindows(); err != nil || waiting != 51 {
+			if waiting, _, err := newDebouncer(t, rdb, config()).countWindows(); err != nil || waiting != 51 {
 				t.Errorf("%d windows wait, %v, want 51", waiting, err)
 			}
 		},
