@@ -23,6 +23,8 @@ func TestCoreOnACluster(t *testing.T) {
 		})
 	}
 	t.Run("slots that move", func(t *testing.T) { moveSlots(env{t, rdb, 100 * time.Millisecond}, c) })
+	t.Run("a slot that moves under load", func(t *testing.T) { moveLoaded(env{t, rdb, 100 * time.Millisecond}, c) })
+	t.Run("a master that hangs", func(t *testing.T) { hang(env{t, rdb, 100 * time.Millisecond}) })
 	t.Run("a master that dies", func(t *testing.T) { failOver(env{t, rdb, 100 * time.Millisecond}, c) })
 }
 
@@ -68,6 +70,114 @@ func moveSlots(t env, c *redistest.Cluster) {
 		b := receive(t, got)
 		wantItems(t, b.Items, want[b.Key]...)
 		delete(want, b.Key)
+	}
+}
+
+// moveLoaded has a slot move while more is due than there are handlers: whatever
+// a claim takes away for good is then taken for being on the other node.
+func moveLoaded(t env, c *redistest.Cluster) {
+	t.Helper()
+	flushAll(t, t.rdb)
+	cfg := config()
+	cfg.Shards, cfg.Concurrency = 1, 2
+	d := newDebouncer(t, t.rdb, cfg)
+	got, finish, last := make(chan delivery), make(chan struct{}), make(chan struct{})
+	run(t, d, func(_ context.Context, b Batch) error {
+		got <- delivery{b, time.Now()}
+		if b.Key == "first" { // there is always something in flight
+			<-last
+		} else {
+			<-finish
+		}
+		return nil
+	})
+	want := map[string]int{}
+	addIn := func(group, key string, w Window) {
+		want[key]++
+		if err := d.Add(t.Context(), group, key, "x", w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	come := func() { want[receive(t, got).Key]-- }
+	addIn("quiet", "later", Window{Quiet: forever})
+	addIn("busy", "much later", Window{Quiet: forever}) // a script that knows a key beforehand asks for it
+	addIn("busy", "first", Window{})
+	come()
+	for i := range 10 {
+		addIn("busy", strconv.Itoa(i), Window{})
+	}
+	come()
+	c.Move(boardOf(t, d).shards[0].prefix, func() {
+		for range 5 {
+			finish <- struct{}{}
+			come()
+		}
+	})
+	if err := d.Flush(t.Context(), "later"); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		finish <- struct{}{}
+		come()
+	}
+	delete(want, "much later")
+	close(finish)
+	close(last)
+	for key, n := range want {
+		if n != 0 {
+			t.Errorf("%s is %d times less there than it should be", key, n)
+		}
+	}
+}
+
+// hang has a master answer nobody for a while: what is due on others comes.
+func hang(t env) {
+	t.Helper()
+	flushAll(t, t.rdb)
+	d := newDebouncer(t, t.rdb, config())
+	got := collect(t, d)
+	rdb, shards := t.rdb.(*redis.ClusterClient), boardOf(t, d).shards
+	node := func(s *shard) string {
+		c, err := rdb.MasterForKey(t.Context(), s.prefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Options().Addr
+	}
+	hangs := node(shards[0])
+	for i := range 100 { // of all shards, so that all are asked
+		add(t, d, strconv.Itoa(i), Window{}, "x")
+	}
+	for range 100 {
+		receive(t, got)
+	}
+	const pause = 4 * time.Second
+	others := map[string]bool{}
+	for i := range 100 {
+		key := strconv.Itoa(i)
+		add(t, d, key, Window{Quiet: time.Second}, "x")
+		if s := d.layouts.board.Load().newest().shard(key); node(s) != hangs {
+			others[key] = true
+		}
+	}
+	if len(others) == 0 || len(others) == 100 {
+		t.Fatalf("%d of 100 keys are on other nodes", len(others))
+	}
+	begin := time.Now()
+	c := redis.NewClient(&redis.Options{Addr: hangs})
+	defer c.Close()
+	if err := c.Do(t.Context(), "CLIENT", "PAUSE", pause.Milliseconds(), "WRITE").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if b := receive(t, got); others[b.Key] {
+			if delete(others, b.Key); b.at.Sub(begin) > pause {
+				t.Errorf("%s waited for a node that it is not on", b.Key)
+			}
+		}
+	}
+	if len(others) > 0 {
+		t.Errorf("%d windows did not come", len(others))
 	}
 }
 

@@ -56,6 +56,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
+	"wagent/debounce/agenda"
 	"wagent/debounce/combine"
 	"wagent/debounce/lua"
 	"wagent/debounce/meter"
@@ -66,8 +67,8 @@ type Config struct {
 	// Shards is how many sets of keys the windows are spread over, 1 to 4096.
 	// Where the processes on one Redis differ, the one that started last decides.
 	Shards int
-	// Lease is how long a batch stays with a process that has gone silent. It
-	// is renewed every third of it, and at least 10 ms.
+	// Lease is how long a batch stays with a process that has gone silent, at
+	// least 10 ms. Whoever works on it renews it when a third is over.
 	Lease time.Duration
 	// Concurrency is how many batches one Run handles at once, at least 1.
 	Concurrency int
@@ -120,12 +121,15 @@ func (w Window) validate() error {
 
 // A Batch is what one window collected.
 type Batch struct {
-	ID         string   // the same in every attempt, and unique in an epoch
-	Key        string   // as given to Add
-	Items      []string // in the order of their Adds, each once
-	Generation int64    // higher in each claim of a key, also after done; not consecutive
-	Attempt    int      // 1 at first; higher after an error or the end of a lease
-	Recalls    int      // how often newer items called back what is in it
+	ID    string   // the same in every attempt, and unique in an epoch
+	Key   string   // as given to Add
+	Items []string // in the order of their Adds, each once
+	// Generation is higher in each claim of a key, also after done; not
+	// consecutive. Where the number of shards changed while the key held nothing,
+	// that is only so if the clocks of Redis's nodes agree.
+	Generation int64
+	Attempt    int // 1 at first; higher after an error, the end of a lease, and a stop that cut it short
+	Recalls    int // how often newer items called back what is in it
 	OpenedAt   time.Time
 	// DueAt is when the window fell due, by Redis's clock. It stays the same in
 	// later attempts. A window that had to wait for the batch before it is due
@@ -141,10 +145,11 @@ type Debouncer struct {
 	log     *slog.Logger
 	metrics *meter.Metrics
 	cluster bool
-	adds    *combine.Combiner[*adding] // of all shards, unless there is a cluster
+	adds    *combine.Combiner[*adding]   // of all shards, unless there is a cluster
+	settles *combine.Combiner[*settling] // as are these
 	layouts layouts
 	poke    chan struct{} // holds a token when the layouts are to be asked for
-	agenda  *agenda
+	agenda  *agenda.Agenda
 	outage  *meter.Outage
 	running atomic.Bool
 }
@@ -157,12 +162,13 @@ func New(rdb redis.UniversalClient, cfg Config, log *slog.Logger, reg prometheus
 	}
 	d := &Debouncer{
 		rdb: rdb, cfg: cfg, log: log, poke: make(chan struct{}, 1),
-		agenda: &agenda{wake: make(chan struct{}, 1)},
+		agenda: agenda.New(),
 		outage: &meter.Outage{Log: log},
 	}
 	d.layouts.id, d.layouts.asking = rand.Text(), make(chan struct{}, 1)
 	_, d.cluster = rdb.(*redis.ClusterClient)
 	d.adds = &combine.Combiner[*adding]{Exec: d.sendAdds, Most: pipelineMost, Wide: pipelines}
+	d.settles = &combine.Combiner[*settling]{Exec: d.sendSettles, Most: settleMost, Wide: pipelines}
 	var err error
 	if d.metrics, err = meter.New(reg, d.countWindows); err != nil {
 		return nil, fmt.Errorf("debounce: register metrics: %w", err)
@@ -178,7 +184,8 @@ func New(rdb redis.UniversalClient, cfg Config, log *slog.Logger, reg prometheus
 // An item that is in the window or in flight changes nothing, so Add may be
 // repeated. The group is who shares fairly with others; a key stays with the one
 // of its first item. Key, item and group may be any bytes. Add is one round
-// trip, and Adds of one process that come together share it.
+// trip, and one more for each older number of shards that is not drained yet; Adds
+// of one process that come together share it.
 func (d *Debouncer) Add(ctx context.Context, group, key, item string, w Window) error {
 	if err := w.validate(); err != nil {
 		return fmt.Errorf("add to window: %w", err)
@@ -269,6 +276,13 @@ func (d *Debouncer) channel() string { return d.cfg.Prefix + ":wake" }
 // nothing new if it is negative.
 func (d *Debouncer) plan(s *shard, wait int64) {
 	if wait >= 0 {
-		d.agenda.plan(s, time.Now().Add(time.Duration(wait)*time.Microsecond))
+		d.agenda.Plan(&s.Entry, time.Now().Add(time.Duration(wait)*time.Microsecond))
+	}
+}
+
+// planAll has all of the shards looked at now, whoever else does.
+func (d *Debouncer) planAll(shards []*shard) {
+	for now, i := time.Now(), 0; i < len(shards); i++ {
+		d.agenda.Set(&shards[i].Entry, now)
 	}
 }

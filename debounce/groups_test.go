@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"wagent/debounce/agenda"
 	"wagent/debounce/redistest"
 )
 
@@ -149,8 +150,8 @@ func TestProcessesShareTheShards(t *testing.T) {
 		}
 
 		cables[1].cut.Store(true) // without one
-		if shares, late := round(); shares[2] != 320 || late > standIn {
-			t.Errorf("after a process went silent: %v late, shares %v, want all of them %v late at most", late, shares, standIn)
+		if shares, late := round(); shares[2] != 320 || late > agenda.StandIn {
+			t.Errorf("after a process went silent: %v late, shares %v, want all of them %v late at most", late, shares, agenda.StandIn)
 		}
 		time.Sleep(2 * cfg.Lease) // the other one counts as gone
 		if shares, late := round(); shares[2] != 320 || late != 0 {
@@ -186,8 +187,8 @@ func TestAnOverloadedProcessIsHelped(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		mu.Lock()
 		defer mu.Unlock()
-		if len(late) != 4 || late[1] != 0 || late[3] != standIn {
-			t.Errorf("batches were %v late, want two in time and two %v late", late, standIn)
+		if len(late) != 4 || late[1] != 0 || late[3] != agenda.StandIn {
+			t.Errorf("batches were %v late, want two in time and two %v late", late, agenda.StandIn)
 		}
 		time.Sleep(time.Minute)
 	})

@@ -199,6 +199,7 @@ func (c *cable) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 		if c.cut.Load() {
 			return errCut
 		}
+		c.commands.Add(int64(len(cmds)))
 		return next(ctx, cmds)
 	}
 }

@@ -12,6 +12,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"wagent/debounce/agenda"
 	"wagent/debounce/combine"
 	"wagent/debounce/lua"
 )
@@ -32,9 +35,9 @@ type shard struct {
 	adds    *combine.Combiner[*adding]
 	settles *combine.Combiner[*settling]
 
-	mine     atomic.Bool // we look as soon as something is due; others later
-	failures int         // one after another; the loop's
-	at       time.Time   // when to look; guarded by agenda; zero: no reason to
+	agenda.Entry
+	failures int  // one after another; the loop's, as is more
+	more     bool // the last claim left something due
 }
 
 // keys returns KEYS of a script: gen and others.
@@ -66,6 +69,7 @@ func (b *board) newest() *layout { return b.chain[len(b.chain)-1] }
 // work.
 type layouts struct {
 	board atomic.Pointer[board] // nil until Redis was asked
+	asked atomic.Int64          // when it last was, in nanoseconds since 1970
 
 	asking chan struct{} // holds a token while Redis is asked, which guards the rest
 	id     string        // of the process
@@ -80,15 +84,42 @@ func (c *Config) away() time.Duration { return 5 * c.beat() / 2 }
 
 func (c *Config) beat() time.Duration { return min(5*time.Second, c.Lease/6) }
 
-// known returns the board, and asks Redis where that was never done.
+// known returns the board. It asks Redis where that was never done, and where
+// nobody else keeps the board up to date since Run is not at work; then only one
+// caller waits for the answer.
 func (d *Debouncer) known(ctx context.Context) (*board, error) {
-	if b := d.layouts.board.Load(); b != nil {
+	l := &d.layouts
+	b := l.board.Load()
+	if b != nil && (d.running.Load() || time.Since(time.Unix(0, l.asked.Load())) < d.cfg.beat()) {
 		return b, nil
 	}
-	if _, err := d.beat(ctx, asking); err != nil {
+	if b != nil {
+		select {
+		case l.asking <- struct{}{}:
+		default:
+			return b, nil
+		}
+	} else if err := l.turn(ctx); err != nil {
 		return nil, err
 	}
-	return d.layouts.board.Load(), nil
+	defer func() { <-l.asking }()
+	if now := l.board.Load(); now != b { // somebody asked while we waited
+		return now, nil
+	}
+	if _, err := d.ask(ctx, asking, b); err != nil {
+		return nil, err
+	}
+	return l.board.Load(), nil
+}
+
+// turn waits for the token. Redis may be slow to answer whoever has it.
+func (l *layouts) turn(ctx context.Context) error {
+	select {
+	case l.asking <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("ask for the shards: %w", ctx.Err())
+	}
 }
 
 // The words of beat for a process that only asks, and one that leaves.
@@ -100,20 +131,28 @@ const (
 // beat asks for the layouts, and tells how long we count as at work. It reports
 // whether there is anything new.
 func (d *Debouncer) beat(ctx context.Context, counts string) (news bool, err error) {
-	l := &d.layouts
-	select { // Redis may be slow to answer whoever asked before us
-	case l.asking <- struct{}{}:
-		defer func() { <-l.asking }()
-	case <-ctx.Done():
-		return false, fmt.Errorf("ask for the shards: %w", ctx.Err())
+	if err := d.layouts.turn(ctx); err != nil {
+		return false, err
 	}
+	defer func() { <-d.layouts.asking }()
+	known := d.layouts.board.Load()
+	if counts == asking { // for it was told that what it knows is drained
+		known = nil
+	}
+	return d.ask(ctx, counts, known)
+}
+
+// ask is beat for who has the token. A layout that is known, and that Redis does
+// not have any more, is there again afterwards.
+func (d *Debouncer) ask(ctx context.Context, counts string, knows *board) (news bool, err error) {
+	l := &d.layouts
 	known, insist := "", 1
 	before := l.board.Load()
 	if before != nil {
-		insist = 0            // once in a life: processes that differ would go on for ever
-		if counts != asking { // who asks was told that a layout is drained
-			known = before.newest().String()
-		}
+		insist = 0 // once in a life: processes that differ would go on for ever
+	}
+	if knows != nil {
+		known = knows.newest().String()
 	}
 	out, err := lua.Beat.Run(ctx, d.rdb, []string{d.control("members"), d.control("layouts")},
 		l.id, counts, known, rand.Text()[:8], d.cfg.Shards, insist, d.channel()).Slice()
@@ -134,9 +173,10 @@ func (d *Debouncer) beat(ctx context.Context, counts string) (news bool, err err
 	news = now != before || rank != l.rank || atWork != l.atWork
 	l.rank, l.atWork = rank, atWork
 	for i, s := range now.shards {
-		s.mine.Store(i%atWork == rank)
+		s.Mine.Store(i%atWork == rank)
 	}
 	l.board.Store(now)
+	l.asked.Store(time.Now().UnixNano())
 	return news, nil
 }
 
@@ -183,12 +223,10 @@ func (d *Debouncer) layout(before *board, id string, n int) *layout {
 }
 
 func (d *Debouncer) newShard(name string) *shard {
-	s := &shard{name: name, prefix: "{" + d.cfg.Prefix + ":" + name + "}:", adds: d.adds}
-	if d.cluster { // a node that is slow holds up nobody else's Adds
+	s := &shard{name: name, prefix: "{" + d.cfg.Prefix + ":" + name + "}:", adds: d.adds, settles: d.settles}
+	if d.cluster { // a node that is slow holds up nobody else's
 		s.adds = &combine.Combiner[*adding]{Exec: d.sendAdds, Most: pipelineMost, Wide: 1}
-	}
-	s.settles = &combine.Combiner[*settling]{
-		Exec: func(ctx context.Context, batch []*settling) { d.sendSettles(ctx, s, batch) }, Most: settleMost, Wide: 1,
+		s.settles = &combine.Combiner[*settling]{Exec: d.sendSettles, Most: settleMost, Wide: 1}
 	}
 	return s
 }
@@ -201,18 +239,20 @@ func (d *Debouncer) control(name string) string { return "{" + d.cfg.Prefix + "}
 func (d *Debouncer) drain(ctx context.Context) (news bool, err error) {
 	b := d.layouts.board.Load()
 	for _, l := range b.chain[:len(b.chain)-1] {
+		held := make([]*redis.IntCmd, len(l.shards))
+		_, err := d.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for i, s := range l.shards { // in this order: what is empty once it is closed stays so
+				pipe.SetNX(ctx, s.prefix+"closed", b.newest().String(), 0)
+				held[i] = pipe.Exists(ctx, s.prefix+"heads", s.prefix+"ring", s.prefix+"lease")
+			}
+			return nil
+		})
+		if err != nil {
+			return news, fmt.Errorf("close shards and look whether they are empty: %w", err)
+		}
 		keys := int64(0)
-		for _, s := range l.shards {
-			p := s.prefix
-			// In this order: what is empty once it is closed stays so.
-			if err := d.rdb.SetNX(ctx, p+"closed", b.newest().String(), 0).Err(); err != nil {
-				return news, fmt.Errorf("close a shard: %w", err)
-			}
-			n, err := d.rdb.Exists(ctx, p+"heads", p+"ring", p+"lease").Result()
-			if err != nil {
-				return news, fmt.Errorf("look whether a shard is empty: %w", err)
-			}
-			keys += n
+		for _, n := range held {
+			keys += n.Val()
 		}
 		if keys > 0 {
 			continue
@@ -251,13 +291,16 @@ func (d *Debouncer) attend(ctx context.Context) {
 			}
 		}
 		if err != nil {
+			d.outage.Failed(ctx, "layouts", err)
 			timer.Reset(min(doubled(retryFirst, failures, retryMost), d.cfg.beat()))
 			failures++
 			continue
 		}
+		d.outage.OK(ctx, "layouts")
 		failures = 0
-		if news || first {
-			d.agenda.planAll(time.Now(), d.layouts.board.Load().shards)
+		if b := d.layouts.board.Load(); news || first {
+			d.outage.Keep(func(name string) bool { return !strings.Contains(name, ".") || b.byName[name] != nil })
+			d.planAll(b.shards)
 		}
 		first = false
 		timer.Reset(d.cfg.beat())

@@ -3,12 +3,14 @@ package debounce
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
 
 	"wagent/debounce/redistest"
 )
@@ -94,11 +96,47 @@ func TestAProcessThatSleptThroughAChange(t *testing.T) {
 			}
 			time.Sleep(time.Minute) // the older ones are drained
 		}
-		add(t, slept, "k", Window{}, "b")
+		add(t, slept, "k", Window{}, "b") // it had the others look at its layout once more
+		time.Sleep(time.Minute)
 		if b := boardOf(t, slept); len(b.chain) != 1 || len(b.shards) != 16 {
 			t.Errorf("it knows %d layouts with %d shards, want one with 16", len(b.chain), len(b.shards))
 		}
-		time.Sleep(time.Second)
 		onlyConstants(t, rdb)
+	})
+}
+
+// TestAProcessThatOnlyAddsHearsOfALoss: Redis lost its data and the processes at
+// work started anew, so nobody but whoever only adds knows the layout of before.
+func TestAProcessThatOnlyAddsHearsOfALoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rdb := redistest.InMemory(t)
+		adds := newDebouncer(t, rdb, config())
+		add(t, adds, "k", Window{Quiet: forever}, "a")
+		flushAll(t, rdb)
+		got := collect(t, newDebouncer(t, rdb, config()))
+		time.Sleep(time.Minute)
+		add(t, adds, "k", Window{Quiet: time.Second}, "b")
+		wantItems(t, receive(t, got).Items, "b")
+		add(t, adds, "k", Window{Quiet: forever}, "c")
+		if err := adds.Flush(t.Context(), "k"); err != nil {
+			t.Fatal(err)
+		}
+		wantItems(t, receive(t, got).Items, "c")
+	})
+}
+
+// TestManyCallersAskForTheShardsOnce at a cold start.
+func TestManyCallersAskForTheShardsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rdb := redistest.InMemory(t)
+		slowly := redis.NewClient(rdb.Options())
+		t.Cleanup(func() { slowly.Close() })
+		slowly.AddHook(slow{time.Second})
+		d, start := newDebouncer(t, slowly, config()), time.Now()
+		together(50, func(i int) { add(t, d, strconv.Itoa(i), Window{Quiet: forever}, "x") })
+		// One trip for the shards (two, where the script is new) and some for the Adds.
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("50 Adds took %v, want a few round trips of a second", took)
+		}
 	})
 }

@@ -3,6 +3,7 @@ package debounce
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -18,9 +19,11 @@ var ErrLeaseLost = errors.New("debounce: lease lost")
 
 // ErrRecalled is the cause of a handler's cancelled context when a newer item
 // called its batch back; see [Window]. A handler that had finished by then may
-// return nil all the same: the item then comes in a batch of its own. One that
-// learned of a newer item by other ways may return ErrRecalled itself: that is
-// no failure, and the item's Add, at the latest now, has it wait for its window.
+// return nil all the same: the item then comes in a batch of its own.
+//
+// One that learned of a newer item by other ways may return ErrRecalled itself,
+// which is no failure, once it has added the item: an Add that comes later finds
+// the batch waiting for another attempt by itself.
 var ErrRecalled = errors.New("debounce: a newer item came")
 
 // A keeper keeps the leases of the batches in hand.
@@ -31,6 +34,8 @@ type keeper struct {
 	mu       sync.Mutex
 	kept     map[hand]*kept
 	next     time.Time // when run looks again
+	early    [64]hand  // called back before they were kept, or somebody else's: the last ones
+	earlies  int       // so many in all
 }
 
 // A hand names a batch in hand: generations are a shard's.
@@ -50,7 +55,11 @@ func (k *keeper) keep(c *claimed, cancel context.CancelCauseFunc) {
 	renew := c.until.Add(k.cfg.Lease/3 - k.cfg.Lease)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.kept[hand{c.shard.name, c.Generation}] = &kept{c, cancel, renew, c.until}
+	h := hand{c.shard.name, c.Generation}
+	k.kept[h] = &kept{c, cancel, renew, c.until}
+	if k.earlies > 0 && slices.Contains(k.early[:], h) {
+		cancel(ErrRecalled)
+	}
 	if renew.Before(k.next) { // a batch that is younger than others has time
 		k.look()
 	}
@@ -76,7 +85,11 @@ func (k *keeper) recall(h hand) {
 	defer k.mu.Unlock()
 	if b := k.kept[h]; b != nil {
 		b.cancel(ErrRecalled)
+		return
 	}
+	// The claim may be on its way to us.
+	k.early[k.earlies%len(k.early)] = h
+	k.earlies++
 }
 
 // run renews each lease when a third of it is over, and cancels what was lost,
@@ -185,7 +198,7 @@ func (r *runner) settle(ctx context.Context, c *claimed, what string, delay time
 		if err == nil {
 			r.outage.OK(ctx, c.shard.name)
 			if h == lost { // or go-redis sent it twice, since it had no answer to the first
-				r.log.WarnContext(ctx, "batch was settled by another claim", "batch", c.ID, "attempt", c.Attempt)
+				r.log.WarnContext(ctx, "batch is another claim's, or was settled already", "batch", c.ID, "attempt", c.Attempt)
 			}
 			return
 		}

@@ -159,6 +159,31 @@ func TestWindowsWaitThroughAnOutage(t *testing.T) {
 	})
 }
 
+// TestAStartDuringAnOutageIsLogged: until the shards are known nobody looks at one.
+func TestAStartDuringAnOutageIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rdb, c := through(t, redistest.InMemory(t))
+		c.cut.Store(true)
+		logs := &logbook{}
+		d, err := New(rdb, config(), logs.logger(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := collect(t, d)
+		time.Sleep(time.Minute)
+		if down := logs.count("can not be used"); down != 1 {
+			t.Errorf("the outage was logged %d times:\n%s", down, logs.buf.String())
+		}
+		c.cut.Store(false)
+		add(t, d, "k", Window{}, "x")
+		receive(t, got)
+		time.Sleep(time.Minute) // the subscription has its own time
+		if up := logs.count("can be used again"); up != 1 {
+			t.Errorf("its end was logged %d times:\n%s", up, logs.buf.String())
+		}
+	})
+}
+
 func TestAStopLetsHandlersDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rdb := redistest.InMemory(t)

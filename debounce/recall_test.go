@@ -142,6 +142,45 @@ func TestAProcessThatDiedWasCalledBack(t *testing.T) {
 	})
 }
 
+// TestTheEndOfALeaseIsNotTheEndOfAWindow: the process died after a newer item
+// had called its batch back, and that item's window outlasts the lease.
+func TestTheEndOfALeaseIsNotTheEndOfAWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rdb := redistest.InMemory(t)
+		dead, d := newDebouncer(t, rdb, config()), newDebouncer(t, rdb, config())
+		add(t, dead, "k", Window{}, "a")
+		start := time.Now()
+		claimAll(t, dead)
+		got := collect(t, d)
+		w := Window{Quiet: config().Lease + 10*time.Second, Recalls: 1}
+		add(t, dead, "k", w, "b")
+		b := receive(t, got)
+		wantItems(t, b.Items, "a", "b")
+		wantAt(t, "batch", b.at, start.Add(w.Quiet))
+		if !b.DueAt.Equal(start.Add(w.Quiet)) || b.Recalls != 1 {
+			t.Errorf("%+v, want it due at %v", b.Batch, start.Add(w.Quiet))
+		}
+	})
+}
+
+// TestARecallMayOvertakeItsClaim: other processes hear of it before the answer
+// to the claim has come to the one that is meant.
+func TestARecallMayOvertakeItsClaim(t *testing.T) {
+	k := &keeper{Debouncer: &Debouncer{cfg: config()}, wake: make(chan struct{}, 1), kept: map[hand]*kept{}}
+	s := &shard{name: "s"}
+	for generation := range int64(100) {
+		k.recall(hand{"s", generation})
+	}
+	for generation, want := range map[int64]error{99: ErrRecalled, 100 - int64(len(k.early)): ErrRecalled, 100: nil} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		k.keep(&claimed{Batch: Batch{Generation: generation}, shard: s}, cancel)
+		if err := context.Cause(ctx); !errors.Is(err, want) {
+			t.Errorf("generation %d is cancelled by %v, want %v", generation, err, want)
+		}
+		cancel(nil)
+	}
+}
+
 func TestADropTakesBackARecall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDebouncer(t, redistest.InMemory(t), config())

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	lookEvery    = 5 * time.Second // who has a shard looks at it, in case a notification was lost
-	lookAround   = time.Minute     // and so does everybody else
+	lookEvery    = 10 * time.Second // who has a shard looks at it, in case a notification was lost
+	lookAround   = time.Minute      // and so does everybody else
 	retryFirst   = 50 * time.Millisecond
 	retryMost    = time.Second
 	backoffFirst = time.Second
@@ -58,7 +58,10 @@ func (d *Debouncer) Run(ctx context.Context, handle func(context.Context, Batch)
 	background.Go(func() { d.listen(ctx, notices, k) })
 	background.Go(func() { d.attend(ctx) })
 
-	r := &runner{Debouncer: d, keeper: k, handle: handle, freed: make(chan struct{}, d.cfg.Concurrency)}
+	r := &runner{
+		Debouncer: d, keeper: k, handle: handle,
+		freed: make(chan struct{}, d.cfg.Concurrency), answers: make(chan answer, d.cfg.Concurrency),
+	}
 	r.start = func(c *claimed) {
 		r.inHand.Go(func() {
 			defer func() { r.freed <- struct{}{} }()
@@ -94,15 +97,28 @@ func outlive(ctx context.Context, wg *sync.WaitGroup, after time.Duration) (cont
 func (d *Debouncer) listen(ctx context.Context, notices *redis.PubSub, k *keeper) {
 	// A first failure is made good: the channel below subscribes again.
 	_ = notices.Subscribe(ctx, d.channel())
-	for m := range notices.ChannelWithSubscriptions() {
-		switch m := m.(type) {
-		case *redis.Subscription: // what was said before it is lost
-			if b := d.layouts.board.Load(); b != nil {
-				d.agenda.planAll(time.Now(), b.shards)
+	heard := notices.ChannelWithSubscriptions()
+	silent := time.NewTimer(lookEvery)
+	defer silent.Stop()
+	for {
+		select {
+		case <-silent.C: // go-redis tries on, and says nothing: a right may be missing
+			d.outage.Failed(ctx, "notices", errors.New("debounce: no subscription is confirmed, so notifications are lost"))
+		case m, ok := <-heard:
+			if !ok {
+				return
 			}
-			d.news()
-		case *redis.Message:
-			d.heed(m.Payload, k)
+			switch m := m.(type) {
+			case *redis.Subscription: // what was said before it is lost
+				silent.Stop()
+				d.outage.OK(ctx, "notices")
+				if b := d.layouts.board.Load(); b != nil {
+					d.planAll(b.shards)
+				}
+				d.news()
+			case *redis.Message:
+				d.heed(m.Payload, k)
+			}
 		}
 	}
 }
@@ -131,16 +147,25 @@ func (d *Debouncer) heed(said string, k *keeper) {
 	}
 }
 
-// A runner is one Run. Its loop owns busy and first.
+// A runner is one Run. Its loop owns busy, asked and first.
 type runner struct {
 	*Debouncer
-	keeper *keeper
-	handle func(context.Context, Batch) error
-	start  func(*claimed) // begins to work on a batch
-	inHand sync.WaitGroup
-	freed  chan struct{}
-	busy   int
-	first  int // the shard to look at first
+	keeper  *keeper
+	handle  func(context.Context, Batch) error
+	start   func(*claimed) // begins to work on a batch
+	inHand  sync.WaitGroup
+	freed   chan struct{}
+	answers chan answer // of the nodes of a cluster
+	busy    int         // handlers that are at work, or kept for what was asked for
+	asked   int         // answers to come
+	first   int         // the shard to look at first
+}
+
+// An answer is to a claim, for which handlers were kept.
+type answer struct {
+	claim
+	s    *shard
+	kept int
 }
 
 func (r *runner) loop(ctx context.Context) {
@@ -154,13 +179,15 @@ func (r *runner) loop(ctx context.Context) {
 		r.look(ctx, shards)
 		var due <-chan time.Time // never, while no handler is free
 		if r.busy < r.cfg.Concurrency {
-			timer.Reset(nap.Toward(r.agenda.next(time.Now().Add(lookEvery), shards)))
+			timer.Reset(nap.Toward(r.next(shards)))
 			due = timer.C
 		}
 		select {
 		case <-ctx.Done():
 		case <-due:
-		case <-r.agenda.wake:
+		case <-r.agenda.Wake:
+		case a := <-r.answers:
+			r.answered(ctx, &a)
 		case <-r.freed:
 			r.busy--
 		}
@@ -169,48 +196,92 @@ func (r *runner) loop(ctx context.Context) {
 			r.busy--
 		}
 	}
+	for r.asked > 0 { // what was claimed meanwhile is given back
+		a := <-r.answers
+		r.answered(ctx, &a)
+	}
+}
+
+// next returns when a shard is to be looked at.
+func (r *runner) next(shards []*shard) time.Time {
+	at := time.Now().Add(lookEvery)
+	for _, s := range shards {
+		at = r.agenda.Soonest(at, &s.Entry)
+	}
+	return at
 }
 
 // look claims from the shards that may have something due, as far as handlers
-// are free. The next look begins with the shard after the last of them.
+// are free. The next look begins with the shard after the last of them. Shards
+// that are known to have much are not all asked: much from a few is less work
+// than little from many.
 func (r *runner) look(ctx context.Context, shards []*shard) {
 	free := r.cfg.Concurrency - r.busy
 	var due []*shard
-	for i := range shards {
+	for i, much := 0, 0; i < len(shards); i++ {
 		n := (r.first + i) % len(shards)
-		if len(due) == free || ctx.Err() != nil {
+		if len(due) == free || much >= free || ctx.Err() != nil {
 			r.first = n
 			break
 		}
-		if r.agenda.take(shards[n], time.Now()) {
+		if r.agenda.Take(&shards[n].Entry, time.Now()) {
 			due = append(due, shards[n])
+			if shards[n].more && !r.cluster {
+				much += claimChunk
+			}
 		}
+	}
+	if len(due) == 0 {
+		return
+	}
+	limit := min(free/len(due), claimChunk)
+	if r.cluster {
+		// A shard of a node that hangs keeps its share of the handlers only.
+		r.ask(ctx, min(limit, max(1, r.cfg.Concurrency/len(shards))), due)
+		return
 	}
 	// An answer that is on its way when ctx ends is still read: the client
 	// looks at ctx before it sends. Were it not, the lease would have to end.
-	for i, c := range r.claim(ctx, min(free/max(1, len(due)), claimChunk), due...) {
+	for i, c := range r.claim(ctx, limit, due...) {
 		r.took(ctx, due[i], &c)
 	}
+}
+
+// ask claims from shards that may be on different nodes, each by itself: a node
+// that is slow holds up nobody else's, and go-redis, which repeats a pipeline if
+// its first command was refused, claims nothing twice.
+func (r *runner) ask(ctx context.Context, limit int, shards []*shard) {
+	for _, s := range shards {
+		r.busy += limit
+		r.asked++
+		go func() { r.answers <- answer{r.claim(ctx, limit, s)[0], s, limit} }()
+	}
+}
+
+func (r *runner) answered(ctx context.Context, a *answer) {
+	r.asked--
+	r.busy -= a.kept
+	r.took(ctx, a.s, &a.claim)
 }
 
 // took plans the next look at a shard and starts the handlers of what it gave.
 func (r *runner) took(ctx context.Context, s *shard, c *claim) {
 	if c.err != nil {
 		r.trouble(ctx, s, c.err)
-		r.agenda.set(s, time.Now().Add(doubled(retryFirst, s.failures, retryMost)))
+		r.agenda.Set(&s.Entry, time.Now().Add(doubled(retryFirst, s.failures, retryMost)))
 		s.failures++
 		return
 	}
 	r.outage.OK(ctx, s.name)
-	s.failures = 0
+	s.failures, s.more = 0, c.next == 0
 	wait := lookAround
-	if s.mine.Load() {
+	if s.Mine.Load() {
 		wait = lookEvery
 	}
 	if c.next >= 0 {
 		wait = min(wait, c.next)
 	}
-	r.agenda.plan(s, time.Now().Add(wait))
+	r.agenda.Plan(&s.Entry, time.Now().Add(wait))
 	r.metrics.Expired.Add(float64(c.expired))
 	for i := range c.batches {
 		r.busy++

@@ -7,7 +7,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -20,7 +19,7 @@ const (
 	pipelineMost = 128   // Adds of one pipeline
 	pipelineSize = 16000 // bytes of it: what Redis reads at once, and hence does before it turns to others
 	pipelines    = 2     // pipelines at once, of one process
-	settleMost   = 64    // batches of one script
+	settleMost   = 64    // batches that are settled at once
 	claimChunk   = 64    // and of one claim, lest it block Redis for long
 	claimItems   = 1000  // a claim stops behind the batch that has this many items
 )
@@ -122,41 +121,15 @@ func (d *Debouncer) pipeline(ctx context.Context, batch []*adding) {
 		ctx, cancel = context.WithDeadline(ctx, end(slices.MaxFunc(batch, func(a, b *adding) int { return end(a).Compare(end(b)) })))
 		defer cancel()
 	}
-	calls := make([]call, len(batch))
+	calls := make([]lua.Call, len(batch))
 	for i, a := range batch {
-		calls[i] = call{a.keys, a.args}
+		calls[i] = lua.Call{Keys: a.keys, Args: a.args}
 	}
-	for i, cmd := range d.together(ctx, lua.Add, calls) {
+	for i, cmd := range lua.Together(ctx, d.rdb, lua.Add, calls...) {
 		batch[i].wait, batch[i].err = cmd.Int64()
 		d.relocate(ctx, batch[i].err)
 		close(batch[i].done)
 	}
-}
-
-// A call is of a script.
-type call struct {
-	keys []string
-	args []any
-}
-
-// together makes calls of a script in one round trip. Each has its own error.
-func (d *Debouncer) together(ctx context.Context, script *redis.Script, calls []call) []*redis.Cmd {
-	cmds := make([]*redis.Cmd, len(calls))
-	if len(calls) == 1 {
-		cmds[0] = script.EvalSha(ctx, d.rdb, calls[0].keys, calls[0].args...)
-	} else {
-		pipe := d.rdb.Pipeline()
-		for i, c := range calls {
-			cmds[i] = script.EvalSha(ctx, pipe, c.keys, c.args...)
-		}
-		_, _ = pipe.Exec(ctx)
-	}
-	for i, c := range calls {
-		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
-			cmds[i] = script.Eval(ctx, d.rdb, c.keys, c.args...)
-		}
-	}
-	return cmds
 }
 
 // trouble takes note of a shard that can not be used.
@@ -184,13 +157,13 @@ type claim struct {
 
 // claim takes at most limit due batches from each shard, in one round trip.
 func (d *Debouncer) claim(ctx context.Context, limit int, shards ...*shard) []claim {
-	calls := make([]call, len(shards))
+	calls := make([]lua.Call, len(shards))
 	for i, s := range shards {
-		calls[i] = call{s.keys("heads", "ring", "lease"), []any{limit, d.cfg.Lease.Microseconds(), claimItems}}
+		calls[i] = lua.Call{Keys: s.keys("heads", "ring", "lease"), Args: []any{limit, d.cfg.Lease.Microseconds(), claimItems}}
 	}
 	until := time.Now().Add(d.cfg.Lease)
 	claims := make([]claim, len(shards))
-	for i, cmd := range d.together(ctx, lua.Claim, calls) {
+	for i, cmd := range lua.Together(ctx, d.rdb, lua.Claim, calls...) {
 		if err := claims[i].read(cmd, shards[i], until); err != nil {
 			claims[i] = claim{err: fmt.Errorf("claim windows: %w", err)}
 		}
@@ -200,21 +173,17 @@ func (d *Debouncer) claim(ctx context.Context, limit int, shards ...*shard) []cl
 
 // read reads an answer that just came.
 func (c *claim) read(cmd *redis.Cmd, s *shard, until time.Time) error {
-	out, err := cmd.Slice()
+	got, err := lua.ReadClaim(cmd)
 	if err != nil {
 		return err
 	}
-	head, err := integers(out, 3)
-	if err != nil {
-		return err
-	}
-	c.next, c.expired = time.Duration(head[0])*time.Microsecond, head[2]
-	for _, row := range out[3:] {
-		b, group, err := batch(row, s.name)
-		if err != nil {
-			return err
+	c.next, c.expired = got.Next, got.Expired
+	for _, r := range got.Rows {
+		b := Batch{
+			ID: s.name + "-" + strconv.FormatInt(r.First, 10), Key: r.Key, Items: r.Items, Generation: r.Generation,
+			Attempt: int(r.Attempt), Recalls: int(r.Recalls), OpenedAt: r.Opened, DueAt: r.Due,
 		}
-		c.batches = append(c.batches, claimed{Batch: b, shard: s, group: group, until: until, at: time.UnixMicro(head[1]), got: time.Now()})
+		c.batches = append(c.batches, claimed{Batch: b, shard: s, group: r.Group, until: until, at: got.At, got: time.Now()})
 	}
 	return nil
 }
@@ -256,8 +225,7 @@ type settling struct {
 	done  chan struct{}
 }
 
-// settleOnce tells Redis what became of a batch, together with others of its
-// shard.
+// settleOnce tells Redis what became of a batch, together with others.
 func (d *Debouncer) settleOnce(ctx context.Context, c *claimed, what string, delay time.Duration) (hold, error) {
 	s := &settling{c: c, what: what, delay: delay, done: make(chan struct{})}
 	c.shard.settles.Add(ctx, s)
@@ -265,18 +233,38 @@ func (d *Debouncer) settleOnce(ctx context.Context, c *claimed, what string, del
 	case <-s.done:
 		return s.hold, s.err
 	case <-ctx.Done():
+	}
+	select {
+	case <-s.done: // just in time
+		return s.hold, s.err
+	default:
 		return "", ctx.Err()
 	}
 }
 
-// sendSettles settles batches of one shard.
-func (d *Debouncer) sendSettles(ctx context.Context, s *shard, batch []*settling) {
-	keys, args := []string{"lease", "heads"}, []any{d.channel(), s.name}
+// sendSettles settles batches: those of a shard by one script.
+func (d *Debouncer) sendSettles(ctx context.Context, batch []*settling) {
+	of := map[*shard][]*settling{}
 	for _, b := range batch {
-		keys = append(keys, "w:"+b.c.Key, "d:"+b.c.group)
-		args = append(args, b.c.Key, b.c.Generation, b.what, b.delay.Microseconds())
+		of[b.c.shard] = append(of[b.c.shard], b)
 	}
-	out, err := lua.Settle.Run(ctx, d.rdb, s.keys(keys...), args...).Slice()
+	shards, calls := make([]*shard, 0, len(of)), make([]lua.Call, 0, len(of))
+	for s, batch := range of {
+		keys, args := []string{"lease", "heads"}, []any{d.channel(), s.name}
+		for _, b := range batch {
+			keys = append(keys, "w:"+b.c.Key, "d:"+b.c.group)
+			args = append(args, b.c.Key, b.c.Generation, b.what, b.delay.Microseconds())
+		}
+		shards, calls = append(shards, s), append(calls, lua.Call{Keys: s.keys(keys...), Args: args})
+	}
+	for i, cmd := range lua.Together(ctx, d.rdb, lua.Settle, calls...) {
+		d.settled(shards[i], of[shards[i]], cmd)
+	}
+}
+
+// settled reads the answer of the settle script.
+func (d *Debouncer) settled(s *shard, batch []*settling, cmd *redis.Cmd) {
+	out, err := cmd.Slice()
 	if err == nil && len(out) != len(batch)+1 {
 		err = fmt.Errorf("the script answered %d values for %d batches", len(out), len(batch))
 	}
@@ -293,49 +281,4 @@ func (d *Debouncer) sendSettles(ctx context.Context, s *shard, batch []*settling
 		wait, _ := out[0].(int64)
 		d.plan(s, wait)
 	}
-}
-
-// integers returns the first n values of a reply.
-func integers(reply []any, n int) ([]int64, error) {
-	if len(reply) < n {
-		return nil, fmt.Errorf("the script answered %d values, not %d", len(reply), n)
-	}
-	ns := make([]int64, n)
-	for i := range ns {
-		v, ok := reply[i].(int64)
-		if !ok {
-			return nil, fmt.Errorf("value %d of the script's answer is a %T", i, reply[i])
-		}
-		ns[i] = v
-	}
-	return ns, nil
-}
-
-// batch reads one batch of the claim script's answer.
-func batch(row any, shard string) (b Batch, group string, err error) {
-	vs, ok := row.([]any)
-	if !ok || len(vs) < 6 {
-		return Batch{}, "", fmt.Errorf("a batch of %d values is a %T", len(vs), row)
-	}
-	ss := make([]string, len(vs))
-	for i, v := range vs {
-		if ss[i], ok = v.(string); !ok {
-			return Batch{}, "", fmt.Errorf("value %d of a batch is a %T", i, v)
-		}
-	}
-	about := append(strings.Fields(ss[2]), ss[1], ss[3])
-	if len(about) != 6 {
-		return Batch{}, "", fmt.Errorf("%q says nothing about a batch", ss[2])
-	}
-	var ns [6]int64
-	for i := range ns {
-		if ns[i], err = strconv.ParseInt(about[i], 10, 64); err != nil {
-			return Batch{}, "", fmt.Errorf("read batch: %w", err)
-		}
-	}
-	return Batch{
-		ID: shard + "-" + about[0], Key: ss[0], Items: ss[5:],
-		OpenedAt: time.UnixMicro(ns[1]), DueAt: time.UnixMicro(ns[2]), Attempt: int(ns[3]),
-		Generation: ns[4], Recalls: int(ns[5]),
-	}, ss[4], nil
 }

@@ -49,8 +49,8 @@ func checkRedis(ctx context.Context, rdb redis.UniversalClient, log *slog.Logger
 	case *redis.ClusterClient:
 		var mu sync.Mutex
 		var unfit error
-		err := rdb.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-			if err := checkNode(ctx, node, log); err != nil {
+		err := rdb.ForEachShard(ctx, func(ctx context.Context, node *redis.Client) error { // replicas, too: one may be promoted
+			if err := checkNode(ctx, node, true, log); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				unfit = err
@@ -62,7 +62,7 @@ func checkRedis(ctx context.Context, rdb redis.UniversalClient, log *slog.Logger
 		}
 		return unfit
 	case *redis.Client:
-		return checkNode(ctx, rdb, log)
+		return checkNode(ctx, rdb, false, log)
 	default:
 		return nil
 	}
@@ -74,8 +74,12 @@ const (
 	mostSkew    = time.Second // between its clock and ours
 )
 
-func checkNode(ctx context.Context, rdb *redis.Client, log *slog.Logger) error {
+func checkNode(ctx context.Context, rdb *redis.Client, cluster bool, log *slog.Logger) error {
 	log = log.With("redis", rdb.Options().Addr)
+	info, infoErr := rdb.InfoMap(ctx, "server").Result()
+	if infoErr == nil && info["Server"]["redis_mode"] == "cluster" && !cluster {
+		return fmt.Errorf("redis.url: %s is a node of a cluster; give a list of several nodes, or this one twice", rdb.Options().Addr)
+	}
 	got, err := rdb.ConfigGet(ctx, "*max*policy").Result()
 	if err != nil {
 		log.WarnContext(ctx, "redis does not tell its maxmemory-policy; it must be noeviction", "err", err)
@@ -88,9 +92,8 @@ func checkNode(ctx context.Context, rdb *redis.Client, log *slog.Logger) error {
 	if err == nil && got["appendonly"] == "no" {
 		log.WarnContext(ctx, "redis keeps nothing over its restarts (appendonly no): windows then open again from SQL, later than they were due")
 	}
-	info, err := rdb.InfoMap(ctx, "server").Result()
 	version := info["Server"]["redis_version"]
-	if major, _, _ := strings.Cut(version, "."); err == nil && version != "" {
+	if major, _, _ := strings.Cut(version, "."); infoErr == nil && version != "" {
 		if n, err := strconv.Atoi(major); err != nil || n < oldestRedis {
 			log.WarnContext(ctx, "redis is of a version that is not tested with; take 7 or later", "version", version)
 		}

@@ -101,13 +101,26 @@ func TestARedisThatIsOldOrLateIsNamed(t *testing.T) {
 
 func TestEachNodeOfAClusterIsAsked(t *testing.T) {
 	c := redistest.StartCluster(t)
-	if err := c.Masters[2].Client().ConfigSet(t.Context(), "maxmemory-policy", "volatile-lru").Err(); err != nil {
-		t.Fatal(err)
+	c.ShowReplica()
+	for name, node := range map[string]*redistest.Server{"a master": c.Masters[2], "a replica": c.Replica} {
+		t.Run(name, func(t *testing.T) {
+			for _, policy := range []string{"volatile-lru", "noeviction"} {
+				if err := node.Client().ConfigSet(t.Context(), "maxmemory-policy", policy).Err(); err != nil {
+					t.Fatal(err)
+				}
+				err := checkRedis(t.Context(), c.Client(), slog.New(slog.DiscardHandler))
+				if (err != nil) != (policy != "noeviction") || err != nil && !strings.Contains(err.Error(), node.Addr()+" is "+policy) {
+					t.Errorf("%s: checkRedis = %v", policy, err)
+				}
+			}
+		})
 	}
-	err := checkRedis(t.Context(), c.Client(), slog.New(slog.DiscardHandler))
-	if err == nil || !strings.Contains(err.Error(), c.Masters[2].Addr()+" is volatile-lru") {
-		t.Errorf("checkRedis = %v, want the node that evicts", err)
-	}
+	t.Run("as if it were alone", func(t *testing.T) {
+		err := checkRedis(t.Context(), c.Masters[0].Client(), slog.New(slog.DiscardHandler))
+		if err == nil || !strings.Contains(err.Error(), "node of a cluster") {
+			t.Errorf("checkRedis = %v, want an error that says what it is", err)
+		}
+	})
 }
 
 func TestARedisThatIsAwayIsNoReasonToStayAway(t *testing.T) {

@@ -36,4 +36,7 @@ if recall then set[#set + 1] = 'recall'; set[#set + 1] = 1 end
 redis.call('HSET', window, unpack(set))
 if recall then redis.call('PUBLISH', ARGV[8], 'recall ' .. ARGV[9] .. ' ' .. w[8]) end
 if w[8] or w[3] and not w[9] then return -1 end
+if due and not w[3] and at > due and redis.call('ZADD', p .. 'd:' .. group, 'XX', 'CH', int(at), ARGV[1]) == 1 then
+  return -1 -- later than it was: nothing is due earlier
+end
 return arm(group, ARGV[1], at, now, ARGV[8], ARGV[9])

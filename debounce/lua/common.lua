@@ -46,8 +46,15 @@ local function int(x)
   return string.format('%.0f', x)
 end
 
-local function head(zset)
-  return tonumber(redis.call('ZRANGE', zset, 0, 0, 'WITHSCORES')[2])
+-- head returns the first score of a zset, or that of its n-th after it.
+local function head(zset, n)
+  return tonumber(redis.call('ZRANGE', zset, n or 0, n or 0, 'WITHSCORES')[2])
+end
+
+-- vital has a server that is full let the script write, as it lets who has begun
+-- to: what it does gives memory back in the end. It changes nothing.
+local function vital()
+  redis.call('HDEL', KEYS[1], '')
 end
 
 -- arm makes a key due at a time. If nothing of the shard was due before that, it

@@ -4,6 +4,7 @@
 -- ARGV    key, channel, shard
 -- steps   bring the window's time forward, and the key's unless it is in flight
 -- returns as add
+vital()
 local window = KEYS[2]
 local w = redis.call('HMGET', window, 'last', 'gen', 'due', 'group')
 if not w[1] then return -1 end

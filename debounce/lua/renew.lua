@@ -4,6 +4,7 @@
 -- ARGV    length of the lease, then for each batch: key, generation
 -- steps   compare the generation; move the end of the lease
 -- returns {'held', 'recalled', 'lost' or 'gone' (see common) for each batch}
+vital()
 local lease_end = int(clock() + ARGV[1])
 local out = {}
 for i = 2, #ARGV, 2 do

@@ -1,48 +1,46 @@
 // Package meter measures windows and the batches that they become, and tells of
-// outages. It knows nothing of Redis.
+// outages of the Redis that holds them.
 package meter
 
 import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 // Metrics are what is measured of each batch.
 type Metrics struct {
-	Wait     prometheus.Histogram
-	Items    prometheus.Histogram
-	Lateness prometheus.Histogram
-	Expired  prometheus.Counter
-	Recalled prometheus.Counter
+	Wait     prometheus.Histogram // seconds from a window's first item to the claim of its batch
+	Items    prometheus.Histogram // of a batch, when it was first claimed
+	Lateness prometheus.Histogram // seconds from a window's due time to its handler, first attempts only
+	Expired  prometheus.Counter   // batches taken again because their lease ended
+	Recalled prometheus.Counter   // batches that newer items called back
 }
 
-// New registers what a Debouncer measures; with a nil reg nowhere. count is asked at each
-// scrape.
+// New registers what a Debouncer measures; with a nil reg nowhere. count is
+// asked at each scrape. Two Debouncers can not share a registry.
 func New(reg prometheus.Registerer, count func() (waiting, inFlight int64, err error)) (*Metrics, error) {
-	f := promauto.With(reg)
 	m := &Metrics{
-		Wait: f.NewHistogram(native(prometheus.HistogramOpts{
+		Wait: prometheus.NewHistogram(native(prometheus.HistogramOpts{
 			Name:    "wagent_window_wait_seconds",
 			Help:    "From a window's first item to the claim of its batch.",
 			Buckets: []float64{.1, .5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600},
 		})),
-		Items: f.NewHistogram(prometheus.HistogramOpts{
+		Items: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "wagent_batch_messages",
 			Help:    "Items in a batch when it was first claimed.",
 			Buckets: []float64{1, 2, 3, 5, 8, 13, 21, 34, 55},
 		}),
-		Lateness: f.NewHistogram(native(prometheus.HistogramOpts{
+		Lateness: prometheus.NewHistogram(native(prometheus.HistogramOpts{
 			Name:    "wagent_window_lateness_seconds",
 			Help:    "From a window's due time to its handler, first attempts only.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		})),
-		Expired: f.NewCounter(prometheus.CounterOpts{
+		Expired: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "wagent_leases_expired_total",
 			Help: "Batches taken again because their lease ended.",
 		}),
-		Recalled: f.NewCounter(prometheus.CounterOpts{
+		Recalled: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "wagent_batches_recalled_total",
 			Help: "Batches that newer items called back from their handler.",
 		}),
@@ -50,9 +48,15 @@ func New(reg prometheus.Registerer, count func() (waiting, inFlight int64, err e
 	if reg == nil {
 		return m, nil
 	}
-	return m, reg.Register(&windows{count: count, desc: prometheus.NewDesc("wagent_windows",
+	w := &windows{count: count, desc: prometheus.NewDesc("wagent_windows",
 		"Windows in Redis, of all processes: waiting for their time or for a handler, and in flight.",
-		[]string{"state"}, nil)})
+		[]string{"state"}, nil)}
+	for _, c := range []prometheus.Collector{m.Wait, m.Items, m.Lateness, m.Expired, m.Recalled, w} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
 }
 
 func native(o prometheus.HistogramOpts) prometheus.HistogramOpts {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 )
@@ -44,4 +45,11 @@ func (o *Outage) OK(ctx context.Context, shard string) {
 	if len(o.down) == 0 {
 		o.Log.InfoContext(ctx, "redis can be used again", "after", time.Since(o.since))
 	}
+}
+
+// Keep forgets the shards of which is says no: they are not there any more.
+func (o *Outage) Keep(is func(shard string) bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	maps.DeleteFunc(o.down, func(shard string, _ bool) bool { return !is(shard) })
 }

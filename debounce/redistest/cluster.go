@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -90,6 +91,19 @@ func (c *Cluster) Client() *redis.ClusterClient {
 	})
 	c.tb.Cleanup(func() { _ = rdb.Close() })
 	return rdb
+}
+
+// ShowReplica returns once the masters tell clients of the replica, which takes
+// them some seconds.
+func (c *Cluster) ShowReplica() {
+	c.tb.Helper()
+	c.do(c.Masters[0], "PUBLISH", "replica", "known") // nobody is told of a replica that was never sent anything
+	for _, s := range c.Masters {
+		c.until("the replica to be known", func() bool {
+			all, err := c.rdbs[s].ClusterSlots(context.Background()).Result()
+			return err == nil && slices.ContainsFunc(all, func(slot redis.ClusterSlot) bool { return len(slot.Nodes) > 1 })
+		})
+	}
 }
 
 // Fail kills the first master, and returns once its replica has taken over.

@@ -1,0 +1,81 @@
+package lua
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Claimed is the answer of Claim.
+type Claimed struct {
+	Next    time.Duration // until the shard has something due; negative: nothing waits
+	At      time.Time     // by Redis's clock
+	Expired int64         // leases that had ended
+	Rows    []Row
+}
+
+// A Row is a batch that was claimed.
+type Row struct {
+	Key, Group string
+	Items      []string
+	First      int64 // generation of its first claim
+	Generation int64
+	Attempt    int64
+	Recalls    int64
+	Opened     time.Time
+	Due        time.Time
+}
+
+// ReadClaim reads the answer of Claim.
+func ReadClaim(cmd *redis.Cmd) (c Claimed, err error) {
+	out, err := cmd.Slice()
+	if err != nil {
+		return c, err
+	}
+	if len(out) < 3 {
+		return c, fmt.Errorf("the script answered %d values, not 3 and more", len(out))
+	}
+	var head [3]int64
+	for i := range head {
+		n, ok := out[i].(int64)
+		if !ok {
+			return c, fmt.Errorf("value %d of the script's answer is a %T", i, out[i])
+		}
+		head[i] = n
+	}
+	c = Claimed{Next: time.Duration(head[0]) * time.Microsecond, At: time.UnixMicro(head[1]), Expired: head[2], Rows: make([]Row, len(out)-3)}
+	for i, v := range out[3:] {
+		if c.Rows[i], err = row(v); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+func row(v any) (r Row, err error) {
+	vs, ok := v.([]any)
+	if !ok || len(vs) < 6 {
+		return r, fmt.Errorf("a batch of %d values is a %T", len(vs), v)
+	}
+	ss := make([]string, len(vs))
+	for i, v := range vs {
+		if ss[i], ok = v.(string); !ok {
+			return r, fmt.Errorf("value %d of a batch is a %T", i, v)
+		}
+	}
+	r.Key, r.Group, r.Items = ss[0], ss[4], ss[5:]
+	var opened, due int64
+	about := ss[2] + " " + ss[1] + " " + ss[3]
+	for _, n := range []*int64{&r.First, &opened, &due, &r.Attempt, &r.Generation, &r.Recalls} {
+		var word string
+		word, about, _ = strings.Cut(about, " ")
+		if *n, err = strconv.ParseInt(word, 10, 64); err != nil {
+			return r, fmt.Errorf("read batch: %w", err)
+		}
+	}
+	r.Opened, r.Due = time.UnixMicro(opened), time.UnixMicro(due)
+	return r, nil
+}
