@@ -35,7 +35,7 @@ type keeper struct {
 	kept     map[hand]*kept
 	next     time.Time // when run looks again
 	early    [64]hand  // called back before they were kept, or somebody else's: the last ones
-	earlies  int       // so many in all
+	heard    int       // so many in all
 }
 
 // A hand names a batch in hand: generations are a shard's.
@@ -57,7 +57,7 @@ func (k *keeper) keep(c *claimed, cancel context.CancelCauseFunc) {
 	defer k.mu.Unlock()
 	h := hand{c.shard.name, c.Generation}
 	k.kept[h] = &kept{c, cancel, renew, c.until}
-	if k.earlies > 0 && slices.Contains(k.early[:], h) {
+	if k.heard > 0 && slices.Contains(k.early[:], h) {
 		cancel(ErrRecalled)
 	}
 	if renew.Before(k.next) { // a batch that is younger than others has time
@@ -88,8 +88,8 @@ func (k *keeper) recall(h hand) {
 		return
 	}
 	// The claim may be on its way to us.
-	k.early[k.earlies%len(k.early)] = h
-	k.earlies++
+	k.early[k.heard%len(k.early)] = h
+	k.heard++
 }
 
 // run renews each lease when a third of it is over, and cancels what was lost,

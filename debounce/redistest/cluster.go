@@ -100,8 +100,8 @@ func (c *Cluster) ShowReplica() {
 	c.do(c.Masters[0], "PUBLISH", "replica", "known") // nobody is told of a replica that was never sent anything
 	for _, s := range c.Masters {
 		c.until("the replica to be known", func() bool {
-			all, err := c.rdbs[s].ClusterSlots(context.Background()).Result()
-			return err == nil && slices.ContainsFunc(all, func(slot redis.ClusterSlot) bool { return len(slot.Nodes) > 1 })
+			all, _ := c.do(s, "CLUSTER", "SLOTS").([]any) // each the first, the last, the master, replicas
+			return slices.ContainsFunc(all, func(slots any) bool { of, _ := slots.([]any); return len(of) > 3 })
 		})
 	}
 }
