@@ -154,15 +154,11 @@ func (d *Debouncer) ask(ctx context.Context, counts string, knows *board) (news 
 	if knows != nil {
 		known = knows.newest().String()
 	}
-	out, err := lua.Beat.Run(ctx, d.rdb, []string{d.control("members"), d.control("layouts")},
-		l.id, counts, known, rand.Text()[:8], d.cfg.Shards, insist, d.channel()).Slice()
+	members, lines, err := lua.ReadBeat(lua.Beat.Run(ctx, d.rdb, []string{d.control("members"), d.control("layouts")},
+		l.id, counts, known, rand.Text()[:8], d.cfg.Shards, insist, d.channel()))
 	if err != nil {
 		return false, fmt.Errorf("ask for the shards: %w", err)
 	}
-	if len(out) != 2 {
-		return false, fmt.Errorf("ask for the shards: the script answered %d values", len(out))
-	}
-	members, lines := texts(out[0]), texts(out[1])
 	slices.Sort(members) // all processes count in the same order
 	now, err := d.read(before, lines)
 	if err != nil {
@@ -313,16 +309,4 @@ func (d *Debouncer) news() {
 	case d.poke <- struct{}{}:
 	default:
 	}
-}
-
-// texts reads a list of strings.
-func texts(v any) []string {
-	list, _ := v.([]any)
-	var out []string
-	for _, e := range list {
-		if s, ok := e.(string); ok {
-			out = append(out, s)
-		}
-	}
-	return out
 }

@@ -79,3 +79,27 @@ func row(v any) (r Row, err error) {
 	r.Opened, r.Due = time.UnixMicro(opened), time.UnixMicro(due)
 	return r, nil
 }
+
+// ReadBeat reads the answer of Beat: the processes at work, and the layouts.
+func ReadBeat(cmd *redis.Cmd) (members, layouts []string, err error) {
+	out, err := cmd.Slice()
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(out) != 2 {
+		return nil, nil, fmt.Errorf("the script answered %d values, not 2", len(out))
+	}
+	return texts(out[0]), texts(out[1]), nil
+}
+
+// texts reads a list of strings.
+func texts(v any) []string {
+	list, _ := v.([]any)
+	var out []string
+	for _, e := range list {
+		if s, ok := e.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
