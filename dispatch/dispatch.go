@@ -178,7 +178,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 // newer message that supersedes the run.
 func (d *Dispatcher) Handle(ctx context.Context, b debounce.Batch) error {
 	for {
-		c, err := d.Runs.ClaimRun(ctx, gateway.ConversationID(b.Key), d.cfg.Lease)
+		c, err := d.claim(ctx, gateway.ConversationID(b.Key))
 		if gateway.KindOf(err) == gateway.NotFound {
 			return nil
 		}
@@ -195,6 +195,28 @@ func (d *Dispatcher) Handle(ctx context.Context, b debounce.Batch) error {
 			return err
 		}
 	}
+}
+
+// claim begins no claim when ctx is over, but one that has begun outlasts it:
+// cut off at its commit, it would leave a run claimed that nobody works on.
+func (d *Dispatcher) claim(ctx context.Context, id gateway.ConversationID) (gateway.Claim, error) {
+	if ctx.Err() != nil {
+		return gateway.Claim{}, context.Cause(ctx)
+	}
+	ctx, cancel := outlasting(ctx, supersedePatience)
+	defer cancel()
+	return d.Runs.ClaimRun(ctx, id, d.cfg.Lease)
+}
+
+// outlasting returns a context that ends some time after ctx did.
+func outlasting(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if sleep(out, d) {
+			cancel()
+		}
+	})
+	return out, func() { stop(); cancel() }
 }
 
 // covers reports whether all messages that items name are among ms.

@@ -113,10 +113,18 @@ func TestWhatArrivesDuringARunIsLeftToTheNext(t *testing.T) {
 // runStore stands before the store and may answer in its stead.
 type runStore struct {
 	dispatch.RunStore
+	claim  func(ctx context.Context, id gateway.ConversationID, lease time.Duration) (gateway.Claim, error)
 	finish func(ctx context.Context, f *gateway.Finish) error
 	renew  func(ctx context.Context, id gateway.RunID, generation int64, until time.Time) error
 
 	supersede func(ctx context.Context, r *gateway.Run) (bool, error)
+}
+
+func (s *runStore) ClaimRun(ctx context.Context, id gateway.ConversationID, lease time.Duration) (gateway.Claim, error) {
+	if s.claim != nil {
+		return s.claim(ctx, id, lease)
+	}
+	return s.RunStore.ClaimRun(ctx, id, lease)
 }
 
 func (s *runStore) SupersedeRun(ctx context.Context, r *gateway.Run) (bool, error) {

@@ -184,6 +184,61 @@ func TestARecallBeforeTheModelIsAsked(t *testing.T) {
 	}
 }
 
+// At the commit of the claim the run is in hand, and Handle does not know yet.
+func TestARecallAtTheCommitOfTheClaim(t *testing.T) {
+	var recall func()
+	atCommit := func(s *settings) {
+		s.parts = func(p *dispatch.Parts) {
+			db := p.Runs
+			p.Runs = &runStore{RunStore: db, claim: func(ctx context.Context, id gateway.ConversationID, lease time.Duration) (gateway.Claim, error) {
+				c, err := db.ClaimRun(ctx, id, lease)
+				recall()
+				if ctx.Err() != nil {
+					return gateway.Claim{}, ctx.Err() // the answer is cut off
+				}
+				return c, err
+			}}
+		}
+	}
+	inRig(t, says("hello"), both(superseding(3), atCommit), func(r *rig) {
+		m := r.write(ada, "one")
+		ctx, cancel := context.WithCancelCause(r.Context())
+		recall = func() { r.write(ada, "two"); cancel(debounce.ErrRecalled) }
+		if err := r.handle(ctx, m.Conversation); !errors.Is(err, debounce.ErrRecalled) {
+			t.Errorf("Handle = %v, want %v", err, debounce.ErrRecalled)
+		}
+		r.run(gateway.RunPending, "", 0)
+		recall = func() {}
+		must(t, r.handle(r.Context(), m.Conversation))
+		if x := r.run(gateway.RunCompleted, gateway.StopEndTurn, 1); x.Supersedes != 1 || time.Since(r.start) != 0 {
+			t.Errorf("after %v the run is %+v, want it superseded once and no wait for its lease", time.Since(r.start), x)
+		}
+		r.says(m.Conversation, "run 0 hello")
+		r.unharmed(1)
+	})
+}
+
+func TestAClaimThatHangsIsGivenUpAfterARecall(t *testing.T) {
+	hangs := func(s *settings) {
+		s.parts = func(p *dispatch.Parts) {
+			p.Runs = &runStore{RunStore: p.Runs, claim: func(ctx context.Context, _ gateway.ConversationID, _ time.Duration) (gateway.Claim, error) {
+				<-ctx.Done()
+				return gateway.Claim{}, ctx.Err()
+			}}
+		}
+	}
+	inRig(t, says("hello"), both(superseding(3), hangs), func(r *rig) {
+		m := r.write(ada, "one")
+		done, recall := r.callBack(m.Conversation)
+		r.at(12 * time.Second)
+		recall()
+		if err := <-done; err == nil || time.Since(r.start) != 17*time.Second {
+			t.Errorf("after %v Handle = %v, want an error 5s after the recall", time.Since(r.start), err)
+		}
+		equal(t, "message", r.state(m), "waiting")
+	})
+}
+
 func TestAMessageAfterTheAnswerSupersedesToo(t *testing.T) {
 	for name, tt := range map[string]struct {
 		first  script
