@@ -145,32 +145,30 @@ func (d *Dispatcher) ask(ctx context.Context, r *gateway.Run, a *gateway.Agent, 
 	defer cancel()
 	answer, err := d.Answerer.Answer(limited, a, prompt.Render(in))
 	f, ok := errors.AsType[*agent.Failure](err)
+	if !ok {
+		f = &agent.Failure{Stop: gateway.StopError, Msg: "internal error", Err: err}
+	}
+	// Whatever becomes of the answer, it was paid for.
+	r.InputTokens += answer.InputTokens + f.InputTokens
+	r.OutputTokens += answer.OutputTokens + f.OutputTokens
 	if ctx.Err() != nil {
-		r.InputTokens, r.OutputTokens = r.InputTokens+answer.InputTokens, r.OutputTokens+answer.OutputTokens
-		if ok {
-			r.InputTokens, r.OutputTokens = r.InputTokens+f.InputTokens, r.OutputTokens+f.OutputTokens
-		}
 		return gateway.Run{}, fmt.Errorf("run %s interrupted: %w", r.ID, context.Cause(ctx))
 	}
 	if err != nil {
-		if !ok {
-			f = &agent.Failure{Stop: gateway.StopError, Msg: "internal error", Err: err}
-		}
 		d.log.ErrorContext(ctx, "agent gave no answer", "run", r.ID, "agent", a.ID, "stop_reason", f.Stop, "err", err)
 		return failed(r, f), nil
 	}
 	done := *r
 	done.Status, done.StopReason = gateway.RunCompleted, gateway.StopEndTurn
-	done.Output, done.Notes, done.Model = &answer.Output, answer.Notes, answer.Model
-	done.InputTokens, done.OutputTokens, done.Latency = r.InputTokens+answer.InputTokens, r.OutputTokens+answer.OutputTokens, answer.Latency
+	done.Output, done.Notes, done.Model, done.Latency = &answer.Output, answer.Notes, answer.Model, answer.Latency
 	return done, nil
 }
 
+// failed returns the end of a run that came to no answer.
 func failed(r *gateway.Run, f *agent.Failure) gateway.Run {
 	out := *r
 	out.Status, out.StopReason, out.Error = gateway.RunFailed, f.Stop, f.Msg
 	out.Model, out.Latency = f.Model, f.Latency
-	out.InputTokens, out.OutputTokens = r.InputTokens+f.InputTokens, r.OutputTokens+f.OutputTokens
 	return out
 }
 

@@ -355,6 +355,42 @@ func TestARecallAfterTheFinishIsTooLate(t *testing.T) {
 	})
 }
 
+func TestARecallBetweenTheAnswerAndTheFinish(t *testing.T) {
+	for name, tt := range map[string]struct {
+		first  script
+		tokens int
+	}{
+		"of an answer": {says("too late"), 14},
+		"of a failure": {fails(&agent.Failure{Stop: gateway.StopLLMError, Msg: "no", InputTokens: 2}), 9},
+		"of neither":   {fails(errOdd), 7},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var recall func()
+			early := finishing(func(ctx context.Context, db dispatch.RunStore, n int, f *gateway.Finish) error {
+				if n == 1 {
+					recall()
+					return ctx.Err()
+				}
+				return db.FinishRun(ctx, f)
+			})
+			inRig(t, inTurn(tt.first, says("hello")), both(superseding(3), early), func(r *rig) {
+				m := r.write(ada, "one")
+				ctx, cancel := context.WithCancelCause(r.Context())
+				recall = func() { r.write(ada, "two"); cancel(debounce.ErrRecalled) }
+				if err := r.handle(ctx, m.Conversation); !errors.Is(err, debounce.ErrRecalled) {
+					t.Errorf("Handle = %v, want %v", err, debounce.ErrRecalled)
+				}
+				r.run(gateway.RunPending, "", 0)
+				must(t, r.handle(r.Context(), m.Conversation))
+				if x := r.run(gateway.RunCompleted, gateway.StopEndTurn, 1); x.InputTokens != tt.tokens {
+					t.Errorf("the run cost %d tokens, want %d", x.InputTokens, tt.tokens)
+				}
+				r.says(m.Conversation, "run 0 hello")
+			})
+		})
+	}
+}
+
 func TestASupersededRunThatCanNotBeLetGo(t *testing.T) {
 	away := func(s *settings) {
 		s.parts = func(p *dispatch.Parts) {
