@@ -14,8 +14,8 @@ import (
 // superseded its run.
 var errSuperseded = fmt.Errorf("the run was superseded: %w", debounce.ErrRecalled)
 
-// supersedePatience is how long it may take to let go of a superseded run. What
-// takes longer is made good when its lease has ended.
+// supersedePatience is how long it may take to let go of a superseded run. One
+// that could not be returned to pending is superseded by its next claim.
 const supersedePatience = 5 * time.Second
 
 // recalled returns what became of work on a run that a newer message may have
@@ -34,7 +34,7 @@ func (d *Dispatcher) recalled(ctx context.Context, r *gateway.Run, err error) er
 		wake(d.Delivered)
 		return nil
 	case failed != nil:
-		d.log.WarnContext(ctx, "superseded run left to the end of its lease", "run", r.ID, "err", failed)
+		d.log.WarnContext(ctx, "superseded run left to its next claim", "run", r.ID, "err", failed)
 		return err
 	case !did: // it was, often enough: another claim answers it
 		return err
