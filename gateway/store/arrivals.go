@@ -19,8 +19,9 @@ import (
 // A message that would wait is ignored where the account does not answer its
 // group or its sender, or past MaxPerHour (those that were ignored do not
 // count), and held while its conversation is paused. Edits and deletions change
-// the message that they are about, if no run took it yet. A person of ours who
-// writes to the customer by other means pauses the conversation.
+// the message that they are about, if no run took it yet; what is deleted is
+// given to no run that is claimed later. A person of ours who writes to the
+// customer by other means pauses the conversation.
 //
 // Concurrent calls share a transaction. NotFound: an account does not exist,
 // or is not in use any more.

@@ -12,7 +12,7 @@ import (
 
 // ClaimRun takes the conversation's unfinished run, if nobody holds it, or
 // makes one of all messages that wait. A run that was superseded takes them too.
-// The claim is good for lease.
+// What its customer deleted meanwhile is left out. The claim is good for lease.
 //
 // NotFound: there is nothing to do. That is also so while the conversation is
 // paused: an unfinished run is then cancelled, and the messages are held for a
@@ -44,14 +44,13 @@ func (s *Store) ClaimRun(ctx context.Context, id gateway.ConversationID, lease t
 			if err := appendNewer(ctx, q, &c.Conversation, open); err != nil {
 				return err
 			}
-			if c.Messages, err = batch(ctx, q, open); err != nil {
+			if c.Run, err = resumeRun(ctx, q, open, lease); err != nil {
 				return err
 			}
-			if len(c.Messages) > 0 {
-				c.Run, err = resumeRun(ctx, q, open, lease)
+			if c.Messages, err = batch(ctx, q, open); err != nil || len(c.Messages) > 0 {
 				return err
 			}
-			// Its messages went elsewhere.
+			// Its messages went elsewhere, or were deleted.
 			if err := endRun(ctx, q, open, "the run has no messages any more"); err != nil {
 				return err
 			}
@@ -115,9 +114,9 @@ func startRun(ctx context.Context, q queries, c *gateway.Claim, lease time.Durat
 	return err
 }
 
-// batch returns the messages that a run took.
+// batch returns the messages that a run took and is to answer.
 func batch(ctx context.Context, q queries, id gateway.RunID) ([]gateway.Message, error) {
-	return list(ctx, q, scanMessage, messageSelect+`WHERE run = $1 AND run <> '' AND direction = 'in' AND state = 'batched' ORDER BY seq`, id)
+	return list(ctx, q, scanMessage, messageSelect+`WHERE run = $1 AND run <> '' AND direction = 'in' AND state = 'batched' AND revoked_at = 0 ORDER BY seq`, id)
 }
 
 // holdMessages leaves to a person what waits in a paused conversation, and
@@ -138,7 +137,7 @@ func holdMessages(ctx context.Context, q queries, id gateway.ConversationID, ope
 const holdWaiting = `UPDATE messages SET state = 'held', state_reason = $2 WHERE conversation = $1 AND state = 'waiting'`
 
 func holdBatch(ctx context.Context, q queries, id gateway.RunID, reason string) error {
-	_, err := q.exec(ctx, `UPDATE messages SET state = 'held', state_reason = $2 WHERE run = $1 AND run <> '' AND state = 'batched'`, id, reason)
+	_, err := q.exec(ctx, `UPDATE messages SET state = 'held', state_reason = $2 WHERE run = $1 AND run <> '' AND state = 'batched' AND revoked_at = 0`, id, reason)
 	return err
 }
 

@@ -135,7 +135,7 @@ func mergeConversation(ctx context.Context, q queries, gone, kept gateway.Conver
 		if err := endRun(ctx, q, run, "the conversation became one with another"); err != nil {
 			return err
 		}
-		if _, err := q.exec(ctx, `UPDATE messages SET state = 'waiting', run = '' WHERE run = $1 AND run <> '' AND state = 'batched'`, run); err != nil {
+		if _, err := q.exec(ctx, `UPDATE messages SET state = 'waiting', run = '' WHERE run = $1 AND run <> '' AND state = 'batched' AND revoked_at = 0`, run); err != nil {
 			return err
 		}
 	}

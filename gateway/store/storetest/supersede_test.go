@@ -237,9 +237,7 @@ func TestASupersededRunIsFoundAgain(t *testing.T) {
 			t.Errorf("stranded runs: %+v", rs)
 		}
 		// Where it was deleted meanwhile, nothing else would.
-		revoke := from(sandbox, alice, "wamid.3")
-		revoke.Change, revoke.Target, revoke.State = gateway.Revoke, second.ExternalID, gateway.StateIgnored
-		add(t, s, revoke)
+		add(t, s, revoked(from(sandbox, alice, second.ExternalID), "wamid.3"))
 		if rs := got(s.StrandedRuns(t.Context()))(t); len(rs) != 1 || rs[0].ID != c.Run.ID {
 			t.Fatalf("stranded runs: %+v", rs)
 		}
@@ -247,6 +245,100 @@ func TestASupersededRunIsFoundAgain(t *testing.T) {
 		equal(t, "messages", texts(again.Messages), []string{"wamid.1"})
 		must(t, s.FinishRun(t.Context(), finish(again, "hello")))
 	})
+}
+
+func TestASupersededRunDoesNotAnswerWhatWasDeleted(t *testing.T) {
+	one, two := from(sandbox, alice, "wamid.1"), from(sandbox, alice, "wamid.2")
+	for name, tt := range map[string]struct {
+		deleted []gateway.Arrival
+		want    []string
+	}{
+		"the first message":         {[]gateway.Arrival{revoked(one, "wamid.r1")}, []string{"wamid.2"}},
+		"the second":                {[]gateway.Arrival{revoked(two, "wamid.r2")}, []string{"wamid.1"}},
+		"the second, and its edit":  {[]gateway.Arrival{edited(two, "wamid.e", "otherwise", 0), revoked(two, "wamid.r2")}, []string{"wamid.1"}},
+		"the first, after its edit": {[]gateway.Arrival{edited(one, "wamid.e", "otherwise", 0), revoked(one, "wamid.r1")}, []string{"wamid.2"}},
+		"all that it was to answer": {[]gateway.Arrival{revoked(one, "wamid.r1"), revoked(two, "wamid.r2")}, nil},
+		"what is not on record":     {[]gateway.Arrival{revoked(from(sandbox, alice, "wamid.9"), "wamid.r9")}, []string{"wamid.1", "wamid.2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			storetest.Each(t, func(t *testing.T, s *store.Store) {
+				superseding(t, s, 3)
+				c := got(s.ClaimRun(t.Context(), add(t, s, one, two)[0].Conversation, time.Minute))(t)
+				if !got(s.SupersedeRun(t.Context(), &c.Run))(t) {
+					t.Fatal("not superseded")
+				}
+				add(t, s, tt.deleted...)
+				again, err := s.ClaimRun(t.Context(), c.Run.Conversation, time.Minute)
+				equal(t, "messages", texts(again.Messages), tt.want)
+				if tt.want != nil {
+					must(t, err)
+					must(t, s.FinishRun(t.Context(), finish(again, "hello")))
+					return
+				}
+				wantKind(t, err, gateway.NotFound)
+				if r := wantRun(t, s, c.Run.ID, "failed attempt 1 superseded 1 cost 0+0"); r.StopReason != gateway.StopCancelled {
+					t.Errorf("it ended with %q", r.StopReason)
+				}
+				stranded := got(s.Stranded(t.Context(), time.Now().Add(time.Minute), 0, 9))(t)
+				if rs := got(s.StrandedRuns(t.Context()))(t); len(rs) != 0 || len(stranded) != 0 {
+					t.Errorf("stranded: runs %+v and messages %q", rs, texts(stranded))
+				}
+				next := claimed(t, s, sandbox, alice, "wamid.3")
+				equal(t, "messages of the next run", texts(next.Messages), []string{"wamid.3"})
+			})
+		})
+	}
+}
+
+// Whoever holds a run has read its messages, and ends it.
+func TestARunInHandIsLeftAloneThoughItsMessagesWereDeleted(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		superseding(t, s, 3)
+		c := claimed(t, s, sandbox, alice, "wamid.1")
+		add(t, s, revoked(from(sandbox, alice, "wamid.1"), "wamid.r"))
+		_, err := s.ClaimRun(t.Context(), c.Run.Conversation, time.Minute)
+		wantKind(t, err, gateway.Conflict)
+		wantRun(t, s, c.Run.ID, "running attempt 1 superseded 0 cost 0+0")
+		must(t, s.FinishRun(t.Context(), finish(c, "hello")))
+	})
+}
+
+// What a run that ends without an answer leaves to others is not what was deleted.
+func TestWhatWasDeletedStaysWithItsRun(t *testing.T) {
+	for name, tt := range map[string]struct {
+		end  func(*testing.T, *store.Store, *gateway.Claim)
+		want gateway.MessageState // of the message that stands
+	}{
+		"that is cancelled": {func(t *testing.T, s *store.Store, c *gateway.Claim) {
+			must(t, s.CancelRun(t.Context(), c.Run.ID, c.Run.Generation, "nobody answers"))
+		}, gateway.StateHeld},
+		"that a pause ends": {func(t *testing.T, s *store.Store, c *gateway.Claim) {
+			if !got(s.SupersedeRun(t.Context(), &c.Run))(t) {
+				t.Fatal("not superseded")
+			}
+			must(t, s.PutPause(t.Context(), &gateway.Pause{Conversation: c.Run.Conversation, Reason: gateway.PauseManual, ExpiresAt: time.Now().Add(time.Hour)}))
+		}, gateway.StateHeld},
+		"whose conversation is joined to another": {func(t *testing.T, s *store.Store, _ *gateway.Claim) {
+			add(t, s, as(from(sandbox, alice, "wamid.other"), byPhone))
+			got(s.JoinAddresses(t.Context(), sandbox, byBoth))(t)
+		}, gateway.StateWaiting},
+	} {
+		t.Run(name, func(t *testing.T) {
+			storetest.Each(t, func(t *testing.T, s *store.Store) {
+				superseding(t, s, 3)
+				one, two := as(from(sandbox, alice, "wamid.1"), byLID), as(from(sandbox, alice, "wamid.2"), byLID)
+				ms := add(t, s, one, two)
+				c := got(s.ClaimRun(t.Context(), ms[0].Conversation, time.Minute))(t)
+				add(t, s, revoked(one, "wamid.r"))
+				tt.end(t, s, &c)
+				for i, want := range []gateway.MessageState{gateway.StateBatched, tt.want} {
+					if x := recorded(t, s, ms[i].ID, sandbox); x.State != want {
+						t.Errorf("%s is %s, want %s", x.ExternalID, x.State, want)
+					}
+				}
+			})
+		})
+	}
 }
 
 func TestAPauseEndsASupersededRun(t *testing.T) {
