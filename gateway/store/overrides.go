@@ -94,14 +94,15 @@ func (s *Store) PutWindowOverride(ctx context.Context, id gateway.ConversationID
 const maxOverrides = 1000
 
 // WindowOverrides returns those of an account's conversations, newest first and
-// at most a thousand.
+// at most a thousand. SQLite takes a cross join as it is written: it begins with
+// the few that there are, not with all conversations of the account.
 func (s *Store) WindowOverrides(ctx context.Context, account gateway.AccountID) ([]gateway.PeerWindow, error) {
 	ws, err := list(ctx, s.q, func(r row) (gateway.PeerWindow, error) {
 		var p gateway.PeerWindow
 		err := r.Scan(append(overrideFields(&p.WindowOverride), &p.Conversation, &p.Peer.Phone, &p.Peer.LID, &p.Peer.Group, at(&p.UpdatedAt))...)
 		return p, err
 	}, `SELECT `+overrideColumns+`, w.conversation, c.phone, c.lid, c.group_id, w.updated_at FROM conversation_windows w
-		JOIN conversations v ON v.id = w.conversation JOIN contacts c ON c.id = v.contact
-		WHERE v.account = $1 ORDER BY w.updated_at DESC, w.conversation LIMIT $2`, account, maxOverrides)
+		CROSS JOIN conversations v CROSS JOIN contacts c WHERE v.id = w.conversation AND c.id = v.contact
+		AND v.account = $1 ORDER BY w.updated_at DESC, w.conversation LIMIT $2`, account, maxOverrides)
 	return ws, s.fail(err, "list windows of account %s", account)
 }

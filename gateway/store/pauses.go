@@ -113,8 +113,10 @@ func scanPause(r row) (gateway.Pause, error) {
 	return p, err
 }
 
+// pausedSelect begins with the pauses, not with all conversations: SQLite takes a
+// cross join as it is written.
 const pausedSelect = `SELECT p.id, p.conversation, p.reason, p.expires_at, p.resumed_at, p.created_at, c.phone, c.lid, c.group_id
-	FROM pauses p JOIN conversations v ON v.id = p.conversation JOIN contacts c ON c.id = v.contact `
+	FROM pauses p CROSS JOIN conversations v CROSS JOIN contacts c WHERE v.id = p.conversation AND c.id = v.contact AND `
 
 func scanPausedPeer(r row) (gateway.PausedPeer, error) {
 	var p gateway.PausedPeer
@@ -128,11 +130,12 @@ const maxPauses = 1000
 // Pauses returns an account's pauses, newest first and at most a thousand: the
 // active ones or, with includeExpired, those that are over too.
 func (s *Store) Pauses(ctx context.Context, account gateway.AccountID, includeExpired bool) ([]gateway.PausedPeer, error) {
-	where, args := `WHERE v.account = $1`, []any{account, maxPauses}
+	where, args := `v.account = $1 ORDER BY p.id DESC LIMIT $2`, []any{account, maxPauses}
 	if !includeExpired {
-		where, args = where+` AND p.resumed_at = 0 AND p.expires_at > $3`, append(args, now())
+		// The plus keeps SQLite from looking for the few along all that ever were.
+		where, args = `v.account = $1 AND p.resumed_at = 0 AND p.expires_at > $3 ORDER BY +p.id DESC LIMIT $2`, append(args, now())
 	}
-	ps, err := list(ctx, s.q, scanPausedPeer, pausedSelect+where+` ORDER BY p.id DESC LIMIT $2`, args...)
+	ps, err := list(ctx, s.q, scanPausedPeer, pausedSelect+where, args...)
 	return ps, s.fail(err, "list pauses of account %s", account)
 }
 
@@ -144,14 +147,14 @@ func (s *Store) PauseByID(ctx context.Context, account gateway.AccountID, id int
 }
 
 func pauseByID(ctx context.Context, q queries, account gateway.AccountID, id int64) (gateway.PausedPeer, error) {
-	p, err := one(ctx, q, scanPausedPeer, pausedSelect+`WHERE p.id = $1 AND v.account = $2`, id, account)
+	p, err := one(ctx, q, scanPausedPeer, pausedSelect+`p.id = $1 AND v.account = $2`, id, account)
 	return p, or(err, "There is no pause %d", id)
 }
 
 // ActivePause returns the pause that keeps agents out of the conversation now,
 // or an Error of kind NotFound if there is none.
 func (s *Store) ActivePause(ctx context.Context, id gateway.ConversationID) (gateway.PausedPeer, error) {
-	p, err := one(ctx, s.q, scanPausedPeer, pausedSelect+`WHERE p.conversation = $1 AND p.resumed_at = 0 AND p.expires_at > $2
+	p, err := one(ctx, s.q, scanPausedPeer, pausedSelect+`p.conversation = $1 AND p.resumed_at = 0 AND p.expires_at > $2
 		ORDER BY p.expires_at DESC LIMIT 1`, id, now())
 	return p, s.fail(or(err, "Conversation %s is not paused", id), "read pause of conversation %s", id)
 }

@@ -21,8 +21,10 @@ type explainer struct {
 }
 
 // tooMuch matches plans whose work grows with all that was ever sent, said or
-// run: a table from end to end, or everything of one origin or conversation.
+// run: a table from end to end, everything of one origin or conversation, or all
+// conversations, were it of one account.
 var tooMuch = regexp.MustCompile(`^SCAN (sends|messages|media|pauses|pairings|runs|r|m|o|p)\b( USING INDEX messages_run|$)|` +
+	`^SCAN (conversations|v)\b|^SEARCH (conversations|v)\b.*\(account=\?\)$|^SCAN (pauses|p) USING INDEX pauses_active$|` +
 	`\(origin=\?\)|INDEX sends_conversation\b|USING (COVERING )?INDEX (messages_conversation|messages_run) ?(\(conversation=\?\))?$`)
 
 // everyMessage also matches plans that read whatever somebody, or an account,
@@ -116,6 +118,8 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 		"append newer":  func() error { return appendNewer(ctx, q, &gateway.Conversation{ID: "cnv"}, "run") },
 		"take waiting":  func() error { _, err := takeWaiting(ctx, q, "cnv", "run"); return err },
 		"set aside":     func() error { return setAside(ctx, q, "cnv") },
+		"overrides":     func() error { _, err := s.WindowOverrides(ctx, "acc"); return err },
+		"active pauses": func() error { _, err := s.Pauses(ctx, "acc", false); return err },
 		"waiting in":    func() error { _, err := s.WaitingIn(ctx, "cnv"); return err },
 	} {
 		if err := do(); err != nil && gateway.KindOf(err) != gateway.NotFound {

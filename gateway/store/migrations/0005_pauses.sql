@@ -1,0 +1,3 @@
+-- The pauses that last are found among all that ever were.
+
+CREATE INDEX pauses_ending ON pauses (expires_at) WHERE resumed_at = 0;
