@@ -90,19 +90,22 @@ func (s *Store) PutWindowOverride(ctx context.Context, id gateway.ConversationID
 	return s.fail(err, "set window of conversation %s", id)
 }
 
-// maxOverrides is how many overrides are listed.
-const maxOverrides = 1000
-
-// WindowOverrides returns those of an account's conversations, newest first and
-// at most a thousand. SQLite takes a cross join as it is written: it begins with
-// the few that there are, not with all conversations of the account.
-func (s *Store) WindowOverrides(ctx context.Context, account gateway.AccountID) ([]gateway.PeerWindow, error) {
+// WindowOverrides returns at most limit of those of an account's conversations,
+// newest first, and how many there are in all. SQLite takes a cross join as it is
+// written: it begins with the few that there are, not with all conversations of
+// the account.
+func (s *Store) WindowOverrides(ctx context.Context, account gateway.AccountID, limit int) ([]gateway.PeerWindow, int, error) {
 	ws, err := list(ctx, s.q, func(r row) (gateway.PeerWindow, error) {
 		var p gateway.PeerWindow
 		err := r.Scan(append(overrideFields(&p.WindowOverride), &p.Conversation, &p.Peer.Phone, &p.Peer.LID, &p.Peer.Group, at(&p.UpdatedAt))...)
 		return p, err
 	}, `SELECT `+overrideColumns+`, w.conversation, c.phone, c.lid, c.group_id, w.updated_at FROM conversation_windows w
 		CROSS JOIN conversations v CROSS JOIN contacts c WHERE v.id = w.conversation AND c.id = v.contact
-		AND v.account = $1 ORDER BY w.updated_at DESC, w.conversation LIMIT $2`, account, maxOverrides)
-	return ws, s.fail(err, "list windows of account %s", account)
+		AND v.account = $1 ORDER BY w.updated_at DESC, w.conversation LIMIT $2`, account, limit)
+	if err != nil {
+		return nil, 0, s.fail(err, "list windows of account %s", account)
+	}
+	total, err := inAll(ctx, s.q, len(ws), limit, `SELECT COUNT(*) FROM conversation_windows w CROSS JOIN conversations v
+		WHERE v.id = w.conversation AND v.account = $1`, account)
+	return ws, total, s.fail(err, "count windows of account %s", account)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"time"
 
 	"wagent/gateway"
@@ -113,10 +114,12 @@ func scanPause(r row) (gateway.Pause, error) {
 	return p, err
 }
 
-// pausedSelect begins with the pauses, not with all conversations: SQLite takes a
+// pausedFrom begins with the pauses, not with all conversations: SQLite takes a
 // cross join as it is written.
-const pausedSelect = `SELECT p.id, p.conversation, p.reason, p.expires_at, p.resumed_at, p.created_at, c.phone, c.lid, c.group_id
-	FROM pauses p CROSS JOIN conversations v CROSS JOIN contacts c WHERE v.id = p.conversation AND c.id = v.contact AND `
+const (
+	pausedSelect = `SELECT p.id, p.conversation, p.reason, p.expires_at, p.resumed_at, p.created_at, c.phone, c.lid, c.group_id ` + pausedFrom
+	pausedFrom   = `FROM pauses p CROSS JOIN conversations v CROSS JOIN contacts c WHERE v.id = p.conversation AND c.id = v.contact AND `
+)
 
 func scanPausedPeer(r row) (gateway.PausedPeer, error) {
 	var p gateway.PausedPeer
@@ -124,19 +127,21 @@ func scanPausedPeer(r row) (gateway.PausedPeer, error) {
 	return p, err
 }
 
-// maxPauses is how many pauses are listed.
-const maxPauses = 1000
-
-// Pauses returns an account's pauses, newest first and at most a thousand: the
-// active ones or, with includeExpired, those that are over too.
-func (s *Store) Pauses(ctx context.Context, account gateway.AccountID, includeExpired bool) ([]gateway.PausedPeer, error) {
-	where, args := `v.account = $1 ORDER BY p.id DESC LIMIT $2`, []any{account, maxPauses}
+// Pauses returns at most limit of an account's pauses, newest first, and how many
+// there are in all: the active ones or, with includeExpired, those that are over
+// too.
+func (s *Store) Pauses(ctx context.Context, account gateway.AccountID, includeExpired bool, limit int) ([]gateway.PausedPeer, int, error) {
+	where, order, args := `v.account = $1`, ` ORDER BY p.id DESC`, []any{account}
 	if !includeExpired {
 		// The plus keeps SQLite from looking for the few along all that ever were.
-		where, args = `v.account = $1 AND p.resumed_at = 0 AND p.expires_at > $3 ORDER BY +p.id DESC LIMIT $2`, append(args, now())
+		where, order, args = where+` AND p.resumed_at = 0 AND p.expires_at > $2`, ` ORDER BY +p.id DESC`, append(args, now())
 	}
-	ps, err := list(ctx, s.q, scanPausedPeer, pausedSelect+where, args...)
-	return ps, s.fail(err, "list pauses of account %s", account)
+	ps, err := list(ctx, s.q, scanPausedPeer, pausedSelect+where+order+fmt.Sprintf(` LIMIT $%d`, len(args)+1), append(args, limit)...)
+	if err != nil {
+		return nil, 0, s.fail(err, "list pauses of account %s", account)
+	}
+	total, err := inAll(ctx, s.q, len(ps), limit, `SELECT COUNT(*) `+pausedFrom+where, args...)
+	return ps, total, s.fail(err, "count pauses of account %s", account)
 }
 
 // PauseByID returns a pause of an account, active or not, or an Error of kind

@@ -118,8 +118,8 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 		"append newer":  func() error { return appendNewer(ctx, q, &gateway.Conversation{ID: "cnv"}, "run") },
 		"take waiting":  func() error { _, err := takeWaiting(ctx, q, "cnv", "run"); return err },
 		"set aside":     func() error { return setAside(ctx, q, "cnv") },
-		"overrides":     func() error { _, err := s.WindowOverrides(ctx, "acc"); return err },
-		"active pauses": func() error { _, err := s.Pauses(ctx, "acc", false); return err },
+		"overrides":     func() error { _, _, err := s.WindowOverrides(ctx, "acc", 0); return err },
+		"active pauses": func() error { _, _, err := s.Pauses(ctx, "acc", false, 0); return err },
 		"waiting in":    func() error { _, err := s.WaitingIn(ctx, "cnv"); return err },
 	} {
 		if err := do(); err != nil && gateway.KindOf(err) != gateway.NotFound {

@@ -74,6 +74,16 @@ func list[T any](ctx context.Context, q queries, scan func(row) (T, error), quer
 	return out, rows.Err()
 }
 
+// inAll returns how many rows there are of which at most limit were read: query
+// counts them where there may be more.
+func inAll(ctx context.Context, q queries, read, limit int, query string, args ...any) (int, error) {
+	if read < limit {
+		return read, nil
+	}
+	n, err := one(ctx, q, scanInt, query, args...)
+	return int(n), err
+}
+
 // exists reports whether the query finds a row.
 func exists(ctx context.Context, q queries, query string, args ...any) (bool, error) {
 	found, err := list(ctx, q, scanInt, query+` LIMIT 1`, args...)

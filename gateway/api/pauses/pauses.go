@@ -44,9 +44,9 @@ type Conversations interface {
 
 // Pauses reads pauses.
 type Pauses interface {
-	// Pauses returns those of an account, newest first: the active ones, or
-	// all of them.
-	Pauses(ctx context.Context, account gateway.AccountID, includeExpired bool) ([]gateway.PausedPeer, error)
+	// Pauses returns at most limit of those of an account, newest first, and
+	// how many there are: the active ones, or all of them.
+	Pauses(ctx context.Context, account gateway.AccountID, includeExpired bool, limit int) ([]gateway.PausedPeer, int, error)
 	// PauseByID returns one of an account's, or an Error of kind NotFound.
 	PauseByID(ctx context.Context, account gateway.AccountID, id int64) (gateway.PausedPeer, error)
 	// ActivePause returns the one that keeps agents out of the conversation
@@ -111,6 +111,9 @@ func newPauseBody(p *gateway.PausedPeer, now time.Time) pauseBody {
 	return b
 }
 
+// maxListed is how many pauses are listed.
+const maxListed = 1000
+
 func (h *API) list(c echo.Context) error {
 	a, err := h.account(c)
 	if err != nil {
@@ -122,7 +125,7 @@ func (h *API) list(c echo.Context) error {
 			return wire.BadRequest("include_expired must be true or false")
 		}
 	}
-	ps, err := h.Pauses.Pauses(c.Request().Context(), a.ID, includeExpired)
+	ps, total, err := h.Pauses.Pauses(c.Request().Context(), a.ID, includeExpired, maxListed)
 	if err != nil {
 		return fmt.Errorf("list pauses of account %s: %w", a.ID, err)
 	}
@@ -130,7 +133,7 @@ func (h *API) list(c echo.Context) error {
 	for i := range ps {
 		out[i] = newPauseBody(&ps[i], now)
 	}
-	return wire.List(c, out, len(out))
+	return wire.List(c, out, total)
 }
 
 // maxMinutes is a week: what is to last longer is a setting of the account.

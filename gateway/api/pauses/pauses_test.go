@@ -2,6 +2,7 @@ package pauses
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -78,7 +79,7 @@ func (m *memory) peer(p gateway.Pause) (gateway.PausedPeer, gateway.AccountID) {
 	return gateway.PausedPeer{Pause: p, Peer: m.conversations[i].Peer}, m.conversations[i].Account
 }
 
-func (m *memory) Pauses(_ context.Context, account gateway.AccountID, includeExpired bool) ([]gateway.PausedPeer, error) {
+func (m *memory) Pauses(_ context.Context, account gateway.AccountID, includeExpired bool, limit int) ([]gateway.PausedPeer, int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []gateway.PausedPeer
@@ -87,7 +88,7 @@ func (m *memory) Pauses(_ context.Context, account gateway.AccountID, includeExp
 			out = append(out, pp)
 		}
 	}
-	return out, nil
+	return out[:min(len(out), limit)], len(out), nil
 }
 
 func (m *memory) PauseByID(_ context.Context, account gateway.AccountID, id int64) (gateway.PausedPeer, error) {
@@ -169,6 +170,26 @@ func TestContract(t *testing.T) {
 		m := newMemory()
 		return m.api().Mount, m.do
 	})
+}
+
+func TestAListSaysHowManyThereAre(t *testing.T) {
+	m := newMemory()
+	for i := range maxListed + 1 {
+		c, err := m.OpenConversation(t.Context(), "acc_try", gateway.Address{LID: fmt.Sprint(i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.pauses = append(m.pauses, gateway.Pause{ID: int64(i + 1), Conversation: c.ID, ExpiresAt: time.Now().Add(time.Hour)})
+	}
+	w := httptest.NewRecorder()
+	wiretest.Echo(m.api().Mount).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/business_accounts/acc_try/conversation_pauses", http.NoBody))
+	var body struct {
+		Data []pauseBody
+		Meta struct{ Total int }
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || len(body.Data) != maxListed || body.Meta.Total != maxListed+1 {
+		t.Errorf("%d of %d pauses, %v; want %d of %d", len(body.Data), body.Meta.Total, err, maxListed, maxListed+1)
+	}
 }
 
 func TestWhatRemainsIsRoundedUp(t *testing.T) {

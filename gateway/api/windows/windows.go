@@ -54,8 +54,9 @@ type Agents interface {
 type Overrides interface {
 	// Windowing returns what one has, and what else counts for its window.
 	Windowing(ctx context.Context, id gateway.ConversationID) (gateway.Windowing, error)
-	// WindowOverrides returns those of an account, newest first.
-	WindowOverrides(ctx context.Context, account gateway.AccountID) ([]gateway.PeerWindow, error)
+	// WindowOverrides returns at most limit of those of an account, newest
+	// first, and how many there are.
+	WindowOverrides(ctx context.Context, account gateway.AccountID, limit int) ([]gateway.PeerWindow, int, error)
 	// PutWindowOverride sets one; the empty override is none.
 	PutWindowOverride(ctx context.Context, id gateway.ConversationID, o gateway.WindowOverride) error
 }
@@ -154,12 +155,15 @@ func newWindowBody(peer gateway.Address, o *gateway.WindowOverride, agent *gatew
 	return b
 }
 
+// maxListed is how many windows are listed.
+const maxListed = 1000
+
 func (h *API) list(c echo.Context) error {
 	account, agent, err := h.account(c)
 	if err != nil {
 		return err
 	}
-	ws, err := h.Overrides.WindowOverrides(c.Request().Context(), account)
+	ws, total, err := h.Overrides.WindowOverrides(c.Request().Context(), account, maxListed)
 	if err != nil {
 		return fmt.Errorf("list windows of account %s: %w", account, err)
 	}
@@ -167,7 +171,7 @@ func (h *API) list(c echo.Context) error {
 	for i := range ws {
 		out[i] = newWindowBody(ws[i].Peer, &ws[i].WindowOverride, agent)
 	}
-	return wire.List(c, out, len(out))
+	return wire.List(c, out, total)
 }
 
 func (h *API) retrieve(c echo.Context) error {

@@ -2,6 +2,7 @@ package windows
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -94,7 +95,7 @@ func (m *memory) Windowing(_ context.Context, id gateway.ConversationID) (gatewa
 	return gateway.Windowing{}, nil
 }
 
-func (m *memory) WindowOverrides(_ context.Context, account gateway.AccountID) ([]gateway.PeerWindow, error) {
+func (m *memory) WindowOverrides(_ context.Context, account gateway.AccountID, limit int) ([]gateway.PeerWindow, int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []gateway.PeerWindow
@@ -105,7 +106,7 @@ func (m *memory) WindowOverrides(_ context.Context, account gateway.AccountID) (
 			out = append(out, o)
 		}
 	}
-	return out, nil
+	return out[:min(len(out), limit)], len(out), nil
 }
 
 func (m *memory) PutWindowOverride(_ context.Context, id gateway.ConversationID, o gateway.WindowOverride) error {
@@ -152,6 +153,26 @@ func TestContract(t *testing.T) {
 	})
 }
 
+func TestAListSaysHowManyThereAre(t *testing.T) {
+	m := newMemory()
+	for i := range maxListed + 1 {
+		c, err := m.OpenConversation(t.Context(), "acc_try", gateway.Address{LID: fmt.Sprint(i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.overrides = append(m.overrides, gateway.PeerWindow{Conversation: c.ID, WindowOverride: gateway.WindowOverride{MaxBatch: new(1)}})
+	}
+	w := httptest.NewRecorder()
+	wiretest.Echo(m.api().Mount).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/business_accounts/acc_try/conversation_windows", http.NoBody))
+	var body struct {
+		Data []windowBody
+		Meta struct{ Total int }
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || len(body.Data) != maxListed || body.Meta.Total != maxListed+1 {
+		t.Errorf("%d of %d windows, %v; want %d of %d", len(body.Data), body.Meta.Total, err, maxListed, maxListed+1)
+	}
+}
+
 // away fails as the database does.
 type away struct{ *memory }
 
@@ -173,8 +194,8 @@ func (away) Windowing(context.Context, gateway.ConversationID) (gateway.Windowin
 	return gateway.Windowing{}, errAway
 }
 
-func (away) WindowOverrides(context.Context, gateway.AccountID) ([]gateway.PeerWindow, error) {
-	return nil, errAway
+func (away) WindowOverrides(context.Context, gateway.AccountID, int) ([]gateway.PeerWindow, int, error) {
+	return nil, 0, errAway
 }
 
 func (away) PutWindowOverride(context.Context, gateway.ConversationID, gateway.WindowOverride) error {

@@ -116,6 +116,24 @@ func sent(t *testing.T, s *store.Store, account gateway.AccountID, phone, id str
 	return f.Sends[0]
 }
 
+// pauses are an account's: those that last, or all of them.
+func pauses(t *testing.T, s *store.Store, account gateway.AccountID, all bool) []gateway.PausedPeer {
+	t.Helper()
+	ps, total, err := s.Pauses(t.Context(), account, all, 100)
+	must(t, err)
+	equal(t, "pauses in all", total, len(ps))
+	return ps
+}
+
+// overrides are those of an account's conversations.
+func overrides(t *testing.T, s *store.Store, account gateway.AccountID) []gateway.PeerWindow {
+	t.Helper()
+	ws, total, err := s.WindowOverrides(t.Context(), account, 100)
+	must(t, err)
+	equal(t, "overrides in all", total, len(ws))
+	return ws
+}
+
 func ids(n int) []string {
 	out := make([]string, n)
 	for i := range out {

@@ -216,7 +216,7 @@ func TestALinkedDeviceNamesItsMessageFirst(t *testing.T) {
 		if as[0].New || as[0].Message.ID != x.ID {
 			t.Errorf("its echo is %+v", as[0])
 		}
-		if ps := got(s.Pauses(t.Context(), phone, false))(t); len(ps) != 0 {
+		if ps := pauses(t, s, phone, false); len(ps) != 0 {
 			t.Errorf("our own message paused the conversation: %+v", ps)
 		}
 	})

@@ -183,11 +183,11 @@ func TestTheLongerPauseHolds(t *testing.T) {
 					}))
 				}
 				got(s.JoinAddresses(t.Context(), sandbox, byBoth))(t)
-				ps := got(s.Pauses(t.Context(), sandbox, false))(t)
+				ps := pauses(t, s, sandbox, false)
 				if len(ps) != 1 || time.Until(ps[0].ExpiresAt) < 150*time.Minute || ps[0].Peer != byBoth {
 					t.Fatalf("active are %+v", ps)
 				}
-				if all := got(s.Pauses(t.Context(), sandbox, true))(t); len(all) != 2 {
+				if all := pauses(t, s, sandbox, true); len(all) != 2 {
 					t.Errorf("%d pauses on record", len(all))
 				}
 				got(s.ResumePause(t.Context(), sandbox, ps[0].ID))(t)

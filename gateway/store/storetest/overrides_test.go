@@ -2,6 +2,7 @@ package storetest_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -34,7 +35,7 @@ func TestWindowOverrides(t *testing.T) {
 		must(t, s.PutWindowOverride(t.Context(), other, otherwise))
 		equal(t, "all of it", got(s.Windowing(t.Context(), a))(t), gateway.Windowing{WindowOverride: otherwise})
 		equal(t, "a part", got(s.Windowing(t.Context(), b))(t), gateway.Windowing{WindowOverride: part})
-		equal(t, "those of the account", got(s.WindowOverrides(t.Context(), sandbox))(t), []gateway.PeerWindow{
+		equal(t, "those of the account", overrides(t, s, sandbox), []gateway.PeerWindow{
 			{Conversation: a, Peer: gateway.Address{Phone: alice}, WindowOverride: otherwise},
 			{Conversation: b, Peer: gateway.Address{Phone: bob}, WindowOverride: part},
 		}, ignoreTimes, cmpopts.SortSlices(func(x, y gateway.PeerWindow) bool { return x.Peer.Phone < y.Peer.Phone }))
@@ -42,8 +43,41 @@ func TestWindowOverrides(t *testing.T) {
 		must(t, s.PutWindowOverride(t.Context(), a, gateway.WindowOverride{}))
 		must(t, s.PutWindowOverride(t.Context(), a, gateway.WindowOverride{}))
 		equal(t, "nothing any more", got(s.Windowing(t.Context(), a))(t), gateway.Windowing{})
-		if ws := got(s.WindowOverrides(t.Context(), sandbox))(t); len(ws) != 1 || ws[0].Conversation != b {
+		if ws := overrides(t, s, sandbox); len(ws) != 1 || ws[0].Conversation != b {
 			t.Errorf("those of the account: %+v", ws)
+		}
+	})
+}
+
+func TestListsSayHowManyThereAre(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		seed(t, s)
+		for i, id := range ids(5) {
+			account := sandbox
+			if i == 4 {
+				account = cloud
+			}
+			c := add(t, s, from(account, fmt.Sprint("+1555000001", i), id))[0].Conversation
+			must(t, s.PutWindowOverride(t.Context(), c, otherwise))
+			until := time.Now().Add(time.Hour)
+			if i == 0 {
+				until = time.Now().Add(-time.Hour) // it is over
+			}
+			must(t, s.PutPause(t.Context(), &gateway.Pause{Conversation: c, Reason: gateway.PauseManual, ExpiresAt: until}))
+		}
+		for _, limit := range []int{2, 3, 4, 5} {
+			ws, total, err := s.WindowOverrides(t.Context(), sandbox, limit)
+			if err != nil || len(ws) != min(limit, 4) || total != 4 {
+				t.Errorf("overrides, at most %d: %d of %d, %v", limit, len(ws), total, err)
+			}
+			ps, total, err := s.Pauses(t.Context(), sandbox, false, limit)
+			if err != nil || len(ps) != min(limit, 3) || total != 3 {
+				t.Errorf("active pauses, at most %d: %d of %d, %v", limit, len(ps), total, err)
+			}
+			ps, total, err = s.Pauses(t.Context(), sandbox, true, limit)
+			if err != nil || len(ps) != min(limit, 4) || total != 4 {
+				t.Errorf("pauses, at most %d: %d of %d, %v", limit, len(ps), total, err)
+			}
 		}
 	})
 }

@@ -68,7 +68,7 @@ func TestWhoeverWritesTakesOver(t *testing.T) {
 				if m := add(t, s, e)[0]; m.Direction != gateway.Out || m.Status != gateway.StatusSent {
 					t.Errorf("recorded as %s, %s", m.Direction, m.Status)
 				}
-				ps := got(s.Pauses(t.Context(), account, false))(t)
+				ps := pauses(t, s, account, false)
 				_, err := s.ClaimRun(t.Context(), waits[0].Conversation, time.Minute)
 				if tt.want == 0 {
 					must(t, err)
@@ -141,7 +141,7 @@ func TestATakeoverIsNeverShortened(t *testing.T) {
 		manual := gateway.Pause{Conversation: conv, Reason: gateway.PauseManual, ExpiresAt: time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)}
 		must(t, s.PutPause(t.Context(), &manual))
 		add(t, s, echo(phone, alice, "wamid.1"))
-		equal(t, "pause", got(s.Pauses(t.Context(), phone, true))(t), []gateway.PausedPeer{{Pause: manual, Peer: gateway.Address{Phone: alice}}})
+		equal(t, "pause", pauses(t, s, phone, true), []gateway.PausedPeer{{Pause: manual, Peer: gateway.Address{Phone: alice}}})
 	})
 }
 
@@ -163,7 +163,7 @@ func TestOurOwnSendsTakeNothingOver(t *testing.T) {
 				t.Errorf("under %s it is %+v", name, a)
 			}
 		}
-		if ps := got(s.Pauses(t.Context(), phone, true))(t); len(ps) != 0 {
+		if ps := pauses(t, s, phone, true); len(ps) != 0 {
 			t.Errorf("paused: %+v", ps)
 		}
 		_, err := s.ConversationWith(t.Context(), phone, gateway.Address{LID: "111"})
@@ -189,14 +189,14 @@ func TestTheCloudAPIsEchoOfAnUnknownSendTakesNothingOver(t *testing.T) {
 			mine := echo(cloud, alice, id)
 			mine.Text = x.Text
 			add(t, s, mine)
-			if ps := got(s.Pauses(t.Context(), cloud, true))(t); len(ps) != 0 {
+			if ps := pauses(t, s, cloud, true); len(ps) != 0 {
 				t.Fatalf("echo %d paused: %+v", i, ps)
 			}
 			x.Attempt, x.State, x.NextAt, x.Unknowns = 1, gateway.SendUnknown, time.Now().Add(time.Hour), 1
 			must(t, s.SettleSend(t.Context(), &x))
 		}
 		add(t, s, echo(cloud, alice, "wamid.4"))
-		if ps := got(s.Pauses(t.Context(), cloud, false))(t); len(ps) != 1 {
+		if ps := pauses(t, s, cloud, false); len(ps) != 1 {
 			t.Errorf("other words of a person: pauses %+v", ps)
 		}
 	})
@@ -311,9 +311,9 @@ func TestPausesOverTheAPI(t *testing.T) {
 			return gateway.PausedPeer{Pause: p, Peer: who}
 		}
 		active := []gateway.PausedPeer{pp(other, gateway.Address{LID: "9"}), pp(p, who)}
-		equal(t, "active", got(s.Pauses(t.Context(), sandbox, false))(t), active)
-		equal(t, "all", got(s.Pauses(t.Context(), sandbox, true))(t), append([]gateway.PausedPeer{pp(over, gateway.Address{Phone: bob})}, active...))
-		equal(t, "of another account", got(s.Pauses(t.Context(), cloud, true))(t), nil)
+		equal(t, "active", pauses(t, s, sandbox, false), active)
+		equal(t, "all", pauses(t, s, sandbox, true), append([]gateway.PausedPeer{pp(over, gateway.Address{Phone: bob})}, active...))
+		equal(t, "of another account", pauses(t, s, cloud, true), nil)
 		equal(t, "by number", got(s.PauseByID(t.Context(), sandbox, p.ID))(t), active[1])
 		equal(t, "of its conversation", got(s.ActivePause(t.Context(), p.Conversation))(t), active[1])
 		_, err = s.ActivePause(t.Context(), over.Conversation)
