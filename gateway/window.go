@@ -48,7 +48,10 @@ type PeerWindow struct {
 // A Windowing is what a conversation has to say of its window.
 type Windowing struct {
 	WindowOverride
-	Supersedes int // how often its unfinished run was superseded; 0 without one
+	// Supersedes is how often its unfinished run was superseded; 0 without one. Of
+	// a run that waits to be claimed again the last time is not counted: what comes
+	// meanwhile belongs to that time, and may not be kept out of it.
+	Supersedes int
 }
 
 // With returns the agent as the conversation of an override has it.

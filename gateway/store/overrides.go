@@ -47,7 +47,7 @@ func windowing(ctx context.Context, q queries, id gateway.ConversationID) (gatew
 		var x gateway.Windowing
 		err := r.Scan(append(overrideFields(&x.WindowOverride), &x.Supersedes)...)
 		return x, err
-	}, `SELECT `+overrideColumns+`, COALESCE(r.supersedes, 0) FROM conversations v LEFT JOIN conversation_windows w ON w.conversation = v.id
+	}, `SELECT `+overrideColumns+`, COALESCE(r.supersedes - CASE WHEN r.status = 'pending' THEN 1 ELSE 0 END, 0) FROM conversations v LEFT JOIN conversation_windows w ON w.conversation = v.id
 		LEFT JOIN runs r ON r.conversation = v.id AND r.conversation <> '' AND r.status IN ('pending', 'running') WHERE v.id = $1`, id)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil

@@ -94,13 +94,17 @@ func TestWhatWaitsComesWithItsWindow(t *testing.T) {
 		as := got(s.AddMessages(t.Context(), []gateway.Arrival{
 			from(sandbox, alice, "wamid.2"), from(sandbox, alice, "wamid.2"), from(sandbox, alice, "wamid.1"), from(sandbox, bob, "wamid.1"),
 		}))(t)
-		want := []gateway.Windowing{{WindowOverride: otherwise, Supersedes: 1}, {WindowOverride: otherwise, Supersedes: 1}, {}, {}}
+		// What comes before the run is claimed again belongs to what superseded it.
+		want := []gateway.Windowing{{WindowOverride: otherwise}, {WindowOverride: otherwise}, {}, {}}
 		for i := range as {
 			equal(t, as[i].Message.ExternalID, as[i].Window, want[i])
 		}
 		if as[1].New || as[2].Message.State != gateway.StateBatched {
 			t.Errorf("added %+v", as)
 		}
+		got(s.ClaimRun(t.Context(), first.Conversation, time.Minute))(t)
+		as = got(s.AddMessages(t.Context(), []gateway.Arrival{from(sandbox, alice, "wamid.3")}))(t)
+		equal(t, "while the run is in hand again", as[0].Window, gateway.Windowing{WindowOverride: otherwise, Supersedes: 1})
 	})
 }
 
