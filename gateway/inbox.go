@@ -68,9 +68,13 @@ type Arrival struct {
 type Arrived struct {
 	Message Message   // as it is on record, which may be older than the Arrival
 	New     bool      // it was recorded just now
-	Joined  []Message // what waits in its conversation, where another was joined to it: their windows are gone
+	Window  Windowing // of its conversation, if it waits
 	Paused  bool      // it paused its conversation: what waited there is a person's
-	Window  Windowing // of its conversation, if it waits or others were joined
+	// Joined is what waits in a conversation that others were joined to, since the
+	// message told who is who: their windows are gone. It may be another
+	// conversation than the message's, and has the window that stands beside it.
+	Joined       []Message
+	JoinedWindow Windowing
 }
 
 // An Outcome says what became of a message that came in.
@@ -117,7 +121,7 @@ func (in *Inbox) Receive(ctx context.Context, ms ...Inbound) ([]Outcome, error) 
 	outcomes := make([]Outcome, len(ms))
 	for i := range arrived {
 		agent := agents[ms[i].Account]
-		in.rearm(ctx, arrived[i].Joined, agent, arrived[i].Window)
+		in.rearm(ctx, arrived[i].Joined, agent, arrived[i].JoinedWindow)
 		outcomes[i] = in.arm(ctx, &arrived[i], agent, ms[i].Deferred)
 		if arrived[i].Paused {
 			in.drop(ctx, arrived[i].Message.Conversation)

@@ -30,6 +30,7 @@ type inboxParts struct {
 	dropped  []string
 
 	windowing    gateway.Windowing // of every conversation
+	joinedWindow gateway.Windowing // of what AddMessages joined
 	windowingErr error
 }
 
@@ -51,7 +52,7 @@ func (p *inboxParts) AddMessages(_ context.Context, as []gateway.Arrival) ([]gat
 		}
 		out = append(out, gateway.Arrived{New: !p.seen[a.ExternalID], Message: gateway.Message{
 			ID: gateway.MessageID(a.ExternalID), State: a.State, StateReason: a.Reason, Text: a.Text,
-		}, Joined: p.joined, Window: p.windowing, Paused: a.Origin == gateway.OriginEcho})
+		}, Joined: p.joined, JoinedWindow: p.joinedWindow, Window: p.windowing, Paused: a.Origin == gateway.OriginEcho})
 		p.seen[a.ExternalID] = true
 		p.stored = append(p.stored, a)
 	}

@@ -101,6 +101,22 @@ func TestEachMessageIsArmedWithItsConversationsWindow(t *testing.T) {
 	}
 }
 
+func TestWhatAMessageJoinedHasAWindowOfItsOwn(t *testing.T) {
+	in, p := newInbox()
+	p.joined = []gateway.Message{{ID: "a", State: gateway.StateWaiting}, {ID: "b", State: gateway.StateWaiting}}
+	p.joinedWindow.MaxBatch, p.windowing.MaxBatch = new(7), new(3)
+	if _, err := in.Receive(t.Context(), text("c", "one")); err != nil {
+		t.Fatal(err)
+	}
+	var most []int
+	for _, w := range p.windows {
+		most = append(most, w.MaxItems)
+	}
+	if diff := cmp.Diff([]int{7, 7, 3}, most); diff != "" {
+		t.Errorf("the windows of %q (-want +got):\n%s", p.armed, diff)
+	}
+}
+
 func TestAWindowThatNobodyCanTellIsLeftToTheSweeper(t *testing.T) {
 	in, p := newInbox()
 	p.windowingErr = errors.New("the database is away")

@@ -69,21 +69,28 @@ func (s *Store) addArrivals(ctx context.Context, batches [][]gateway.Arrival) ([
 // windows says of what waits how its windows are.
 func (in *intake) windows(ctx context.Context, out [][]gateway.Arrived) error {
 	known := map[gateway.ConversationID]gateway.Windowing{}
+	of := func(id gateway.ConversationID) (x gateway.Windowing, err error) {
+		x, ok := known[id]
+		if !ok {
+			x, err = windowing(ctx, in.q, id)
+			known[id] = x
+		}
+		return x, err
+	}
 	for i := range out {
 		for k := range out[i] {
 			a := &out[i][k]
-			if a.Message.State != gateway.StateWaiting && len(a.Joined) == 0 {
-				continue
-			}
-			x, ok := known[a.Message.Conversation]
-			if !ok {
-				var err error
-				if x, err = windowing(ctx, in.q, a.Message.Conversation); err != nil {
+			var err error
+			if a.Message.State == gateway.StateWaiting {
+				if a.Window, err = of(a.Message.Conversation); err != nil {
 					return err
 				}
-				known[a.Message.Conversation] = x
 			}
-			a.Window = x
+			if len(a.Joined) > 0 {
+				if a.JoinedWindow, err = of(a.Joined[0].Conversation); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil

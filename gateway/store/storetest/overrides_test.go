@@ -157,3 +157,21 @@ func TestOverridesOfJoinedConversations(t *testing.T) {
 		})
 	}
 }
+
+// Who writes in a group may turn out to be somebody that we know as two.
+func TestWhatAGroupsMessageJoinedComesWithItsOwnWindow(t *testing.T) {
+	own, theirs := gateway.WindowOverride{MaxBatch: new(7)}, gateway.WindowOverride{MaxBatch: new(3)}
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		seed(t, s)
+		ms := add(t, s, as(from(sandbox, "", "p.1"), byPhone), as(from(sandbox, "", "l.1"), byLID))
+		group := got(s.OpenConversation(t.Context(), sandbox, gateway.Address{Group: "g"}))(t)
+		must(t, s.PutWindowOverride(t.Context(), ms[0].Conversation, own))
+		must(t, s.PutWindowOverride(t.Context(), group.ID, theirs))
+		m := as(from(sandbox, "", "g.1"), byBoth)
+		m.Peer = group.Peer
+		a := got(s.AddMessages(t.Context(), []gateway.Arrival{m}))(t)[0]
+		equal(t, "joined", texts(a.Joined), []string{"p.1", "l.1"})
+		equal(t, "window of what was joined", a.JoinedWindow.WindowOverride, own)
+		equal(t, "window of the message", a.Window.WindowOverride, theirs)
+	})
+}
