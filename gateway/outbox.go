@@ -47,9 +47,10 @@ type SendStore interface {
 	// account. next is when another falls due; zero if none waits.
 	ClaimSends(ctx context.Context, holder string, resend bool, limit int) (claimed []ClaimedSend, settled []Send, next time.Time, err error)
 	// SettleSend records how an attempt ended: s.State with s.ExternalID,
-	// s.Error, s.NextAt and s.Unknowns. Where another claim or a status update
-	// of WhatsApp's came first it changes nothing.
-	SettleSend(ctx context.Context, s *Send) error
+	// s.Error, s.NextAt and s.Unknowns. It reports whether the send stands so:
+	// where another claim or a status update of WhatsApp's said otherwise
+	// first, it changes nothing. It may be repeated.
+	SettleSend(ctx context.Context, s *Send) (stands bool, err error)
 }
 
 // A ClaimedSend is a send in hand, with the account that it leaves from.
@@ -99,14 +100,17 @@ func (o *Outbox) transmit(ctx context.Context, c ClaimedSend) {
 		cancel()
 	}
 	o.settle(s, id, err)
-	if err := o.record(ctx, s); err != nil {
+	switch stands, err := o.record(ctx, s); {
+	case err != nil:
 		// The claim runs out by itself: the send then counts as unknown.
 		o.Log.ErrorContext(ctx, "settle send", "send", s.ID, "state", s.State, "err", err)
-		return
-	}
-	o.observe(ctx, s)
-	if s.State == SendReady {
-		o.loop.Wake()
+	case !stands:
+		o.Log.InfoContext(ctx, "send was settled otherwise first", "send", s.ID, "account", s.Account, "attempt", s.Attempt, "attempt_ended", s.State)
+	default:
+		o.observe(ctx, s)
+		if s.State == SendReady {
+			o.loop.Wake()
+		}
 	}
 }
 
@@ -122,15 +126,15 @@ const (
 // what WhatsApp took must not be sent twice because the database was away for a
 // moment. It gives up when the attempt counts as unknown anyhow, or when ctx
 // ends, after one more try.
-func (o *Outbox) record(ctx context.Context, s *Send) error {
+func (o *Outbox) record(ctx context.Context, s *Send) (stands bool, err error) {
 	until := s.Deadline.Add(SendQuarantine)
 	for wait := recordFirst; ; wait = min(2*wait, recordMost) {
 		last := ctx.Err() != nil
 		try, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
-		err := o.Store.SettleSend(try, s)
+		stands, err := o.Store.SettleSend(try, s)
 		cancel()
 		if err == nil || last || !time.Now().Add(wait).Before(until) {
-			return err
+			return stands, err
 		}
 		timer := time.NewTimer(wait)
 		select {

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"wagent/gateway"
 )
 
@@ -16,6 +18,7 @@ type sendStore struct {
 	mu      sync.Mutex
 	send    gateway.Send
 	settled []gateway.Send
+	first   gateway.SendState // what a status update made of the send meanwhile; empty: nothing
 }
 
 func (s *sendStore) ClaimSends(_ context.Context, _ string, _ bool, _ int) ([]gateway.ClaimedSend, []gateway.Send, time.Time, error) {
@@ -32,12 +35,16 @@ func (s *sendStore) ClaimSends(_ context.Context, _ string, _ bool, _ int) ([]ga
 	return []gateway.ClaimedSend{{Send: s.send, Account: gateway.Account{Kind: gateway.Sandbox}}}, nil, time.Time{}, nil
 }
 
-func (s *sendStore) SettleSend(_ context.Context, x *gateway.Send) error {
+func (s *sendStore) SettleSend(_ context.Context, x *gateway.Send) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.send = *x
 	s.settled = append(s.settled, *x)
-	return nil
+	if s.first != "" {
+		s.send.State = s.first
+		return s.first == x.State, nil
+	}
+	s.send = *x
+	return true, nil
 }
 
 // channel answers one error after the other, then takes the message.
@@ -95,6 +102,40 @@ func TestOutboxSettlesByKind(t *testing.T) {
 	}
 }
 
+// A status update may say what became of a send before its attempt ends.
+func TestOutboxTellsOnlyOfWhatStands(t *testing.T) {
+	lost := &gateway.Error{Kind: gateway.Ambiguous, Msg: "the answer was lost"}
+	for name, tt := range map[string]struct {
+		errs  []error
+		first gateway.SendState
+		told  []gateway.SendState
+	}{
+		"nothing was said before":               {[]error{lost}, "", []gateway.SendState{gateway.SendUnknown}},
+		"it was accepted, and nobody knew":      {[]error{lost}, gateway.SendAccepted, nil},
+		"it was accepted, as the attempt was":   {nil, gateway.SendAccepted, []gateway.SendState{gateway.SendAccepted}},
+		"it was accepted, \"not taken\" or not": {[]error{&gateway.Error{Kind: gateway.Unavailable, Msg: "not taken"}}, gateway.SendAccepted, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &sendStore{send: gateway.Send{ID: "msg_1", State: gateway.SendReady}, first: tt.first}
+				var told []gateway.SendState
+				o := &gateway.Outbox{
+					Store: store, Channels: map[gateway.AccountKind]gateway.Channel{gateway.Sandbox: &channel{errs: tt.errs}},
+					Log: quiet(), Observe: func(s *gateway.Send) { told = append(told, s.State) },
+				}
+				ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+				defer stop()
+				if err := o.Run(ctx); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(tt.told, told); diff != "" || len(store.settled) != 1 {
+					t.Errorf("settled %d times; told (-want +got):\n%s", len(store.settled), diff)
+				}
+			})
+		})
+	}
+}
+
 func TestOutboxLooksAtTheDeadlineBeforeTheWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &stalled{sendStore: sendStore{send: gateway.Send{ID: "msg_1", State: gateway.SendReady}}}
@@ -126,9 +167,9 @@ type flaky struct {
 	until time.Time
 }
 
-func (f *flaky) SettleSend(ctx context.Context, x *gateway.Send) error {
+func (f *flaky) SettleSend(ctx context.Context, x *gateway.Send) (bool, error) {
 	if time.Now().Before(f.until) {
-		return &gateway.Error{Kind: gateway.Unavailable, Msg: "The database is not available"}
+		return false, &gateway.Error{Kind: gateway.Unavailable, Msg: "The database is not available"}
 	}
 	return f.sendStore.SettleSend(ctx, x)
 }
@@ -187,11 +228,11 @@ func (p *twoParts) ClaimSends(context.Context, string, bool, int) ([]gateway.Cla
 	return nil, nil, time.Time{}, nil
 }
 
-func (p *twoParts) SettleSend(_ context.Context, x *gateway.Send) error {
+func (p *twoParts) SettleSend(_ context.Context, x *gateway.Send) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.state[x.Part] = x.State
-	return nil
+	return true, nil
 }
 
 // slow is a channel that takes a second.

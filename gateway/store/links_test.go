@@ -119,7 +119,7 @@ func TestTwoClaimsOfAnAccountGiveOneSend(t *testing.T) {
 	answer(t, s, "+15550000001")
 	for _, c := range claim() {
 		c.Send.State = gateway.SendAccepted
-		if err := s.SettleSend(t.Context(), &c.Send); err != nil {
+		if _, err := s.SettleSend(t.Context(), &c.Send); err != nil {
 			t.Fatal(err)
 		}
 	}

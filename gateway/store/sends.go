@@ -263,18 +263,23 @@ func nextSend(ctx context.Context, q queries, holder string, at time.Time) (time
 	return soonest(next, at), err
 }
 
-// SettleSend records how an attempt ended. Where another claim or a status of
-// WhatsApp's came first it changes nothing.
-func (s *Store) SettleSend(ctx context.Context, x *gateway.Send) error {
-	err := s.inTx(ctx, func(q queries) error {
+// SettleSend records how an attempt ended, and reports whether the send stands so.
+// Where another claim or a status of WhatsApp's said otherwise first it changes
+// nothing. It may be repeated.
+func (s *Store) SettleSend(ctx context.Context, x *gateway.Send) (stands bool, err error) {
+	err = s.inTx(ctx, func(q queries) error {
 		n, err := q.exec(ctx, `UPDATE sends SET state = $3, external_id = $4, error = $5, next_at = $6, unknowns = $7
 			WHERE id = $1 AND attempt = $2 AND state = 'claimed'`, x.ID, x.Attempt, x.State, x.ExternalID, x.Error, x.NextAt, x.Unknowns)
-		if err != nil || n == 0 {
+		if err != nil {
 			return err
 		}
-		return mirror(ctx, q, x)
+		if stands = n > 0; stands {
+			return mirror(ctx, q, x)
+		}
+		stands, err = exists(ctx, q, `SELECT 1 FROM sends WHERE id = $1 AND attempt = $2 AND state = $3 AND error = $4`, x.ID, x.Attempt, x.State, x.Error)
+		return err
 	})
-	return s.fail(err, "settle send %s", x.ID)
+	return stands && err == nil, s.fail(err, "settle send %s", x.ID)
 }
 
 // mirror shows on the message what became of its send.

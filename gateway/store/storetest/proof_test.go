@@ -15,7 +15,7 @@ func TestAStatusProvesASendThatWasToBeTriedAgain(t *testing.T) {
 		x := sent(t, s, cloud, alice, "wamid.1")
 		y := claimOne(t, s)
 		y.State, y.NextAt = gateway.SendReady, time.Now() // "not taken", said the Graph API
-		must(t, s.SettleSend(t.Context(), &y))
+		got(s.SettleSend(t.Context(), &y))(t)
 		must(t, s.ApplyStatuses(t.Context(), []gateway.StatusUpdate{{
 			Account: cloud, ExternalID: "wamid.out", Message: x.ID, Status: gateway.StatusDelivered, At: time.Now(),
 		}}))

@@ -163,8 +163,8 @@ func TestNoTwoSendsOfALinkedDeviceRace(t *testing.T) {
 						inHand--
 						mu.Unlock()
 						c.Send.State, c.Send.ExternalID = gateway.SendAccepted, c.Send.ID.WireID()
-						for err = s.SettleSend(t.Context(), &c.Send); gateway.KindOf(err) == gateway.Unavailable; {
-							err = s.SettleSend(t.Context(), &c.Send)
+						for _, err = s.SettleSend(t.Context(), &c.Send); gateway.KindOf(err) == gateway.Unavailable; {
+							_, err = s.SettleSend(t.Context(), &c.Send)
 						}
 						if err != nil {
 							t.Error(err)

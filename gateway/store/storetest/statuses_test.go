@@ -56,8 +56,13 @@ func TestStatusesSettleWhatIsNotKnown(t *testing.T) {
 		inHand := claimOne(t, s)
 		apply(inHand, "wamid.out1", gateway.StatusDelivered)
 		wantSend(t, s, inHand, gateway.SendAccepted, gateway.StatusDelivered)
-		settle(t, s, inHand, gateway.SendUnknown, "")
+		if settle(t, s, inHand, gateway.SendUnknown, "") {
+			t.Error("an unknown end stands, though WhatsApp told that it was delivered")
+		}
 		wantSend(t, s, inHand, gateway.SendAccepted, gateway.StatusDelivered)
+		if !settle(t, s, inHand, gateway.SendAccepted, "wamid.out1") {
+			t.Error("what WhatsApp told first does not stand when the attempt tells it too")
+		}
 
 		sent(t, s, cloud, alice, "wamid.2")
 		unknown := claimOne(t, s)

@@ -193,7 +193,7 @@ func TestTheCloudAPIsEchoOfAnUnknownSendTakesNothingOver(t *testing.T) {
 				t.Fatalf("echo %d paused: %+v", i, ps)
 			}
 			x.Attempt, x.State, x.NextAt, x.Unknowns = 1, gateway.SendUnknown, time.Now().Add(time.Hour), 1
-			must(t, s.SettleSend(t.Context(), &x))
+			got(s.SettleSend(t.Context(), &x))(t)
 		}
 		add(t, s, echo(cloud, alice, "wamid.4"))
 		if ps := pauses(t, s, cloud, false); len(ps) != 1 {
