@@ -114,6 +114,7 @@ func (s *Sweeper) messages(ctx context.Context, now, before time.Time) error {
 		if err != nil {
 			return fmt.Errorf("list stranded messages: %w", err)
 		}
+		windowings := map[gateway.ConversationID]gateway.Windowing{}
 		for i := range page {
 			m := &page[i]
 			a, ok := agents[m.Account]
@@ -123,9 +124,12 @@ func (s *Sweeper) messages(ctx context.Context, now, before time.Time) error {
 				}
 				agents[m.Account] = a
 			}
-			x, err := s.agents.Windowing(ctx, m.Conversation)
-			if err != nil {
-				return fmt.Errorf("find window of message %s: %w", m.ID, err)
+			x, ok := windowings[m.Conversation]
+			if !ok {
+				if x, err = s.agents.Windowing(ctx, m.Conversation); err != nil {
+					return fmt.Errorf("find window of message %s: %w", m.ID, err)
+				}
+				windowings[m.Conversation] = x
 			}
 			w := debounceWindow(left(a.Window(&x), m, now))
 			if err := s.add(ctx, "message", m.Account, m.Conversation, string(m.ID), w); err != nil {

@@ -215,6 +215,39 @@ func TestASweepGoesThroughAllPages(t *testing.T) {
 	}
 }
 
+// counting counts how often each conversation's window is asked for.
+type counting struct {
+	gateway.AgentFinder
+	mu    sync.Mutex
+	asked map[gateway.ConversationID]int
+}
+
+func (c *counting) Windowing(ctx context.Context, id gateway.ConversationID) (gateway.Windowing, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked[id]++
+	return c.AgentFinder.Windowing(ctx, id)
+}
+
+func TestASweepAsksOnceForAConversationsWindow(t *testing.T) {
+	inRig(t, says("hello"), patient, func(r *rig) {
+		var all []string
+		conversations := map[gateway.ConversationID]int{}
+		for _, who := range []string{ada, bob, ada, bob, ada} {
+			m := r.write(who, "hi")
+			all = append(all, fmt.Sprint("0s ", m.ID))
+			conversations[m.Conversation] = 1
+		}
+		agents := &counting{AgentFinder: r.db, asked: map[gateway.ConversationID]int{}}
+		timer := &fakeTimer{start: r.start, epoch: "first"}
+		r.serve(dispatch.NewSweeper(r.d, r.db, agents, timer, slog.New(slog.DiscardHandler)).Run)
+		timer.want(t, all...)
+		agents.mu.Lock()
+		defer agents.mu.Unlock()
+		equal(t, "asked", agents.asked, conversations)
+	})
+}
+
 func TestATimerThatIsAwayIsReportedOnceAndTriedAgain(t *testing.T) {
 	inRig(t, says("hello"), patient, func(r *rig) {
 		timer := &fakeTimer{start: r.start, epoch: "first", err: errAway}

@@ -154,8 +154,9 @@ func (in *Inbox) Release(ctx context.Context, account AccountID) error {
 		if err != nil {
 			return fmt.Errorf("list waiting messages of account %s: %w", account, err)
 		}
+		windowing := in.windowings()
 		for i := range page {
-			x, err := in.Agents.Windowing(ctx, page[i].Conversation)
+			x, err := windowing(ctx, page[i].Conversation)
 			if err != nil {
 				return fmt.Errorf("find window of message %s: %w", page[i].ID, err)
 			}
@@ -189,16 +190,32 @@ func (in *Inbox) joined(ctx context.Context, account AccountID, waiting []Messag
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), armPatience)
 	defer cancel()
 	agent, err := in.agent(ctx, account)
+	windowing := in.windowings()
 	for i := range waiting {
 		var x Windowing
 		if err == nil {
-			x, err = in.Agents.Windowing(ctx, waiting[i].Conversation)
+			x, err = windowing(ctx, waiting[i].Conversation)
 		}
 		if err != nil {
 			in.Log.WarnContext(ctx, "joined messages left to the sweeper", "account", account, "messages", len(waiting)-i, "err", err)
 			return
 		}
 		in.rearm(ctx, waiting[i:i+1], agent, x)
+	}
+}
+
+// windowings returns Agents.Windowing, which is asked once of each conversation.
+func (in *Inbox) windowings() func(context.Context, ConversationID) (Windowing, error) {
+	known := map[ConversationID]Windowing{}
+	return func(ctx context.Context, id ConversationID) (Windowing, error) {
+		if x, ok := known[id]; ok {
+			return x, nil
+		}
+		x, err := in.Agents.Windowing(ctx, id)
+		if err == nil {
+			known[id] = x
+		}
+		return x, err
 	}
 }
 

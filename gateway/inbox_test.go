@@ -30,6 +30,7 @@ type inboxParts struct {
 	dropped  []string
 
 	windowing    gateway.Windowing // of every conversation
+	asked        int               // how often for that
 	joinedWindow gateway.Windowing // of what AddMessages joined
 	windowingErr error
 }
@@ -74,6 +75,7 @@ func (p *inboxParts) JoinAddresses(context.Context, gateway.AccountID, ...gatewa
 }
 
 func (p *inboxParts) Windowing(context.Context, gateway.ConversationID) (gateway.Windowing, error) {
+	p.asked++
 	return p.windowing, p.windowingErr
 }
 
@@ -204,6 +206,9 @@ func TestInboxReleasesTheBacklogTogether(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, parts.armed); diff != "" {
 		t.Errorf("armed (-want +got):\n%s", diff)
+	}
+	if parts.asked != 3 { // all are of one conversation
+		t.Errorf("asked %d times for its window, want once a page", parts.asked)
 	}
 }
 
@@ -375,6 +380,9 @@ func TestInboxJoins(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.wantArmed, parts.armed); diff != "" {
 				t.Errorf("armed (-want +got):\n%s", diff)
+			}
+			if parts.asked > 1 {
+				t.Errorf("asked %d times for the window of one conversation", parts.asked)
 			}
 		})
 	}
