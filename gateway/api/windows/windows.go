@@ -4,9 +4,12 @@
 // the customer's number; who has none, or is a group, is as the agent has it.
 //
 // It is ours, in the shape of the pauses beside it: WhatsRB Cloud has no such
-// thing. A setting that is null is the agent's. What is set holds from the next
-// message on: windows that are open keep their times. Nothing is kept here, so a
-// crash leaves a call done or not done.
+// thing, and what is not known is refused. A setting that is null is the agent's.
+// Times and sizes hold from the next message on: a window that is open keeps its
+// own until then. on_new_message and max_supersedes hold at once, also for a run
+// that is in hand: they are looked at when a newer message calls it back, and
+// before it finishes. Nothing is kept here, so a crash leaves a call done or not
+// done.
 package windows
 
 import (
@@ -187,7 +190,8 @@ func (h *API) retrieve(c echo.Context) error {
 }
 
 // replace sets all settings: those that the body does not name are the agent's
-// again. Whoever has not written yet may have a window, too.
+// again. Whoever has not written yet may have a window, too, but gets no
+// conversation where nothing is set.
 func (h *API) replace(c echo.Context) error {
 	account, agent, err := h.account(c)
 	if err != nil {
@@ -202,17 +206,24 @@ func (h *API) replace(c echo.Context) error {
 		return err
 	}
 	var in settings
-	if err := body.Into(&in); err != nil {
+	if err := body.IntoAll(&in); err != nil {
 		return err
 	}
 	o := in.override()
 	if err := validate(agent, &o); err != nil {
 		return err
 	}
-	ctx := c.Request().Context()
-	conversation, err := h.Conversations.OpenConversation(ctx, account, gateway.Address{Phone: phone})
-	if err != nil {
-		return fmt.Errorf("open a conversation of account %s: %w", account, err)
+	ctx, peer := c.Request().Context(), gateway.Address{Phone: phone}
+	nothing, find := o == gateway.WindowOverride{}, h.Conversations.OpenConversation
+	if nothing {
+		find = h.Conversations.ConversationWith
+	}
+	conversation, err := find(ctx, account, peer)
+	switch {
+	case nothing && gateway.KindOf(err) == gateway.NotFound:
+		return wire.Data(c, http.StatusOK, newWindowBody(peer, &o, agent))
+	case err != nil:
+		return fmt.Errorf("find or open a conversation of account %s: %w", account, err)
 	}
 	if err := h.Overrides.PutWindowOverride(ctx, conversation.ID, o); err != nil {
 		return fmt.Errorf("set window of conversation %s: %w", conversation.ID, err)
@@ -242,7 +253,9 @@ func (h *API) remove(c echo.Context) error {
 	return wire.Data(c, http.StatusOK, newWindowBody(conversation.Peer, &none, agent))
 }
 
-// answerBody is how much is answered now.
+// answerBody is how much is answered now. Messages is how many waited, if need be
+// for a run in hand to be over. Those of a run that they superseded are answered
+// with them, and not counted.
 type answerBody struct {
 	PhoneNumber *string `json:"phone_number"`
 	Messages    int     `json:"messages"`
@@ -255,7 +268,7 @@ func (h *API) answer(c echo.Context) error {
 	}
 	n, err := h.Answerer.AnswerNow(c.Request().Context(), conversation.ID)
 	if err != nil {
-		return fmt.Errorf("answer conversation %s now: %w", conversation.ID, err)
+		return wire.Explain(fmt.Errorf("answer conversation %s now: %w", conversation.ID, err))
 	}
 	return wire.Data(c, http.StatusAccepted, answerBody{wire.OrNull(conversation.Peer.Phone), n})
 }

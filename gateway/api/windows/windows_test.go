@@ -124,7 +124,7 @@ func (m *memory) AnswerNow(_ context.Context, id gateway.ConversationID) (int, e
 	defer m.mu.Unlock()
 	n := m.waits[id]
 	if n == 0 {
-		return 0, missing("message waits")
+		return 0, &gateway.Error{Kind: gateway.NotFound, Msg: "No message waits"}
 	}
 	m.waits[id] = 0
 	return n, nil
@@ -211,7 +211,7 @@ func TestADatabaseThatIsAwayIsNotNothing(t *testing.T) {
 		calls   []string
 	}{
 		"agents":        {func(h *API, _ *memory) { h.Agents = away{} }, []string{"GET " + all, "GET " + one, "PUT " + one, "POST " + one}},
-		"conversations": {func(h *API, m *memory) { h.Conversations = away{m} }, []string{"GET " + one, "PUT " + one, "DELETE " + one, "POST " + one}},
+		"conversations": {func(h *API, m *memory) { h.Conversations = away{m} }, []string{"GET " + one, "PUT " + one, "PUT " + one + ` {"max_batch_messages":2}`, "DELETE " + one, "POST " + one}},
 		"overrides":     {func(h *API, _ *memory) { h.Overrides = away{} }, []string{"GET " + all, "GET " + one, "PUT " + one, "DELETE " + one}},
 		"windows":       {func(h *API, _ *memory) { h.Answerer = away{} }, []string{"POST " + one}},
 	} {
@@ -223,9 +223,10 @@ func TestADatabaseThatIsAwayIsNotNothing(t *testing.T) {
 				}
 				h := m.api()
 				tt.breakIt(h, m)
-				method, path, _ := strings.Cut(call, " ")
+				method, rest, _ := strings.Cut(call, " ")
+				path, body, _ := strings.Cut(rest, " ")
 				w := httptest.NewRecorder()
-				wiretest.Echo(h.Mount).ServeHTTP(w, httptest.NewRequest(method, path, http.NoBody))
+				wiretest.Echo(h.Mount).ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
 				if diff := cmp.Diff(`503 {"error":"The database is away"}`, fmt.Sprint(w.Code, " ", w.Body)); diff != "" {
 					t.Errorf("-want +got:\n%s", diff)
 				}

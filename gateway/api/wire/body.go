@@ -153,6 +153,25 @@ func (o Object) Into(dst any) error {
 	return p.Err()
 }
 
+// IntoAll is Into where no member may be passed over: the error also names each
+// that the struct has no field for.
+func (o Object) IntoAll(dst any) error {
+	p := Problems{}
+	known := map[string]bool{}
+	for f := range reflect.TypeOf(dst).Elem().Fields() {
+		known[f.Tag.Get("json")] = true
+	}
+	for name := range o {
+		if !known[name] {
+			p.Add(name, "is not known")
+		}
+	}
+	if err := p.Merge(o.Into(dst)); err != nil {
+		return err
+	}
+	return p.Err()
+}
+
 // mismatch says what type a member should have had.
 func mismatch(raw json.RawMessage, err error) string {
 	e, ok := errors.AsType[*json.UnmarshalTypeError](err)
