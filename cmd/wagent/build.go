@@ -271,11 +271,17 @@ type pausing struct {
 	log     *slog.Logger
 }
 
+// dropPatience is how long a pause waits for Redis to drop the window.
+const dropPatience = time.Second
+
 // PutPause satisfies pauses.Editor.
 func (p pausing) PutPause(ctx context.Context, x *gateway.Pause) error {
 	if err := p.Store.PutPause(ctx, x); err != nil {
 		return err
 	}
+	// The pause began, whether its client is still there or not.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropPatience)
+	defer cancel()
 	// What was in it is held: left alone, it comes to its end and finds nothing.
 	if err := p.windows.Drop(ctx, x.Conversation); err != nil {
 		p.log.WarnContext(ctx, "window of a paused conversation left to its end", "conversation", x.Conversation, "err", err)

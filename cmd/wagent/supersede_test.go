@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -333,6 +334,35 @@ func TestAPauseDropsTheWindow(t *testing.T) {
 			})
 		})
 	}
+}
+
+// deaf is a Windower whose Redis does not answer, and whose client hangs up.
+type deaf struct {
+	gateway.Windower
+	leave context.CancelFunc
+}
+
+func (d deaf) Drop(ctx context.Context, _ gateway.ConversationID) error {
+	d.leave()
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestAPauseWaitsASecondForRedis(t *testing.T) {
+	inWorld(t, nil, echo, func(w *world) {
+		w.says(0, "held")
+		found, err := w.app.store.ConversationWith(w.Context(), "acc_a", gateway.Address{Phone: "+" + ada.Phone})
+		if err != nil {
+			w.Fatal(err)
+		}
+		ctx, leave := context.WithCancel(w.Context())
+		defer leave()
+		p := gateway.Pause{Conversation: found.ID, Reason: gateway.PauseManual, ExpiresAt: time.Now().Add(time.Hour)}
+		err = pausing{w.app.store, deaf{leave: leave}, slog.New(slog.DiscardHandler)}.PutPause(ctx, &p)
+		if took := time.Since(w.start); err != nil || took != time.Second {
+			w.Errorf("PutPause = %v after %v, want nil after 1s, though the client has gone", err, took)
+		}
+	})
 }
 
 // waiting is how many windows there are, by Redis.
