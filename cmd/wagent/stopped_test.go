@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -23,6 +24,7 @@ const stoppedLease = 2 * time.Second
 // A stop is where a process stands while others go on.
 type stop struct {
 	trigger string        // what waits for our lock there; empty: the model answers
+	newer   string        // what is written while the model answers, and supersedes the run; empty: nothing
 	waits   string        // the statement that shows in the database as waiting
 	length  time.Duration // of the stop, at least
 	done    func(r *rig) bool
@@ -48,31 +50,34 @@ func untouched(*rig) bool { return true }
 func TestStopped(t *testing.T) {
 	for name, s := range map[string]stop{
 		"with the batch, before it claims the run": {
-			before + `INSERT ON runs`, "into runs", 2 * stoppedLease, answered, 1, 1,
+			before + `INSERT ON runs`, "", "into runs", 2 * stoppedLease, answered, 1, 1,
 		},
 		"with the run claimed, before it knows": {
-			atCommit + `INSERT ON runs` + deferred, "commit", 2 * stoppedLease, answered, 2, 1,
+			atCommit + `INSERT ON runs` + deferred, "", "commit", 2 * stoppedLease, answered, 2, 1,
 		},
 		"while the model answers": {
-			"", "", 2 * stoppedLease, answered, 2, 1,
+			"", "", "", 2 * stoppedLease, answered, 2, 1,
+		},
+		"with the run superseded, before it knows": {
+			atCommit + `UPDATE ON runs` + deferred + ` FOR EACH ROW WHEN (NEW.status = 'pending')`, "three", "commit", 2 * stoppedLease, answered, 2, 1,
 		},
 		"in the middle of the finish": {
-			before + `INSERT ON actions`, "into actions", 2 * stoppedLease, answered, 2, 1,
+			before + `INSERT ON actions`, "", "into actions", 2 * stoppedLease, answered, 2, 1,
 		},
 		"with the run finished, before it knows": {
-			atCommit + `UPDATE ON runs` + deferred + ` FOR EACH ROW WHEN (NEW.status = 'completed')`, "commit", 2 * stoppedLease, answered, 1, 1,
+			atCommit + `UPDATE ON runs` + deferred + ` FOR EACH ROW WHEN (NEW.status = 'completed')`, "", "commit", 2 * stoppedLease, answered, 1, 1,
 		},
 		"while it claims the send": {
-			before + `UPDATE ON sends`, "update sends", 2 * stoppedLease, answered, 1, 1,
+			before + `UPDATE ON sends`, "", "update sends", 2 * stoppedLease, answered, 1, 1,
 		},
 		"with the send claimed, until before its deadline": {
-			atCommit + `UPDATE ON sends` + deferred + ` FOR EACH ROW WHEN (NEW.state = 'claimed')`, "commit", 2 * stoppedLease, untouched, 1, 1,
+			atCommit + `UPDATE ON sends` + deferred + ` FOR EACH ROW WHEN (NEW.state = 'claimed')`, "", "commit", 2 * stoppedLease, untouched, 1, 1,
 		},
 		"with the send claimed, past its deadline": {
-			atCommit + `UPDATE ON sends` + deferred + ` FOR EACH ROW WHEN (NEW.state = 'claimed')`, "commit", gateway.SendDeadline + time.Second, untouched, 1, 2,
+			atCommit + `UPDATE ON sends` + deferred + ` FOR EACH ROW WHEN (NEW.state = 'claimed')`, "", "commit", gateway.SendDeadline + time.Second, untouched, 1, 2,
 		},
 		"with the deliveries claimed": {
-			atCommit + `UPDATE ON deliveries` + deferred + ` FOR EACH ROW WHEN (NEW.lease_until > OLD.lease_until)`, "commit", 2 * stoppedLease, delivered, 1, 1,
+			atCommit + `UPDATE ON deliveries` + deferred + ` FOR EACH ROW WHEN (NEW.lease_until > OLD.lease_until)`, "", "commit", 2 * stoppedLease, delivered, 1, 1,
 		},
 	} {
 		t.Run(name, func(t *testing.T) { s.play(t) })
@@ -83,12 +88,15 @@ func (s stop) play(t *testing.T) {
 	g := newGate()
 	var asked atomic.Int32
 	r := newRigWith(t, false, func(q llmtest.Request) llmtest.Reply {
-		if asked.Add(1) == 1 && s.trigger == "" {
+		if asked.Add(1) == 1 && (s.trigger == "" || s.newer != "") {
 			g.pass()
 		}
 		return clean(q)
 	}, func(cfg map[string]any) {
 		cfg["debounce"] = map[string]any{"lease": stoppedLease.String()}
+		if s.newer != "" {
+			cfg["agents"].([]any)[0].(map[string]any)["on_new_message"] = "supersede"
+		}
 		// What a stopped process holds in the database is free within its lease.
 		db := cfg["database"].(map[string]any)
 		db["url"] = db["url"].(string) + "&idle_in_transaction_session_timeout=1000"
@@ -102,9 +110,14 @@ func (s stop) play(t *testing.T) {
 	}
 	lock := r.hold(s.trigger)
 	r.say(ada, "one", "two")
+	if s.trigger == "" || s.newer != "" {
+		r.wait("the model to be asked", g.came)
+	}
+	if s.newer != "" {
+		r.say(ada, s.newer)
+	}
 	var name string
 	if s.trigger == "" {
-		r.wait("the model to be asked", g.came)
 		name = r.runner(replicas)
 	} else {
 		name = r.waiter(s.waits)
@@ -179,7 +192,7 @@ func (s stop) resume(r *rig, p *replica) {
 
 func (s stop) check(r *rig) {
 	r.Helper()
-	r.once("re: one two")
+	r.once(strings.TrimSpace("re: one two " + s.newer))
 	var runs, generation, sends, claims, unknowns int
 	err := r.db.QueryRowContext(r.Context(), `SELECT (SELECT count(*) FROM runs WHERE status = 'completed'), (SELECT sum(generation) FROM runs),
 		count(*), sum(attempt), sum(unknowns) FROM sends`).Scan(&runs, &generation, &sends, &claims, &unknowns)
