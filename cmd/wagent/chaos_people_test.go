@@ -29,16 +29,21 @@ type person struct {
 	n       int
 	account gateway.AccountID
 	rng     *rand.Rand
-	words   int      // written so far
-	taken   []string // acknowledged, in this order
-	lost    []string // the sandbox gave no answer: they may be on record
+	gap     time.Duration // between words, at most
+	words   int           // written so far
+	taken   []string      // acknowledged, in this order
+	lost    []string      // the sandbox gave no answer: they may be on record
 }
 
 func newPerson(c *chaos, n int) *person {
-	return &person{
+	p := &person{
 		chaos: c, Customer: graphtest.Customer{Phone: fmt.Sprint(491700000000 + n), Name: "Customer"},
-		n: n, account: chaosAccounts[n%len(chaosAccounts)], rng: rand.New(rand.NewPCG(c.seed, uint64(1000+n))),
+		n: n, account: accountOf(n), rng: rand.New(rand.NewPCG(c.seed, uint64(1000+n))), gap: 600 * time.Millisecond,
 	}
+	if supersedingAccount(p.account) {
+		p.gap = thinkLong
+	}
+	return p
 }
 
 // write writes two bursts of one to three words each, at any time.
@@ -52,7 +57,7 @@ func (p *person) write(start time.Time) {
 		p.pause(time.Until(start.Add(at)))
 		for range 1 + p.rng.IntN(3) {
 			p.say()
-			p.pause(upTo(p.rng, 600*time.Millisecond))
+			p.pause(upTo(p.rng, p.gap))
 		}
 	}
 }

@@ -25,12 +25,18 @@ func (c *chaos) prove() {
 	for _, p := range c.model.Problems() {
 		c.Errorf("a real provider would refuse this request: %s", p)
 	}
-	claims := 0
+	claims, superseded := 0, 0
 	for _, a := range answers {
-		claims += a.attempt
+		claims, superseded = claims+a.claims, superseded+a.superseded
+		if most := mostSuperseded(a.account); a.superseded > most {
+			c.Errorf("run %s of %s was superseded %d times, want at most %d", a.id, a.account, a.superseded, most)
+		}
 	}
-	c.Logf("%v; %d messages of %d people, %d runs, claimed %d times; %d attempts to send ended unknown, %d answers came twice",
-		c, len(said), len(c.people), len(answers), claims, unknown, twice)
+	if superseded == 0 && len(c.people) >= 100 {
+		c.Errorf("nobody superseded any of %d runs", len(answers))
+	}
+	c.Logf("%v; %d messages of %d people, %d runs, claimed %d times and superseded %d times; %d attempts to send ended unknown, %d answers came twice",
+		c, len(said), len(c.people), len(answers), claims, superseded, unknown, twice)
 }
 
 // heard checks that each message is in a run of the same person, and that runs

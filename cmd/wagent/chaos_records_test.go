@@ -39,7 +39,7 @@ type reply struct {
 	seq                int64
 	id, phone, status  string
 	account            gateway.AccountID
-	attempt            int
+	claims, superseded int
 	created, completed int64
 	ends               int    // as they were seen
 	words              []said // of its messages
@@ -53,13 +53,13 @@ func (c *chaos) answers() []*reply {
 	c.Helper()
 	return read(c, func(rows *sql.Rows) (*reply, error) {
 		a := &reply{}
-		err := rows.Scan(&a.seq, &a.id, &a.phone, &a.account, &a.status, &a.attempt, &a.created, &a.completed, &a.ends,
+		err := rows.Scan(&a.seq, &a.id, &a.phone, &a.account, &a.status, &a.claims, &a.superseded, &a.created, &a.completed, &a.ends,
 			&a.sends, &a.unknowns, &a.send, &a.state, &a.text)
 		return a, err
-	}, `SELECT r.seq, r.id, t.phone, r.account, r.status, r.attempt, r.created_at, r.completed_at, (SELECT count(*) FROM ends e WHERE e.run = r.id),
+	}, `SELECT r.seq, r.id, t.phone, r.account, r.status, r.generation, r.supersedes, r.created_at, r.completed_at, (SELECT count(*) FROM ends e WHERE e.run = r.id),
 		count(s.id), coalesce(sum(s.unknowns), 0), coalesce(max(s.id), ''), coalesce(max(s.state), ''), coalesce(max(s.body), '')
 		FROM runs r JOIN conversations v ON v.id = r.conversation JOIN contacts t ON t.id = v.contact
-		LEFT JOIN sends s ON s.origin_id = r.id GROUP BY r.seq, r.id, t.phone, r.account, r.status, r.attempt, r.created_at, r.completed_at ORDER BY r.seq`)
+		LEFT JOIN sends s ON s.origin_id = r.id GROUP BY r.seq, r.id, t.phone, r.account, r.status, r.generation, r.supersedes, r.created_at, r.completed_at ORDER BY r.seq`)
 }
 
 // A step is a change of a send's state.

@@ -45,7 +45,8 @@ type chaos struct {
 }
 
 // TestChaos kills and stops two replicas and the Redis below them, and cuts and
-// stalls their connections, while people write to Cloud API and sandbox accounts.
+// stalls their connections, while people write to Cloud API and sandbox accounts:
+// to agents that supersede, and to agents that follow up.
 // When all of that is over, each message must be in one finished run, in order,
 // and each answer sent once: but for those of which nobody knows.
 func TestChaos(t *testing.T) {
@@ -77,8 +78,12 @@ func newChaos(t *testing.T) *chaos {
 	}
 	t.Logf("seed %d: go test ./cmd/wagent -run='^TestChaos$' -chaos=%v -chaos.people=%d -chaos.seed=%d", c.seed, c.length, *chaosPeople, c.seed)
 	think := func(q llmtest.Request) llmtest.Reply {
-		out := echo(q)
-		out.Delay = time.Duration(rand.IntN(300)) * time.Millisecond
+		out, n := echo(q), 0
+		most := 300 * time.Millisecond
+		if _, err := fmt.Sscanf(asked(q), "c%d-", &n); err == nil && supersedingAccount(accountOf(n)) {
+			most = thinkLong
+		}
+		out.Delay = rand.N(most)
 		return out
 	}
 	c.rig = newRigWith(t, false, think, func(cfg map[string]any) { c.configure(t, cfg) })
@@ -93,6 +98,24 @@ func newChaos(t *testing.T) *chaos {
 // chaosAccounts are those that people write to: two numbers of the Cloud API,
 // and two sandboxes.
 var chaosAccounts = []gateway.AccountID{"acc_a", "acc_b", "acc_s", "acc_t"}
+
+// accountOf is the one that the n-th person writes to.
+func accountOf(n int) gateway.AccountID { return chaosAccounts[n%len(chaosAccounts)] }
+
+// supersedingAccount reports whether newer messages supersede an account's runs.
+// Its agent thinks for up to thinkLong, and who writes to it pauses as long, so
+// that they do.
+func supersedingAccount(id gateway.AccountID) bool { return id == "acc_b" || id == "acc_t" }
+
+const thinkLong = 2 * time.Second
+
+// mostSuperseded is how often a run of those is superseded, and of the others.
+func mostSuperseded(id gateway.AccountID) int {
+	if supersedingAccount(id) {
+		return gateway.DefaultAgent().MaxSupersedes
+	}
+	return 0
+}
 
 // toldAccount is the one of which Meta tells what became of each message.
 const toldAccount = gateway.AccountID("acc_a")
@@ -114,6 +137,9 @@ func (c *chaos) configure(t *testing.T, cfg map[string]any) {
 	for _, id := range chaosAccounts {
 		a := maps.Clone(agent)
 		a["id"], a["account"], a["max_wait_seconds"] = "agent."+string(id), id, 3
+		if supersedingAccount(id) {
+			a["on_new_message"] = "supersede"
+		}
 		agents = append(agents, a)
 	}
 	cfg["agents"] = agents
