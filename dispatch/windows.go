@@ -51,14 +51,11 @@ func (w Windows) Rearm(ctx context.Context, id gateway.ConversationID) (int, err
 }
 
 // AnswerNow makes what waits in a conversation due at once, whatever Redis still
-// knows of it. It returns how many messages that are. NotFound: none waits.
+// knows of it. It returns how many messages that are: 0 if none waits.
 // Unavailable: they wait for their time.
 func (w Windows) AnswerNow(ctx context.Context, id gateway.ConversationID) (int, error) {
 	n, err := w.Rearm(ctx, id)
-	if err == nil && n == 0 {
-		err = &gateway.Error{Kind: gateway.NotFound, Msg: "No message waits"}
-	}
-	if err == nil {
+	if err == nil && n > 0 {
 		err = w.Debouncer.Flush(ctx, string(id))
 	}
 	if err != nil && gateway.KindOf(err) == gateway.Internal {

@@ -67,7 +67,7 @@ type Overrides interface {
 // Answerer brings forward what is to be answered.
 type Answerer interface {
 	// AnswerNow makes what waits in a conversation due at once and returns how
-	// many messages that are, or an Error of kind NotFound if none does.
+	// many messages that are: 0 if none does.
 	AnswerNow(ctx context.Context, id gateway.ConversationID) (int, error)
 }
 
@@ -254,7 +254,7 @@ func (h *API) remove(c echo.Context) error {
 }
 
 // answerBody is how much is answered now. Messages is how many waited, if need be
-// for a run in hand to be over. Those of a run that they superseded are answered
+// for a run in hand to be over; 0: there was nothing to answer. Those of a run that they superseded are answered
 // with them, and not counted.
 type answerBody struct {
 	PhoneNumber *string `json:"phone_number"`
@@ -268,7 +268,7 @@ func (h *API) answer(c echo.Context) error {
 	}
 	n, err := h.Answerer.AnswerNow(c.Request().Context(), conversation.ID)
 	if err != nil {
-		return wire.Explain(fmt.Errorf("answer conversation %s now: %w", conversation.ID, err))
+		return fmt.Errorf("answer conversation %s now: %w", conversation.ID, err)
 	}
 	return wire.Data(c, http.StatusAccepted, answerBody{wire.OrNull(conversation.Peer.Phone), n})
 }

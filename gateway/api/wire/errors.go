@@ -63,11 +63,7 @@ const statusClientGone = 499
 
 func translate(ctx context.Context, err error) failure {
 	if e, ok := errors.AsType[*gateway.Error](err); ok && e.Kind != gateway.Internal {
-		f := translateKind(e)
-		if _, ok := errors.AsType[*explained](err); ok && e.Msg != "" {
-			f.body.Error = e.Msg
-		}
-		return f
+		return translateKind(e)
 	}
 	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return translateEcho(e)
@@ -136,15 +132,6 @@ func BadRequest(msg string) error { return echo.NewHTTPError(http.StatusBadReque
 func NotFound(what string) error {
 	return &gateway.Error{Kind: gateway.NotFound, Msg: "no such " + what}
 }
-
-// explained is an error whose text the client is to read, whatever its kind.
-type explained struct{ error }
-
-func (e *explained) Unwrap() error { return e.error }
-
-// Explain has the client read what err, a NotFound, says: the path is right, and
-// what it asks for is not there now.
-func Explain(err error) error { return &explained{err} }
 
 // Problems gathers what is wrong with the fields of a request.
 type Problems map[string][]string
