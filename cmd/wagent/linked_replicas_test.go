@@ -133,7 +133,7 @@ func TestLinkedHolderStopped(t *testing.T) {
 			r.wa.Hold(r.device, "usync")
 			newcomer.Text("hello")
 			r.must(r.wa.Held(r.ctx, r.device))
-			r.must(first.cmd.Process.Signal(syscall.SIGSTOP))
+			r.freeze(first)
 			r.wa.Resume(r.device)
 			stopped, logins = time.Now(), r.device.Logins()
 		case 79:

@@ -3,6 +3,10 @@ package main
 import (
 	"context"
 	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -124,9 +128,7 @@ func (s stop) play(t *testing.T) {
 	}
 	first := replicas[name]
 	delete(replicas, name)
-	if err := first.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	r.freeze(first)
 	stopped := time.Now()
 	g.lift()
 	if err := lock.Rollback(); err != nil {
@@ -169,6 +171,23 @@ func (r *rig) waiter(statement string) (name string) {
 		return err == nil
 	})
 	return name
+}
+
+// freeze stops a process, and returns when it stands still: on a busy machine it
+// goes on for a while. Where the system does not tell, it is taken to be quick.
+func (r *rig) freeze(p *replica) {
+	r.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		r.Fatal(err)
+	}
+	r.until("a process to stand still", 20*time.Second, func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+		return err == nil && !slices.ContainsFunc(threads, func(path string) bool {
+			stat, err := os.ReadFile(path)
+			_, state, _ := strings.Cut(string(stat), ") ") // behind its name
+			return err == nil && !strings.HasPrefix(state, "T")
+		})
+	})
 }
 
 // resume lets the process go on, and end: it waits for what it has in hand.
