@@ -275,8 +275,8 @@ func TestACommandAnswersNow(t *testing.T) {
 				}
 				w.at(2 * time.Minute)
 				w.want(tt.want...)
-				if code, _ := answer(); code != http.StatusNotFound {
-					w.Errorf("where nothing waits: POST = %d, want 404", code)
+				if code, n := answer(); code != http.StatusAccepted || n != 0 {
+					w.Errorf("where nothing waits: POST = %d of %v messages, want 202 of none", code, n)
 				}
 			})
 		})

@@ -254,8 +254,8 @@ func (h *API) remove(c echo.Context) error {
 }
 
 // answerBody is how much is answered now. Messages is how many waited, if need be
-// for a run in hand to be over; 0: there was nothing to answer. Those of a run that they superseded are answered
-// with them, and not counted.
+// for a run in hand to be over; 0: there was nothing to answer. Those of a run
+// that they superseded are answered with them, and not counted.
 type answerBody struct {
 	PhoneNumber *string `json:"phone_number"`
 	Messages    int     `json:"messages"`
