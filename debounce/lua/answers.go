@@ -57,19 +57,23 @@ func ReadClaim(cmd *redis.Cmd) (c Claimed, err error) {
 
 func row(v any) (r Row, err error) {
 	vs, ok := v.([]any)
-	if !ok || len(vs) < 6 {
+	if !ok || len(vs) != 7 {
 		return r, fmt.Errorf("a batch of %d values is a %T", len(vs), v)
 	}
-	ss := make([]string, len(vs))
-	for i, v := range vs {
-		if ss[i], ok = v.(string); !ok {
-			return r, fmt.Errorf("value %d of a batch is a %T", i, v)
+	fields, ok := vs[6].([]any)
+	if !ok {
+		return r, fmt.Errorf("the fields of a window are a %T", vs[6])
+	}
+	var ss [6]string
+	for i := range ss {
+		if ss[i], ok = vs[i].(string); !ok {
+			return r, fmt.Errorf("value %d of a batch is a %T", i, vs[i])
 		}
 	}
-	r.Key, r.Group, r.Items = ss[0], ss[4], ss[5:]
-	var opened, due int64
-	about := ss[2] + " " + ss[1] + " " + ss[3]
-	for _, n := range []*int64{&r.First, &opened, &due, &r.Attempt, &r.Generation, &r.Recalls} {
+	r.Key = ss[0]
+	var opened, due, base, cut int64
+	about := strings.Join([]string{ss[2], ss[1], ss[3], ss[4], ss[5]}, " ")
+	for _, n := range []*int64{&r.First, &opened, &due, &r.Attempt, &r.Generation, &r.Recalls, &base, &cut} {
 		var word string
 		word, about, _ = strings.Cut(about, " ")
 		if *n, err = strconv.ParseInt(word, 10, 64); err != nil {
@@ -77,7 +81,40 @@ func row(v any) (r Row, err error) {
 		}
 	}
 	r.Opened, r.Due = time.UnixMicro(opened), time.UnixMicro(due)
-	return r, nil
+	r.Items, r.Group, err = items(fields, base, cut)
+	return r, err
+}
+
+// items returns the items of a window that are numbered after base and up to
+// cut, in their order, and the group.
+func items(fields []any, base, cut int64) (in []string, group string, err error) {
+	if base < 0 || cut < base || cut-base > int64(len(fields)) {
+		return nil, "", fmt.Errorf("a window of %d fields has no items from %d to %d", len(fields), base, cut)
+	}
+	in = make([]string, cut-base)
+	found := 0
+	for i := 0; i+1 < len(fields); i += 2 {
+		name, _ := fields[i].(string)
+		value, _ := fields[i+1].(string)
+		item, ok := strings.CutPrefix(name, "=")
+		switch {
+		case name == "group":
+			group = value
+		case ok:
+			n, err := strconv.ParseInt(value, 10, 64)
+			if err != nil {
+				return nil, "", fmt.Errorf("read number of an item: %w", err)
+			}
+			if base < n && n <= cut {
+				in[n-base-1] = item
+				found++
+			}
+		}
+	}
+	if found != len(in) {
+		return nil, "", fmt.Errorf("a window has %d of the items from %d to %d", found, base, cut)
+	}
+	return in, group, nil
 }
 
 // ReadBeat reads the answer of Beat: the processes at work, and the layouts.

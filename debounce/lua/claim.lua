@@ -11,8 +11,8 @@
 --         move the key to lease. A batch that was called back and whose lease
 --         ended waits for the window that did it
 -- returns {microseconds until the next one is due or -1, now, how many leases
---         had ended, {key, generation, what its field batch is, recalls, group,
---         item...}...}
+--         had ended, {key, generation, what its field batch is, recalls, base,
+--         cut, the fields of its window as they were}...}
 --
 -- Where a key is on another node already, since the slot is moving, it stops and
 -- is asked again a moment later. Each step leaves the shard whole, lest one be
@@ -41,16 +41,10 @@ end
 -- without items is forgotten. It reports whether the key was here.
 local function take(key, ended)
   local window = p .. 'w:' .. key
-  local w, items = {}, {}
   local all = try('HGETALL', window)
   if not all then return false end
-  for i = 1, #all, 2 do
-    if string.byte(all[i], 1, 1) == 61 then -- '='
-      items[tonumber(all[i + 1])] = string.sub(all[i], 2)
-    else
-      w[all[i]] = all[i + 1]
-    end
-  end
+  local w = {}
+  for i = 1, #all, 2 do w[all[i]] = all[i + 1] end
   local open = w.last and w.last ~= (w.cut or w.base)
   if not (w.cut or open) then
     redis.call('ZREM', leases, key)
@@ -86,12 +80,9 @@ local function take(key, ended)
     about = gen .. ' ' .. w.opened .. ' ' .. w.due .. ' 1'
     redis.call('HSET', window, 'gen', gen, 'batch', about, 'cut', w.cut)
   end
-  local batch = {key, gen, about, recalls, w.group}
-  for n = tonumber(w.base or 0) + 1, tonumber(w.cut) do
-    batch[#batch + 1] = items[n]
-  end
-  out[#out + 1] = batch
-  left, items_left = left - 1, items_left - (#batch - 5)
+  local base = w.base or '0'
+  out[#out + 1] = {key, gen, about, recalls, base, w.cut, all} -- who asked sorts the items out
+  left, items_left = left - 1, items_left - (w.cut - base)
   if ended then
     out[3] = out[3] + 1
     redis.call('ZADD', leases, lease_end, key)
@@ -127,7 +118,7 @@ while waiting > 0 and left > 0 and items_left > 0 and not moving do
     if n < #keys then redis.call('ZREM', leases, unpack(keys, n + 1)) end
   end
   local first = head(zset, n) -- once these are gone, and the zset perhaps too
-  if n > 0 then redis.call('ZREM', zset, unpack(keys, 1, n)) end
+  if n > 0 then redis.call('ZREMRANGEBYRANK', zset, 0, n - 1) end
   n_taken = n_taken + n
   if first and first <= now then
     redis.call('LMOVE', ring, ring, 'LEFT', 'RIGHT')

@@ -130,6 +130,7 @@ func (c *Cluster) Move(key string, during func()) {
 		i++
 	}
 	from, to := c.Masters[i], c.Masters[(i+1)%3]
+	c.settled()
 	source, target := c.do(from, "CLUSTER", "MYID"), c.do(to, "CLUSTER", "MYID")
 	c.do(to, "CLUSTER", "SETSLOT", n, "IMPORTING", source)
 	c.do(from, "CLUSTER", "SETSLOT", n, "MIGRATING", target)
@@ -152,9 +153,41 @@ func (c *Cluster) Move(key string, during func()) {
 		}
 		c.do(from, args...)
 	}
-	for _, s := range []*Server{to, from, c.Masters[(i+2)%3]} {
-		c.do(s, "CLUSTER", "SETSLOT", n, "NODE", target)
+	for agreed := false; !agreed; { // what one is told may be undone by what another says
+		for _, s := range []*Server{to, from, c.Masters[(i+2)%3]} {
+			c.do(s, "CLUSTER", "SETSLOT", n, "NODE", target)
+		}
+		c.settled()
+		agreed = true
+		for _, s := range c.Masters {
+			err := c.rdbs[s].Exists(context.Background(), key).Err()
+			agreed = agreed && (s == to && err == nil || s != to && redis.HasErrorPrefix(err, fmt.Sprintf("MOVED %d %s", n, to.addr)))
+		}
 	}
+}
+
+// settled waits until the masters have epochs of their own, and all know the
+// newest. Before that, who moves a slot may undo the move before.
+func (c *Cluster) settled() {
+	c.tb.Helper()
+	c.until("the masters to agree on epochs", func() bool {
+		newest, own := map[string]bool{}, map[string]bool{}
+		for _, s := range c.Masters {
+			info, err := c.rdbs[s].ClusterInfo(context.Background()).Result()
+			if err != nil {
+				return false
+			}
+			for line := range strings.Lines(info) {
+				switch name, value, _ := strings.Cut(strings.TrimSpace(line), ":"); name {
+				case "cluster_current_epoch":
+					newest[value] = true
+				case "cluster_my_epoch":
+					own[value] = true
+				}
+			}
+		}
+		return len(newest) == 1 && len(own) == len(c.Masters)
+	})
 }
 
 // do runs a command on one node.
