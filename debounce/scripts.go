@@ -20,7 +20,7 @@ const (
 	pipelineSize = 16000 // bytes of it: what Redis reads at once, and hence does before it turns to others
 	pipelines    = 2     // pipelines at once, of one process
 	settleMost   = 64    // batches that are settled at once
-	claimChunk   = 64    // and of one claim, lest it block Redis for long
+	claimChunk   = 32    // and of one claim, lest it block Redis for long
 	claimItems   = 1000  // a claim stops behind the batch that has this many items
 )
 
