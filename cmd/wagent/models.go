@@ -12,19 +12,24 @@ import (
 	"wagent/gateway"
 )
 
-// models are the providers by the names that model handles begin with; nil for
-// one that can't be asked.
-type models map[string]llm.Model
+// models are the providers by the names that model handles begin with.
+type models map[string]provider
+
+// A provider is a model, or what it can't be asked without.
+type provider struct {
+	llm.Model
+	lacks string
+}
 
 func newModels(cfg *config.Config, client *http.Client) (models, error) {
 	out := models{}
 	for name, p := range cfg.Providers {
-		if name == config.OpenAI && p.APIKey == "" && p.BaseURL == config.Default().Providers[name].BaseURL {
-			out[name] = nil // it would refuse every prompt, after having read it
+		if lacks := cfg.Lacks(name); lacks != "" {
+			out[name] = provider{lacks: lacks}
 			continue
 		}
 		if p.Kind == config.OpenAI {
-			out[name] = openai.New(openai.Config{Name: name, BaseURL: p.BaseURL, APIKey: p.APIKey, HTTPClient: client})
+			out[name] = provider{Model: openai.New(openai.Config{Name: name, BaseURL: p.BaseURL, APIKey: p.APIKey, HTTPClient: client, Traits: p.Traits})}
 			continue
 		}
 		rules := p.Rules
@@ -35,23 +40,23 @@ func newModels(cfg *config.Config, client *http.Client) (models, error) {
 		if err != nil {
 			return nil, fmt.Errorf("providers.%s: %w", name, err)
 		}
-		out[name] = m
+		out[name] = provider{Model: m}
 	}
 	return out, nil
 }
 
 // Model satisfies agent.Models. A handle without a provider means openai's.
 func (m models) Model(handle string) (llm.Model, string, string, error) {
-	provider, name, ok := strings.Cut(handle, "/")
+	name, model, ok := strings.Cut(handle, "/")
 	if !ok {
-		provider, name = config.OpenAI, handle
+		name, model = config.OpenAI, handle
 	}
-	model, ok := m[provider]
+	p, ok := m[name]
 	if !ok {
-		return nil, "", "", &gateway.Error{Kind: gateway.Invalid, Msg: fmt.Sprintf("no provider is named %q", provider)}
+		return nil, "", "", &gateway.Error{Kind: gateway.Invalid, Msg: fmt.Sprintf("no provider is named %q", name)}
 	}
-	if model == nil {
-		return nil, "", "", &gateway.Error{Kind: gateway.Unauthorized, Msg: fmt.Sprintf("provider %s has no api_key in the configuration", provider)}
+	if p.lacks != "" {
+		return nil, "", "", &gateway.Error{Kind: gateway.Unauthorized, Msg: fmt.Sprintf("provider %s can not be asked without %s", name, p.lacks)}
 	}
-	return model, provider, name, nil
+	return p.Model, name, model, nil
 }

@@ -25,7 +25,7 @@ type quirks struct {
 
 // learned keeps the quirks of the models that refused something.
 type learned struct {
-	openai bool // the server is OpenAI's
+	traits Traits // of the server
 
 	mu     sync.Mutex
 	models map[string]quirks // by model
@@ -41,7 +41,11 @@ func (l *learned) of(model string) quirks {
 	if q, ok := l.models[model]; ok {
 		return q
 	}
-	return quirks{completionTokens: l.openai, noTemperature: reasoning.MatchString(model)}
+	q := quirks{completionTokens: l.traits.CompletionTokens, noTemperature: reasoning.MatchString(model)}
+	if l.traits.NoSchema {
+		q.format = formatObject
+	}
+	return q
 }
 
 // keep remembers q. What two requests learned at once adds up.
@@ -71,7 +75,7 @@ func (q quirks) without(a *answerError, asked bool) (quirks, bool) {
 	case !q.swappedTokens && a.about("max_tokens", "max_completion_tokens") && a.about("unsupported", "not supported", "unrecognized", "unknown", "extra inputs", "not permitted"):
 		q.completionTokens, q.swappedTokens = !q.completionTokens, true
 		return q, true
-	case !q.noTemperature && a.about("temperature") && a.about("unsupported", "not supported", "does not support", "deprecated"):
+	case !q.noTemperature && a.about("temperature") && a.about("unsupported", "not supported", "does not support", "deprecated", "only 1 is allowed"):
 		q.noTemperature = true
 		return q, true
 	case asked && q.format != formatPlain && a.about("response_format", "response format", "json_schema", "json_object", "structured output", "guided_json"):

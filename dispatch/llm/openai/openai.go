@@ -6,8 +6,8 @@
 // alone, and a failed request is the caller's to repeat. Redirects are not
 // followed, since they could carry a prompt or a key elsewhere.
 //
-// Servers differ in what they take. A [Model] starts from what the protocol's
-// newest form has and gives up, one at a time, what a server refuses by name:
+// Servers differ in what they take. A [Model] starts from its server's [Traits]
+// and what the protocol's newest form has, and gives up, one at a time, what a server refuses by name:
 // json_schema becomes json_object and then plain text, max_tokens and
 // max_completion_tokens stand in for each other, temperature is left out. What
 // it learned is kept in memory per model and learned again after a restart.
@@ -41,6 +41,26 @@ type Config struct {
 	APIKey     gateway.Secret // sent as a bearer token; empty: none is sent, as local servers like it
 	Name       string         // what errors call the provider; empty: openai
 	HTTPClient *http.Client   // nil: a client of its own; what its CheckRedirect says is not asked
+	Traits     Traits         // of the server
+}
+
+// Traits are in what a server differs from most that speak the protocol. It also
+// learns from what a server refuses; traits are for what is not said, and save
+// the first request.
+type Traits struct {
+	NoSchema         bool    // it takes no json_schema; json_object is asked for
+	CompletionTokens bool    // the limit is max_completion_tokens, not max_tokens; OpenAI's hosts are known
+	KeyHeader        string  // carries the key; empty: Authorization, as a bearer token
+	MaxTemperature   float64 // 0: 2, as OpenAI has it
+}
+
+// Check returns an Error of kind Invalid if the provider of that name takes no
+// such temperature.
+func (t *Traits) Check(name string, temperature float64) error {
+	if t.MaxTemperature > 0 && temperature > t.MaxTemperature {
+		return &gateway.Error{Kind: gateway.Invalid, Msg: fmt.Sprintf("%s takes a temperature of at most %v", name, t.MaxTemperature)}
+	}
+	return nil
 }
 
 // Validate returns nil, or an Error of kind Invalid that says what is wrong
@@ -91,7 +111,8 @@ func New(cfg Config) *Model {
 		m.invalid = err
 		return m
 	}
-	m.learned.openai = isOpenAI(base.Hostname())
+	m.learned.traits = cfg.Traits
+	m.learned.traits.CompletionTokens = cfg.Traits.CompletionTokens || isOpenAI(base.Hostname())
 	client := &http.Client{}
 	if cfg.HTTPClient != nil {
 		*client = *cfg.HTTPClient
@@ -103,7 +124,11 @@ func New(cfg Config) *Model {
 		option.WithMaxRetries(0),
 		option.WithMiddleware(m.read),
 	}
-	if cfg.APIKey != "" {
+	switch {
+	case cfg.APIKey == "":
+	case cfg.Traits.KeyHeader != "":
+		opts = append(opts, option.WithHeader(cfg.Traits.KeyHeader, string(cfg.APIKey)))
+	default:
 		opts = append(opts, option.WithAPIKey(string(cfg.APIKey)))
 	}
 	// Unlike openai.NewClient, the service's constructor reads no environment.
@@ -128,6 +153,9 @@ func (m *Model) Generate(ctx context.Context, r llm.Request) (llm.Response, erro
 	}
 	start := time.Now()
 	q, known := m.learned.of(r.Model), true
+	if err := m.learned.traits.Check(m.name, r.Temperature); err != nil && !q.noTemperature {
+		return llm.Response{}, err
+	}
 	for {
 		completion, err := m.completions.New(ctx, params(&r, q))
 		if err == nil {

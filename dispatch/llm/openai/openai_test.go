@@ -67,7 +67,7 @@ func TestGenerateSendsWhatIsAsked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := &llmtest.Server{Key: key, OpenAI: tt.openai, Answer: llmtest.Queue(llmtest.Reply{Text: `{"a":"b"}`})}
 			m := serve(t, s, "")
-			m.learned.openai = tt.openai
+			m.learned.traits.CompletionTokens = tt.openai
 			r := request()
 			if tt.change != nil {
 				tt.change(&r)
@@ -111,11 +111,11 @@ func TestHostsOfOpenAI(t *testing.T) {
 		"api.openai.com": true, "eu.api.openai.com": true, "x.openai.azure.com": true,
 		"api.openai.com.evil.example": false, "127.0.0.1": false, "notapi.openai.com": false, "fakeapi.openai.com": false,
 	} {
-		if got := New(Config{BaseURL: "https://" + host + "/v1"}).learned.openai; got != want {
+		if got := New(Config{BaseURL: "https://" + host + "/v1"}).learned.traits.CompletionTokens; got != want {
 			t.Errorf("%s: %v, want %v", host, got, want)
 		}
 	}
-	if !New(Config{}).learned.openai {
+	if !New(Config{}).learned.traits.CompletionTokens {
 		t.Error("without a base URL it is not OpenAI")
 	}
 }

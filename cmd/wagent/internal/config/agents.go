@@ -19,7 +19,7 @@ func (v value) agents(c *Config) {
 		ids.once(set["id"], a.Key)
 		v.answersOn(c, &a, set)
 		if at := v.at(set, "model"); !v.p.faulty(at.path) {
-			at.model(c, a.Model)
+			at.model(c, &a)
 		}
 		c.Agents = append(c.Agents, a)
 	})

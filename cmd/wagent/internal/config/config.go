@@ -17,6 +17,8 @@ import (
 	"net/netip"
 	"time"
 
+	"wagent/dispatch/llm/known"
+	"wagent/dispatch/llm/openai"
 	"wagent/gateway"
 )
 
@@ -57,7 +59,7 @@ type Config struct {
 		Timeout        time.Duration
 		AllowAddresses []netip.Prefix // what the guard against private addresses lets through
 	}
-	Providers map[string]Provider // by the name that model handles begin with; always holds openai and scripted
+	Providers map[string]Provider // by the name that model handles begin with; always holds scripted and those that are known
 	Accounts  []gateway.Account   // all Declared
 	Agents    []gateway.Agent     // all with a Key, none with an ID
 	Webhooks  []gateway.Webhook   // all with a Key, none with an ID
@@ -72,9 +74,10 @@ type APIKey struct {
 // A Provider is where models are.
 type Provider struct {
 	Kind    string         // openai (anything that speaks its API) or scripted
-	BaseURL string         // of kind openai: with the version, without a trailing slash
+	BaseURL string         // of kind openai: with the version, without a trailing slash; empty: see Lacks
 	APIKey  gateway.Secret // of kind openai; may be empty
 	Rules   []byte         // of kind scripted: what scripted.New takes; nil: the built-in rules
+	Traits  openai.Traits  // of kind openai
 }
 
 // The kinds of provider.
@@ -82,10 +85,6 @@ const (
 	OpenAI   = "openai"
 	Scripted = "scripted"
 )
-
-// openAIURL is where the provider named openai is unless the file says
-// otherwise (OpenAI's API reference).
-const openAIURL = "https://api.openai.com/v1"
 
 // graphURL is Meta's Graph API in the version that we are tested against.
 const graphURL = "https://graph.facebook.com/v23.0"
@@ -98,10 +97,10 @@ func Default() Config {
 		Drain:         25 * time.Second,
 		UnknownSends:  "resend",
 		MaxMessageAge: 6 * time.Hour,
-		Providers: map[string]Provider{
-			OpenAI:   {Kind: OpenAI, BaseURL: openAIURL},
-			Scripted: {Kind: Scripted},
-		},
+		Providers:     map[string]Provider{Scripted: {Kind: Scripted}},
+	}
+	for row := range known.All() {
+		c.Providers[row.Name] = Provider{Kind: OpenAI, BaseURL: row.BaseURL, Traits: row.Traits}
 	}
 	c.Log.Level, c.Log.Format = slog.LevelInfo, "text"
 	c.Media.MaxSize, c.Media.Retention = 16<<20, 30*24*time.Hour

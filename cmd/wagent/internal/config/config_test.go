@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"wagent/dispatch/llm/openai"
 	"wagent/gateway"
 )
 
@@ -147,7 +148,7 @@ func TestParse(t *testing.T) {
 			c.Providers["house"] = Provider{Kind: Scripted, Rules: []byte("{default: {output: {intent: other}}}\n")}
 		})},
 		"openai elsewhere": {"providers: {openai: {base_url: \"https://proxy/v1/\"}}", with(func(c *Config) {
-			c.Providers["openai"] = Provider{Kind: OpenAI, BaseURL: "https://proxy/v1"}
+			c.Providers["openai"] = Provider{Kind: OpenAI, BaseURL: "https://proxy/v1", Traits: openai.Traits{CompletionTokens: true}}
 		})},
 	}
 	for name, tt := range tests {
@@ -156,6 +157,7 @@ func TestParse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			tt.want.fill(values)
 			if diff := cmp.Diff(tt.want, got, equatePrefixes); diff != "" {
 				t.Errorf("Parse (-want +got):\n%s", diff)
 			}

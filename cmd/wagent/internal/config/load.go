@@ -43,13 +43,10 @@ func (f *Fault) Error() string {
 }
 
 // Load reads the file at path over the defaults; without a path it returns
-// [Embedded]. env is asked for each ${NAME} of the file and for nothing else.
-// An error joins every [Fault] of the file, in the order of its lines. Files
-// that it names are found beside it.
+// [Embedded]. env is asked for each ${NAME} of the file, and for what known
+// providers lack. An error joins every [Fault] of the file, in the order of its
+// lines. Files that it names are found beside it.
 func Load(path string, env func(string) (string, bool)) (Config, error) {
-	if path == "" {
-		return Embedded(), nil
-	}
 	c, faults := load(path, env)
 	return c, joined(faults)
 }
@@ -65,15 +62,12 @@ func Parse(src []byte, env func(string) (string, bool)) (Config, error) {
 // Check is the check command: it writes one line that sums the configuration
 // up and returns 0, or writes one line per fault and returns 2.
 func Check(w io.Writer, path string, env func(string) (string, bool)) int {
-	c := Embedded()
-	if path != "" {
-		var faults []*Fault
-		if c, faults = load(path, env); len(faults) > 0 {
-			for _, f := range faults {
-				fmt.Fprintln(w, f)
-			}
-			return 2
-		}
+	c, faults := load(path, env)
+	for _, f := range faults {
+		fmt.Fprintln(w, f)
+	}
+	if len(faults) > 0 {
+		return 2
 	}
 	fmt.Fprintf(w, "ok: %s, %s, %s\n", count(len(c.Accounts), "account"), count(len(c.Agents), "agent"), count(len(c.Webhooks), "webhook"))
 	return 0
@@ -87,6 +81,11 @@ func count(n int, noun string) string {
 }
 
 func load(path string, env func(string) (string, bool)) (Config, []*Fault) {
+	if path == "" {
+		c := Embedded()
+		c.fill(env)
+		return c, nil
+	}
 	p := parser{file: path, dir: filepath.Dir(path), env: env}
 	src, err := document.ReadFile(path)
 	if err != nil {
@@ -113,6 +112,8 @@ func (p *parser) parse(src []byte) Config {
 		p.fault(wrong.Line, "", "%s", wrong.Msg)
 	case root != nil:
 		p.value(root, "", root.Line).root(&c)
+	default:
+		c.fill(p.env)
 	}
 	slices.SortStableFunc(p.faults, func(a, b *Fault) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Key, b.Key))

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -10,7 +11,10 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"wagent/cmd/wagent/internal/config/document"
+	"wagent/cmd/wagent/internal/config/spelling"
+	"wagent/dispatch/llm/known"
 	"wagent/dispatch/llm/scripted"
+	"wagent/gateway"
 )
 
 var providerName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
@@ -23,9 +27,9 @@ func (v value) providers(c *Config) {
 			at.fault("a provider's name must be of small letters, digits, dashes and underscores")
 			continue
 		}
-		p, known := c.Providers[name]
+		p, there := c.Providers[name]
 		if at.null() {
-			if !known {
+			if !there {
 				at.fault("has no settings, give it a kind and a base_url")
 			}
 			continue
@@ -113,20 +117,43 @@ func hasAlias(n *yaml.Node) bool {
 	return n.Kind == yaml.AliasNode || slices.ContainsFunc(n.Content, hasAlias)
 }
 
-// model checks that the provider of a model handle is known and usable.
-func (v value) model(c *Config, handle string) {
-	name, model, ok := strings.Cut(handle, "/")
+// model checks that the provider of an agent's model is known and usable.
+func (v value) model(c *Config, a *gateway.Agent) {
+	name, model, ok := strings.Cut(a.Model, "/")
 	if !ok {
-		name, model = OpenAI, handle
+		name, model = OpenAI, a.Model
 	}
-	p, known := c.Providers[name]
+	p, there := c.Providers[name]
 	switch {
 	case v.p.faulty(join("providers", name)):
-	case strings.TrimSpace(model) == "" || strings.ContainsAny(handle, " \t\r\n"):
+	case strings.TrimSpace(model) == "" || strings.ContainsAny(a.Model, " \t\r\n"):
 		v.fault("must be provider/model, such as openai/gpt-4o-mini")
-	case !known:
-		v.fault("no provider %.40q stands under providers, declare it there with kind and base_url, or use openai or scripted", name)
-	case name == OpenAI && p.Kind == OpenAI && p.BaseURL == openAIURL && p.APIKey == "":
-		v.fault("the provider openai has no key, set providers.openai.api_key")
+	case !there:
+		v.fault("declare the provider %.40q under providers, with kind and base_url%s", name,
+			spelling.Suggest(name, slices.Collect(maps.Keys(c.Providers)), "known ones"))
+	case c.Lacks(name) != "":
+		v.fault("the provider %s can not be asked yet, set %s", name, c.Lacks(name))
+	case p.Traits.MaxTemperature > 0 && a.Temperature > p.Traits.MaxTemperature:
+		v.fault("%s takes a temperature of at most %v", name, p.Traits.MaxTemperature)
 	}
+}
+
+// fill takes from the environment what known providers have no setting for.
+func (c *Config) fill(env func(string) (string, bool)) {
+	for row := range known.All() {
+		if p := c.Providers[row.Name]; p.Kind == OpenAI {
+			p.BaseURL, p.APIKey = row.Fill(p.BaseURL, p.APIKey, env)
+			c.Providers[row.Name] = p
+		}
+	}
+}
+
+// Lacks says what a provider can't be asked without, and where to give it; empty
+// if it can be asked.
+func (c *Config) Lacks(name string) string {
+	p := c.Providers[name]
+	if row, ok := known.Find(name); ok && p.Kind == OpenAI {
+		return row.Lacks(p.BaseURL, p.APIKey, "providers."+name)
+	}
+	return ""
 }

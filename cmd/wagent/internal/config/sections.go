@@ -49,6 +49,9 @@ func (v value) root(c *Config) {
 		if s, ok := set[section.key]; ok && !s.null() {
 			section.read(s)
 		}
+		if section.key == "providers" {
+			c.fill(v.p.env)
+		}
 	}
 }
 

@@ -1,0 +1,144 @@
+package known
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	diff "github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"wagent/context/transcript"
+	"wagent/dispatch/llm"
+	"wagent/dispatch/llm/llmtest"
+	"wagent/dispatch/llm/openai"
+	"wagent/gateway"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const key = "key-of-a-test"
+
+var schema = json.RawMessage(`{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}`)
+
+// TestRequests: what each provider of the table is sent, over real HTTP.
+func TestRequests(t *testing.T) {
+	for p := range All() {
+		t.Run(p.Name, func(t *testing.T) {
+			s := &llmtest.Server{OpenAI: p.Name == "openai" || p.Name == "azure", Answer: llmtest.Queue(llmtest.Reply{Text: `{"a":"b"}`})}
+			srv := httptest.NewServer(s)
+			defer srv.Close()
+			base, err := url.Parse(strings.ReplaceAll(cmp.Or(p.BaseURL, "https://given.example/openai/v1"), RegionMark, "eu-west-1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := openai.New(openai.Config{BaseURL: srv.URL + base.Path, APIKey: key, Name: p.Name, HTTPClient: srv.Client(), Traits: p.Traits})
+			resp, err := m.Generate(t.Context(), llm.Request{
+				Model: "model", System: "Be kind.", Schema: schema, Strict: true, Temperature: 0.5, MaxTokens: 64,
+				Turns: []transcript.Turn{{Role: transcript.User, Text: "Hello"}},
+			})
+			srv.Client().CloseIdleConnections()
+			if err != nil || resp.Text != `{"a":"b"}` {
+				t.Fatalf("%+v, %v", resp, err)
+			}
+			if d := diff.Diff([]string(nil), s.Problems()); d != "" {
+				t.Errorf("problems (-want +got):\n%s", d)
+			}
+			golden(t, p.Name, show(t, base, &s.Requests()[0]))
+		})
+	}
+}
+
+// show is a request as it would go to the provider.
+func show(t *testing.T, base *url.URL, r *llmtest.Request) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	path := strings.TrimSuffix(base.Path, "/") + "/chat/completions"
+	if r.Path != path {
+		t.Errorf("path %q, want %q", r.Path, path)
+	}
+	fmt.Fprintf(&b, "POST %s://%s%s\n", base.Scheme, base.Host, path)
+	for _, name := range []string{"Authorization", "Api-Key", "X-Api-Key"} {
+		if v := r.Header.Get(name); v != "" {
+			fmt.Fprintf(&b, "%s: %s\n", http.CanonicalHeaderKey(name), v)
+		}
+	}
+	b.WriteString("\n")
+	if err := json.Indent(&b, r.Body, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	b.WriteString("\n")
+	return b.Bytes()
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".txt")
+	if *update {
+		if err := os.WriteFile(path, got, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := diff.Diff(string(want), string(got)); d != "" {
+		t.Errorf("request (-want +got):\n%s", d)
+	}
+}
+
+func TestEveryRowIsWhole(t *testing.T) {
+	var names []string
+	for p := range All() {
+		names = append(names, p.Name)
+		if got, ok := Find(p.Name); !ok || got.Name != p.Name {
+			t.Errorf("%s is not found", p.Name)
+		}
+		if len(p.Keys) == 0 {
+			t.Errorf("%s: no variable holds its key", p.Name)
+		}
+		u, err := url.Parse(strings.ReplaceAll(p.BaseURL, RegionMark, "region"))
+		if err != nil || p.BaseURL != "" && (u.Host == "" || strings.HasSuffix(p.BaseURL, "/")) {
+			t.Errorf("%s: base URL %q, %v", p.Name, p.BaseURL, err)
+		}
+		if local := err == nil && u.Hostname() == "127.0.0.1"; local != p.Keyless || p.BaseURL != "" && local != (u.Scheme == "http") {
+			t.Errorf("%s: keys and words go to %q, keyless %v", p.Name, p.BaseURL, p.Keyless)
+		}
+	}
+	if !slices.IsSorted(names) || len(slices.Compact(names)) != len(names) {
+		t.Errorf("names are not in order, or twice there: %q", names)
+	}
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) != len(names) {
+		t.Errorf("%d golden files for %d rows, %v", len(files), len(names), err)
+	}
+	if _, ok := Find("nobody"); ok {
+		t.Error("nobody is found")
+	}
+}
+
+func TestATemperatureBeyondAProvidersRangeIsRefused(t *testing.T) {
+	for p := range All() {
+		srv := httptest.NewServer(&llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{Text: "x"})})
+		m := openai.New(openai.Config{BaseURL: srv.URL, Name: p.Name, HTTPClient: srv.Client(), Traits: p.Traits})
+		_, err := m.Generate(t.Context(), llm.Request{Model: "model", Temperature: 1.9, Turns: []transcript.Turn{{Role: transcript.User, Text: "Hello"}}})
+		srv.Client().CloseIdleConnections()
+		srv.Close()
+		if refused := gateway.KindOf(err) == gateway.Invalid; refused != (p.Traits.MaxTemperature > 0) || refused && !strings.Contains(err.Error(), p.Name+" takes") {
+			t.Errorf("%s: %v", p.Name, err)
+		}
+	}
+}
