@@ -2,8 +2,9 @@ package openai
 
 import (
 	"regexp"
-	"strings"
 	"sync"
+
+	"wagent/dispatch/llm/remote"
 )
 
 // A format is a way to ask for JSON, strongest first.
@@ -67,30 +68,20 @@ func (l *learned) keep(model string, q quirks) {
 
 // without returns q less what the server refused, and whether that changed
 // anything. Servers name it in the error's param, or in words only.
-func (q quirks) without(a *answerError, asked bool) (quirks, bool) {
-	if a.status != 400 && a.status != 422 {
+func (q quirks) without(a *remote.Refusal, asked bool) (quirks, bool) {
+	if a.Status != 400 && a.Status != 422 {
 		return q, false
 	}
 	switch {
-	case !q.swappedTokens && a.about("max_tokens", "max_completion_tokens") && a.about("unsupported", "not supported", "unrecognized", "unknown", "extra inputs", "not permitted"):
+	case !q.swappedTokens && a.About("max_tokens", "max_completion_tokens") && a.About("unsupported", "not supported", "unrecognized", "unknown", "extra inputs", "not permitted"):
 		q.completionTokens, q.swappedTokens = !q.completionTokens, true
 		return q, true
-	case !q.noTemperature && a.about("temperature") && a.about("unsupported", "not supported", "does not support", "deprecated", "only 1 is allowed"):
+	case !q.noTemperature && a.About("temperature") && a.About("unsupported", "not supported", "does not support", "deprecated", "only 1 is allowed"):
 		q.noTemperature = true
 		return q, true
-	case asked && q.format != formatPlain && a.about("response_format", "response format", "json_schema", "json_object", "structured output", "guided_json"):
+	case asked && q.format != formatPlain && a.About("response_format", "response format", "json_schema", "json_object", "structured output", "guided_json"):
 		q.format++
 		return q, true
 	}
 	return q, false
-}
-
-// about reports whether the error speaks of any of the words.
-func (a *answerError) about(words ...string) bool {
-	for _, w := range words {
-		if strings.Contains(a.words, w) {
-			return true
-		}
-	}
-	return false
 }

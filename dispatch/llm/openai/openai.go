@@ -14,6 +14,7 @@
 package openai
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,7 @@ import (
 
 	"wagent/context/transcript"
 	"wagent/dispatch/llm"
+	"wagent/dispatch/llm/remote"
 	"wagent/gateway"
 )
 
@@ -71,18 +73,7 @@ func (c *Config) Validate() error {
 }
 
 func (c *Config) base() (*url.URL, error) {
-	raw := c.BaseURL
-	if raw == "" {
-		raw = DefaultBaseURL
-	}
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return nil, &gateway.Error{Kind: gateway.Invalid, Msg: c.name() + ": base_url must be an http or https URL"}
-	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
-		return nil, &gateway.Error{Kind: gateway.Invalid, Msg: c.name() + ": base_url must have no user, query or fragment"}
-	}
-	return u, nil
+	return remote.BaseURL(c.name(), cmp.Or(c.BaseURL, DefaultBaseURL))
 }
 
 func (c *Config) name() string {
@@ -95,8 +86,7 @@ func (c *Config) name() string {
 // A Model is a provider that speaks Chat Completions. It is safe for
 // concurrent use.
 type Model struct {
-	name        string
-	key         gateway.Secret
+	who         remote.Provider
 	invalid     error // what is wrong with the configuration
 	completions openai.ChatCompletionService
 	learned     learned
@@ -105,7 +95,7 @@ type Model struct {
 // New returns a provider. It dials nothing. With a base URL that Validate
 // refuses, every Generate fails with what Validate says.
 func New(cfg Config) *Model {
-	m := &Model{name: cfg.name(), key: cfg.APIKey}
+	m := &Model{who: remote.Provider{Name: cfg.name(), Key: cfg.APIKey}}
 	base, err := cfg.base()
 	if err != nil {
 		m.invalid = err
@@ -113,16 +103,11 @@ func New(cfg Config) *Model {
 	}
 	m.learned.traits = cfg.Traits
 	m.learned.traits.CompletionTokens = cfg.Traits.CompletionTokens || isOpenAI(base.Hostname())
-	client := &http.Client{}
-	if cfg.HTTPClient != nil {
-		*client = *cfg.HTTPClient
-	}
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	opts := []option.RequestOption{
 		option.WithBaseURL(strings.TrimSuffix(base.String(), "/") + "/"),
-		option.WithHTTPClient(client),
+		option.WithHTTPClient(remote.Client(cfg.HTTPClient)),
 		option.WithMaxRetries(0),
-		option.WithMiddleware(m.read),
+		option.WithMiddleware(m.who.Read),
 	}
 	switch {
 	case cfg.APIKey == "":
@@ -149,11 +134,11 @@ func (m *Model) Generate(ctx context.Context, r llm.Request) (llm.Response, erro
 		return llm.Response{}, m.invalid
 	}
 	if r.Schema != nil && !json.Valid(r.Schema) {
-		return llm.Response{}, &gateway.Error{Kind: gateway.Invalid, Msg: m.name + ": the request's schema is not JSON"}
+		return llm.Response{}, &gateway.Error{Kind: gateway.Invalid, Msg: m.who.Name + ": the request's schema is not JSON"}
 	}
 	start := time.Now()
 	q, known := m.learned.of(r.Model), true
-	if err := m.learned.traits.Check(m.name, r.Temperature); err != nil && !q.noTemperature {
+	if err := m.learned.traits.Check(m.who.Name, r.Temperature); err != nil && !q.noTemperature {
 		return llm.Response{}, err
 	}
 	for {
@@ -166,11 +151,11 @@ func (m *Model) Generate(ctx context.Context, r llm.Request) (llm.Response, erro
 			resp.Latency = time.Since(start)
 			return resp, err
 		}
-		a, answered := errors.AsType[*answerError](err)
+		a, answered := errors.AsType[*remote.Refusal](err)
 		if !answered {
-			return llm.Response{}, m.classify(ctx, err)
+			return llm.Response{}, m.who.Classify(ctx, err)
 		}
-		if a.filtered() {
+		if a.Filtered() {
 			return llm.Response{Refused: true, Latency: time.Since(start)}, nil
 		}
 		// Each change gives something up for good, so this ends. It is
@@ -178,9 +163,9 @@ func (m *Model) Generate(ctx context.Context, r llm.Request) (llm.Response, erro
 		// the server did not like: that says nothing of the model.
 		next, changed := q.without(a, r.Schema != nil)
 		if !changed {
-			return llm.Response{}, m.classifyAnswer(a)
+			return llm.Response{}, m.who.ClassifyRefusal(a)
 		}
-		known = known && a.about("invalid schema")
+		known = known && a.About("invalid schema")
 		q = next
 	}
 }
@@ -256,13 +241,13 @@ func (m *Model) response(c *openai.ChatCompletion) (llm.Response, error) {
 // the code.
 func (m *Model) hollow(c *openai.ChatCompletion) error {
 	if c != nil {
-		a := newAnswerError(http.StatusOK, nil, []byte(c.RawJSON()))
-		if a.inner >= 400 && a.inner < 600 {
-			a.status = a.inner
-			return m.classifyAnswer(a)
+		a := remote.NewRefusal(http.StatusOK, nil, []byte(c.RawJSON()))
+		if a.Inner >= 400 && a.Inner < 600 {
+			a.Status = a.Inner
+			return m.who.ClassifyRefusal(a)
 		}
 	}
-	return &gateway.Error{Kind: gateway.Unavailable, Msg: fmt.Sprintf("%s answered 200 without choices", m.name)}
+	return &gateway.Error{Kind: gateway.Unavailable, Msg: fmt.Sprintf("%s answered 200 without choices", m.who.Name)}
 }
 
 // tokens keeps a stranger's count in bounds.
