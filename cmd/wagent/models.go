@@ -7,6 +7,7 @@ import (
 
 	"wagent/cmd/wagent/internal/config"
 	"wagent/dispatch/llm"
+	"wagent/dispatch/llm/anthropic"
 	"wagent/dispatch/llm/openai"
 	"wagent/dispatch/llm/scripted"
 	"wagent/gateway"
@@ -28,19 +29,22 @@ func newModels(cfg *config.Config, client *http.Client) (models, error) {
 			out[name] = provider{lacks: lacks}
 			continue
 		}
-		if p.Kind == config.OpenAI {
+		switch p.Kind {
+		case config.OpenAI:
 			out[name] = provider{Model: openai.New(openai.Config{Name: name, BaseURL: p.BaseURL, APIKey: p.APIKey, HTTPClient: client, Traits: p.Traits})}
-			continue
+		case config.Anthropic:
+			out[name] = provider{Model: anthropic.New(anthropic.Config{Name: name, BaseURL: p.BaseURL, APIKey: p.APIKey, HTTPClient: client})}
+		default:
+			rules := p.Rules
+			if rules == nil {
+				rules = scripted.Default()
+			}
+			m, err := scripted.New(rules)
+			if err != nil {
+				return nil, fmt.Errorf("providers.%s: %w", name, err)
+			}
+			out[name] = provider{Model: m}
 		}
-		rules := p.Rules
-		if rules == nil {
-			rules = scripted.Default()
-		}
-		m, err := scripted.New(rules)
-		if err != nil {
-			return nil, fmt.Errorf("providers.%s: %w", name, err)
-		}
-		out[name] = provider{Model: m}
 	}
 	return out, nil
 }

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"wagent/dispatch/llm/anthropic"
 	"wagent/dispatch/llm/openai"
 	"wagent/gateway"
 )
@@ -24,10 +25,11 @@ type Provider struct {
 	Name string
 	// BaseURL is with the version. {region} stands in it for one of AWS. Empty: it
 	// differs from one customer to the next, and has to be given.
-	BaseURL string
-	Keys    []string // environment variables that hold its key; the first that is set counts
-	Keyless bool     // it may be asked without a key
-	Traits  openai.Traits
+	BaseURL   string
+	Keys      []string // environment variables that hold its key; the first that is set counts
+	Keyless   bool     // it may be asked without a key
+	Anthropic bool     // it speaks Anthropic's protocol, not OpenAI's; then BaseURL is without the version
+	Traits    openai.Traits
 }
 
 // RegionMark is what a region of AWS takes the place of in a base URL.
@@ -41,6 +43,10 @@ var (
 
 // table is in the order of the names.
 var table = []Provider{
+	{
+		Name: "anthropic", BaseURL: anthropic.DefaultBaseURL, Keys: []string{"ANTHROPIC_API_KEY"}, Anthropic: true,
+		Traits: openai.Traits{MaxTemperature: anthropic.MaxTemperature},
+	},
 	{
 		Name: "azure", Keys: []string{"AZURE_OPENAI_API_KEY", "AZURE_API_KEY"},
 		Traits: openai.Traits{CompletionTokens: true, KeyHeader: "api-key"},
@@ -95,6 +101,14 @@ var table = []Provider{
 
 // All yields the rows, in the order of their names.
 func All() iter.Seq[Provider] { return slices.Values(table) }
+
+// Kind is what the provider speaks, as a configuration has it.
+func (p *Provider) Kind() string {
+	if p.Anthropic {
+		return "anthropic"
+	}
+	return "openai"
+}
 
 // Find returns the row of a name.
 func Find(name string) (Provider, bool) {

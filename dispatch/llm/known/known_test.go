@@ -20,6 +20,7 @@ import (
 
 	"wagent/context/transcript"
 	"wagent/dispatch/llm"
+	"wagent/dispatch/llm/anthropic"
 	"wagent/dispatch/llm/llmtest"
 	"wagent/dispatch/llm/openai"
 	"wagent/gateway"
@@ -44,7 +45,7 @@ func TestRequests(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m := openai.New(openai.Config{BaseURL: srv.URL + base.Path, APIKey: key, Name: p.Name, HTTPClient: srv.Client(), Traits: p.Traits})
+			m := model(&p, srv.URL+base.Path, srv.Client())
 			resp, err := m.Generate(t.Context(), llm.Request{
 				Model: "model", System: "Be kind.", Schema: schema, Strict: true, Temperature: 0.5, MaxTokens: 64,
 				Turns: []transcript.Turn{{Role: transcript.User, Text: "Hello"}},
@@ -56,16 +57,27 @@ func TestRequests(t *testing.T) {
 			if d := diff.Diff([]string(nil), s.Problems()); d != "" {
 				t.Errorf("problems (-want +got):\n%s", d)
 			}
-			golden(t, p.Name, show(t, base, &s.Requests()[0]))
+			golden(t, p.Name, show(t, &p, base, &s.Requests()[0]))
 		})
 	}
 }
 
+// model asks a provider at another base URL.
+func model(p *Provider, baseURL string, client *http.Client) llm.Model {
+	if p.Anthropic {
+		return anthropic.New(anthropic.Config{BaseURL: baseURL, APIKey: key, Name: p.Name, HTTPClient: client})
+	}
+	return openai.New(openai.Config{BaseURL: baseURL, APIKey: key, Name: p.Name, HTTPClient: client, Traits: p.Traits})
+}
+
 // show is a request as it would go to the provider.
-func show(t *testing.T, base *url.URL, r *llmtest.Request) []byte {
+func show(t *testing.T, p *Provider, base *url.URL, r *llmtest.Request) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	path := strings.TrimSuffix(base.Path, "/") + "/chat/completions"
+	path := base.Path + "/chat/completions"
+	if p.Anthropic {
+		path = base.Path + "/v1/messages"
+	}
 	if r.Path != path {
 		t.Errorf("path %q, want %q", r.Path, path)
 	}
@@ -133,7 +145,7 @@ func TestEveryRowIsWhole(t *testing.T) {
 func TestATemperatureBeyondAProvidersRangeIsRefused(t *testing.T) {
 	for p := range All() {
 		srv := httptest.NewServer(&llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{Text: "x"})})
-		m := openai.New(openai.Config{BaseURL: srv.URL, Name: p.Name, HTTPClient: srv.Client(), Traits: p.Traits})
+		m := model(&p, srv.URL, srv.Client())
 		_, err := m.Generate(t.Context(), llm.Request{Model: "model", Temperature: 1.9, Turns: []transcript.Turn{{Role: transcript.User, Text: "Hello"}}})
 		srv.Client().CloseIdleConnections()
 		srv.Close()

@@ -1,6 +1,6 @@
 // Package llmtest is a language model's server for tests, benches and the
-// demo: it speaks OpenAI's Chat Completions over HTTP, answers what it is
-// told to, fails as real servers fail, and refuses whatever the published
+// demo: it speaks OpenAI's Chat Completions and Anthropic's Messages over HTTP,
+// answers what it is told to, fails as real servers fail, and refuses whatever the published
 // shape of the request would make them refuse.
 //
 // State lives in memory: the requests seen, and what was wrong with them. It
@@ -63,15 +63,16 @@ type Request struct {
 	Model       string
 	Messages    []Message
 	Format      string          // the type of response_format; empty if it has none
-	Strict      bool            // of a json_schema
+	Strict      bool            // of a json_schema; Anthropic's always are
 	Schema      json.RawMessage // of a json_schema
 	Temperature *float64        // nil: not sent
 	MaxTokens   int             // by either name; 0: not sent
+	Cached      bool            // Anthropic's: the system prompt is marked to be cached
 	At          time.Time
 }
 
-// A Server is an http.Handler that answers POST …/chat/completions. Its fields
-// are set before its first request; its methods are safe for concurrent use.
+// A Server is an http.Handler that answers POST …/chat/completions and, in
+// Anthropic's protocol, POST …/v1/messages. Its fields are set before its first request; its methods are safe for concurrent use.
 type Server struct {
 	Key    string              // the key that requests must carry; empty: any, or none
 	OpenAI bool                // as strict as api.openai.com: max_completion_tokens only, no unknown parameters
@@ -133,15 +134,27 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the client left
 	}
-	if s.Key != "" && r.Header.Get("Authorization") != "Bearer "+s.Key {
-		s.note("authorization is not the bearer token that was issued")
-		writeError(w, http.StatusUnauthorized, &Reply{Code: "invalid_api_key", Message: "Incorrect API key provided."})
+	if s.Key != "" && !carries(r, s.Key) {
+		s.note("the request does not carry the key that was issued")
+		code := "invalid_api_key"
+		if isMessages(r) {
+			code = "authentication_error"
+		}
+		writeError(w, r, http.StatusUnauthorized, &Reply{Code: code, Message: "Incorrect API key provided."})
 		return
 	}
-	req, problem := parse(r, body, s.OpenAI)
-	if problem != nil {
-		s.note(problem.message)
-		writeError(w, problem.status, &Reply{Code: problem.code, Param: problem.param, Message: problem.message})
+	var req Request
+	var wrong *problem
+	if isMessages(r) {
+		if req, wrong = parseMessages(r, body); wrong != nil {
+			wrong.code = "invalid_request_error"
+		}
+	} else {
+		req, wrong = parse(r, body, s.OpenAI)
+	}
+	if wrong != nil {
+		s.note(wrong.message)
+		writeError(w, r, wrong.status, &Reply{Code: wrong.code, Param: wrong.param, Message: wrong.message})
 		return
 	}
 	s.mu.Lock()
@@ -152,6 +165,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reply = s.Answer(req)
 	}
 	s.reply(w, r, &req, &reply)
+}
+
+// carries reports whether a request has the key where its protocol wants it.
+func carries(r *http.Request, key string) bool {
+	if isMessages(r) {
+		return r.Header.Get("X-Api-Key") == key
+	}
+	return r.Header.Get("Authorization") == "Bearer "+key
 }
 
 func (s *Server) enter() {
@@ -185,10 +206,13 @@ func (s *Server) reply(w http.ResponseWriter, r *http.Request, req *Request, p *
 	}
 	maps.Copy(w.Header(), p.Header)
 	if p.Status != 0 && p.Status != http.StatusOK {
-		writeError(w, p.Status, p)
+		writeError(w, r, p.Status, p)
 		return
 	}
 	body := completion(req, p)
+	if isMessages(r) {
+		body = message(req, p)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	switch p.Fault {
 	case NoFault:
@@ -239,7 +263,13 @@ func completion(req *Request, p *Reply) []byte {
 	return body
 }
 
-func writeError(w http.ResponseWriter, status int, p *Reply) {
+func writeError(w http.ResponseWriter, r *http.Request, status int, p *Reply) {
+	w.Header().Set("Content-Type", "application/json")
+	if isMessages(r) {
+		w.WriteHeader(status)
+		write(w, messagesError(p))
+		return
+	}
 	var param any
 	if p.Param != "" {
 		param = p.Param
@@ -250,7 +280,6 @@ func writeError(w http.ResponseWriter, status int, p *Reply) {
 	if err != nil {
 		panic(fmt.Sprintf("llmtest: encode error: %v", err)) // strings always encode
 	}
-	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	write(w, body)
 }

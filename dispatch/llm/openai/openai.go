@@ -227,8 +227,8 @@ func (m *Model) response(c *openai.ChatCompletion) (llm.Response, error) {
 		Truncated:    choice.FinishReason == "length",
 		Refused:      choice.FinishReason == "content_filter" || choice.Message.Refusal != "",
 		Model:        strings.ToValidUTF8(c.Model, "\uFFFD"),
-		InputTokens:  tokens(c.Usage.PromptTokens),
-		OutputTokens: tokens(c.Usage.CompletionTokens),
+		InputTokens:  remote.Tokens(c.Usage.PromptTokens),
+		OutputTokens: remote.Tokens(c.Usage.CompletionTokens),
 	}
 	if choice.Message.Refusal != "" {
 		resp.Text = strings.ToValidUTF8(choice.Message.Refusal, "\uFFFD")
@@ -249,6 +249,3 @@ func (m *Model) hollow(c *openai.ChatCompletion) error {
 	}
 	return &gateway.Error{Kind: gateway.Unavailable, Msg: fmt.Sprintf("%s answered 200 without choices", m.who.Name)}
 }
-
-// tokens keeps a stranger's count in bounds.
-func tokens(n int64) int { return int(min(max(n, 0), 1<<31-1)) }

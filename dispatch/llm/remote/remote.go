@@ -251,3 +251,6 @@ func retryAfter(h http.Header) time.Duration {
 	}
 	return 0
 }
+
+// Tokens keeps a stranger's count in bounds.
+func Tokens(n int64) int { return int(min(max(n, 0), 1<<31-1)) }

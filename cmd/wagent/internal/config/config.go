@@ -73,17 +73,18 @@ type APIKey struct {
 
 // A Provider is where models are.
 type Provider struct {
-	Kind    string         // openai (anything that speaks its API) or scripted
-	BaseURL string         // of kind openai: with the version, without a trailing slash; empty: see Lacks
-	APIKey  gateway.Secret // of kind openai; may be empty
+	Kind    string         // openai or anthropic (anything that speaks their APIs), or scripted
+	BaseURL string         // of kind openai: with the version; of kind anthropic: without; no trailing slash; empty: see Lacks
+	APIKey  gateway.Secret // not of kind scripted; may be empty
 	Rules   []byte         // of kind scripted: what scripted.New takes; nil: the built-in rules
-	Traits  openai.Traits  // of kind openai
+	Traits  openai.Traits  // of kind openai; the range of temperatures of each
 }
 
 // The kinds of provider.
 const (
-	OpenAI   = "openai"
-	Scripted = "scripted"
+	OpenAI    = "openai"
+	Anthropic = "anthropic"
+	Scripted  = "scripted"
 )
 
 // graphURL is Meta's Graph API in the version that we are tested against.
@@ -100,7 +101,7 @@ func Default() Config {
 		Providers:     map[string]Provider{Scripted: {Kind: Scripted}},
 	}
 	for row := range known.All() {
-		c.Providers[row.Name] = Provider{Kind: OpenAI, BaseURL: row.BaseURL, Traits: row.Traits}
+		c.Providers[row.Name] = Provider{Kind: row.Kind(), BaseURL: row.BaseURL, Traits: row.Traits}
 	}
 	c.Log.Level, c.Log.Format = slog.LevelInfo, "text"
 	c.Media.MaxSize, c.Media.Retention = 16<<20, 30*24*time.Hour

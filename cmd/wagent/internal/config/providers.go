@@ -41,25 +41,25 @@ func (v value) providers(c *Config) {
 
 func (v value) provider(p *Provider) {
 	set := v.mapping(fields{
-		"kind":     func(v value) { v.oneOf(&p.Kind, OpenAI, Scripted) },
+		"kind":     func(v value) { v.oneOf(&p.Kind, OpenAI, Anthropic, Scripted) },
 		"base_url": func(v value) { v.baseURL(&p.BaseURL) },
 		"api_key":  func(v value) { v.secret(&p.APIKey) },
 		"rules":    func(v value) { v.rules(&p.Rules) },
 	})
-	v.require(set, ", it is openai or scripted", map[string]bool{"kind": p.Kind == ""})
-	foreign := map[string][]string{OpenAI: {"rules"}, Scripted: {"base_url", "api_key"}}[p.Kind]
+	v.require(set, ", it is openai, anthropic or scripted", map[string]bool{"kind": p.Kind == ""})
+	foreign := map[string][]string{OpenAI: {"rules"}, Anthropic: {"rules"}, Scripted: {"base_url", "api_key"}}[p.Kind]
 	for _, key := range foreign {
 		if at, ok := set[key]; ok && !at.null() {
 			at.fault("means nothing to a provider of kind %s, remove it", p.Kind)
 		}
 	}
-	if at, ok := set["base_url"]; ok && p.Kind == OpenAI && !v.p.faulty(at.path) {
+	if at, ok := set["base_url"]; ok && p.Kind != Scripted && !v.p.faulty(at.path) {
 		if u, err := url.Parse(p.BaseURL); err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 			at.fault("must have no user, query or fragment, a key goes into api_key")
 		}
 	}
-	if p.Kind == OpenAI {
-		v.require(set, " for a provider of kind openai", map[string]bool{"base_url": p.BaseURL == ""})
+	if p.Kind == OpenAI || p.Kind == Anthropic {
+		v.require(set, " for a provider of kind "+p.Kind, map[string]bool{"base_url": p.BaseURL == ""})
 	}
 	if p.Kind == Scripted {
 		p.BaseURL = ""
@@ -141,7 +141,7 @@ func (v value) model(c *Config, a *gateway.Agent) {
 // fill takes from the environment what known providers have no setting for.
 func (c *Config) fill(env func(string) (string, bool)) {
 	for row := range known.All() {
-		if p := c.Providers[row.Name]; p.Kind == OpenAI {
+		if p := c.Providers[row.Name]; p.Kind == row.Kind() {
 			p.BaseURL, p.APIKey = row.Fill(p.BaseURL, p.APIKey, env)
 			c.Providers[row.Name] = p
 		}
@@ -151,9 +151,8 @@ func (c *Config) fill(env func(string) (string, bool)) {
 // Lacks says what a provider can't be asked without, and where to give it; empty
 // if it can be asked.
 func (c *Config) Lacks(name string) string {
-	p := c.Providers[name]
-	if row, ok := known.Find(name); ok && p.Kind == OpenAI {
-		return row.Lacks(p.BaseURL, p.APIKey, "providers."+name)
+	if row, ok := known.Find(name); ok && c.Providers[name].Kind == row.Kind() {
+		return row.Lacks(c.Providers[name].BaseURL, c.Providers[name].APIKey, "providers."+name)
 	}
 	return ""
 }

@@ -1,0 +1,236 @@
+// Package anthropic asks Anthropic's models over the Messages protocol.
+//
+// It uses Anthropic's own library, but neither its environment, its retries nor
+// its traces: what is asked, of whom and with which key is decided by [Config]
+// alone, and a failed request is the caller's to repeat.
+//
+// A model that can is held to the schema by the server (output_config.format of
+// the Messages API); one that refuses that is asked in the prompt's words, as it
+// is for a schema that a strict mode can't express. Newer models refuse a
+// temperature, which is then left out. What a model refused is kept in memory,
+// and learned again after a restart. The system prompt, which is the same for
+// all of an agent's runs as far as the customers' data, is marked to be cached.
+package anthropic
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/anthropics/anthropic-sdk-go"
+	"github.com/anthropics/anthropic-sdk-go/option"
+
+	"wagent/context/transcript"
+	"wagent/dispatch/llm"
+	"wagent/dispatch/llm/remote"
+	"wagent/gateway"
+)
+
+// DefaultBaseURL is where Anthropic itself answers.
+const DefaultBaseURL = "https://api.anthropic.com"
+
+// defaultTokens is the limit of an answer where none is asked for: the protocol
+// has no answer without one.
+const defaultTokens = 4096
+
+// MaxTemperature is the highest that the protocol has.
+const MaxTemperature = 1.0
+
+// Config says whom to ask.
+type Config struct {
+	BaseURL    string         // without /v1; empty: DefaultBaseURL
+	APIKey     gateway.Secret // sent as X-Api-Key; empty: none is sent
+	Name       string         // what errors call the provider; empty: anthropic
+	HTTPClient *http.Client   // nil: a client of its own; what its CheckRedirect says is not asked
+}
+
+// Validate returns nil, or an Error of kind Invalid that says what is wrong
+// with the base URL, without repeating it: it may hold credentials.
+func (c *Config) Validate() error {
+	_, err := c.base()
+	return err
+}
+
+func (c *Config) base() (*url.URL, error) {
+	return remote.BaseURL(cmp.Or(c.Name, "anthropic"), cmp.Or(c.BaseURL, DefaultBaseURL))
+}
+
+// A Model is a provider that speaks Messages. It is safe for concurrent use.
+type Model struct {
+	who      remote.Provider
+	invalid  error // what is wrong with the configuration
+	messages anthropic.MessageService
+
+	mu     sync.Mutex
+	quirks map[string]quirks // of the models that refused something
+}
+
+// quirks is what a model does not take.
+type quirks struct{ noFormat, noTemperature bool }
+
+// New returns a provider. It dials nothing. With a base URL that Validate
+// refuses, every Generate fails with what Validate says.
+func New(cfg Config) *Model {
+	m := &Model{who: remote.Provider{Name: cmp.Or(cfg.Name, "anthropic"), Key: cfg.APIKey}, quirks: map[string]quirks{}}
+	base, err := cfg.base()
+	if err != nil {
+		m.invalid = err
+		return m
+	}
+	opts := []option.RequestOption{
+		option.WithBaseURL(strings.TrimSuffix(base.String(), "/") + "/"),
+		option.WithHTTPClient(remote.Client(cfg.HTTPClient)),
+		option.WithMaxRetries(0),
+		option.WithMiddleware(m.who.Read),
+		option.WithoutOpenTelemetry(),
+		// The library refuses long answers that are not streamed unless it is told
+		// how long they may take; the caller's context says so.
+		option.WithRequestTimeout(time.Hour),
+	}
+	if cfg.APIKey != "" {
+		opts = append(opts, option.WithAPIKey(string(cfg.APIKey)))
+	}
+	// Unlike anthropic.NewClient, the service's constructor reads no environment.
+	m.messages = anthropic.NewMessageService(opts...)
+	return m
+}
+
+// Generate asks for one message. See [llm.Model].
+func (m *Model) Generate(ctx context.Context, r llm.Request) (llm.Response, error) {
+	if m.invalid != nil {
+		return llm.Response{}, m.invalid
+	}
+	var schema map[string]any
+	if r.Schema != nil && json.Unmarshal(r.Schema, &schema) != nil {
+		return llm.Response{}, &gateway.Error{Kind: gateway.Invalid, Msg: m.who.Name + ": the request's schema is no JSON object"}
+	}
+	start := time.Now()
+	q, known := m.of(r.Model), true
+	if !q.noTemperature && r.Temperature > MaxTemperature {
+		return llm.Response{}, &gateway.Error{Kind: gateway.Invalid, Msg: fmt.Sprintf("%s takes a temperature of at most %v", m.who.Name, MaxTemperature)}
+	}
+	for {
+		message, err := m.messages.New(ctx, params(&r, schema, q))
+		if err == nil {
+			if !known {
+				m.keep(r.Model, q)
+			}
+			resp, err := m.response(message)
+			resp.Latency = time.Since(start)
+			return resp, err
+		}
+		a, answered := errors.AsType[*remote.Refusal](err)
+		if !answered {
+			return llm.Response{}, m.who.Classify(ctx, err)
+		}
+		if a.Filtered() {
+			return llm.Response{Refused: true, Latency: time.Since(start)}, nil
+		}
+		// Each change gives something up for good, so this ends. It is kept once
+		// it helped, unless it was one agent's schema that was too much: that says
+		// nothing of the model.
+		next, changed := q.without(a, asksFormat(&r, q))
+		if !changed {
+			return llm.Response{}, m.who.ClassifyRefusal(a)
+		}
+		known = known && a.About("grammar is too large", "invalid schema", "schema is too complex", "too many")
+		q = next
+	}
+}
+
+func (m *Model) of(model string) quirks {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.quirks[model]
+}
+
+// keep remembers q. What two requests learned at once adds up.
+func (m *Model) keep(model string, q quirks) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := m.quirks[model]
+	m.quirks[model] = quirks{q.noFormat || old.noFormat, q.noTemperature || old.noTemperature}
+}
+
+// without returns q less what the server refused, and whether that changed
+// anything.
+func (q quirks) without(a *remote.Refusal, asked bool) (quirks, bool) {
+	switch {
+	case a.Status != http.StatusBadRequest:
+		return q, false
+	case !q.noTemperature && a.About("temperature") && a.About("deprecated", "not supported", "unsupported", "does not support", "may only be set to 1"):
+		q.noTemperature = true
+		return q, true
+	case asked && a.About("output_config", "output_format", "structured output", "json_schema", "grammar is too large", "schema"):
+		q.noFormat = true
+		return q, true
+	}
+	return q, false
+}
+
+// asksFormat reports whether the server is to hold the model to the schema. It
+// takes no schema that is not closed.
+func asksFormat(r *llm.Request, q quirks) bool { return r.Schema != nil && r.Strict && !q.noFormat }
+
+// params is the body of the request.
+func params(r *llm.Request, schema map[string]any, q quirks) anthropic.MessageNewParams {
+	p := anthropic.MessageNewParams{Model: r.Model, MaxTokens: int64(r.MaxTokens)}
+	if r.MaxTokens <= 0 {
+		p.MaxTokens = defaultTokens
+	}
+	system := r.System
+	switch {
+	case asksFormat(r, q):
+		p.OutputConfig.Format.Schema = schema
+	case r.Schema != nil:
+		system = strings.TrimSpace(system + "\n\nAnswer with one JSON object and nothing else. It must satisfy this JSON Schema:\n" + string(r.Schema))
+	}
+	if system != "" {
+		p.System = []anthropic.TextBlockParam{{Text: system, CacheControl: anthropic.NewCacheControlEphemeralParam()}}
+	}
+	if !q.noTemperature {
+		p.Temperature = anthropic.Float(r.Temperature)
+	}
+	for i, t := range r.Turns {
+		block := anthropic.NewTextBlock(t.Text)
+		if t.Role != transcript.Assistant {
+			p.Messages = append(p.Messages, anthropic.NewUserMessage(block))
+			continue
+		}
+		if i == 0 { // the protocol's first turn is a user's
+			p.Messages = append(p.Messages, anthropic.NewUserMessage(anthropic.NewTextBlock("…")))
+		}
+		p.Messages = append(p.Messages, anthropic.NewAssistantMessage(block))
+	}
+	return p
+}
+
+// response reads a message. What was read from the cache, or written to it, is
+// counted beside the other input.
+func (m *Model) response(msg *anthropic.Message) (llm.Response, error) {
+	if msg == nil || msg.Type != "message" {
+		return llm.Response{}, &gateway.Error{Kind: gateway.Unavailable, Msg: m.who.Name + " answered 200 without a message"}
+	}
+	var text strings.Builder
+	for i := range msg.Content {
+		if msg.Content[i].Type == "text" {
+			text.WriteString(msg.Content[i].Text)
+		}
+	}
+	u := &msg.Usage
+	return llm.Response{
+		Text:         strings.ToValidUTF8(text.String(), "\uFFFD"),
+		Truncated:    msg.StopReason == anthropic.StopReasonMaxTokens || msg.StopReason == anthropic.StopReasonModelContextWindowExceeded,
+		Refused:      msg.StopReason == anthropic.StopReasonRefusal,
+		Model:        strings.ToValidUTF8(msg.Model, "\uFFFD"),
+		InputTokens:  remote.Tokens(u.InputTokens) + remote.Tokens(u.CacheCreationInputTokens) + remote.Tokens(u.CacheReadInputTokens),
+		OutputTokens: remote.Tokens(u.OutputTokens),
+	}, nil
+}
