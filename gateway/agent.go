@@ -16,7 +16,9 @@ type Agent struct {
 	Name                string
 	Description         string
 	SystemPrompt        string
-	Model               string // provider/model; without a provider, openai
+	Model               string   // provider/model; without a provider, openai
+	Fallbacks           []string // models that are asked, in this order, where Model can not answer
+	Settings            ModelSettings
 	Temperature         float64
 	MaxTokens           int
 	Active              bool
@@ -32,7 +34,12 @@ type Agent struct {
 	Confirm             bool          // a person confirms actions before they are dispatched
 	ConfirmationTimeout time.Duration // unconfirmed actions expire after it
 	Filter              InboundFilter
-	FallbackReply       string // what the customer reads when a run failed; empty: nothing
+	FallbackReply       string    // what the customer reads when a run failed; empty: nothing
+	Route               RouteRule // what it answers where its account has several agents
+	Spend               SpendLimits
+	Compaction          Compaction
+	Blocks              []Block // what it always knows; only people change them
+	ContactMemory       int     // characters that it may keep of each contact for good; 0: it keeps nothing
 	CreatedAt           time.Time
 	UpdatedAt           time.Time
 }
@@ -64,6 +71,8 @@ type InboundFilter struct {
 	MinLength      int      // in characters, of texts
 	MaxPerHour     int      // messages of one conversation; 0: no limit
 	IgnorePatterns []string // regular expressions (RE2), case-insensitive
+	IgnoreEmoji    bool     // texts of nothing but emoji
+	IgnoreGreeting bool     // texts of nothing but a greeting or a thank-you
 }
 
 // DefaultAgent returns an agent with every optional setting at its default.
@@ -81,6 +90,7 @@ func DefaultAgent() Agent {
 		MaxSupersedes:       3,
 		ContextTTL:          60 * time.Minute,
 		ConfirmationTimeout: 30 * time.Minute,
+		Compaction:          Compaction{Mode: CompactionOff},
 	}
 }
 
@@ -115,7 +125,11 @@ func (a *Agent) Validate() error {
 	for _, t := range a.AllowedActions {
 		d.add("allowed_actions", !actionType.MatchString(t), fmt.Sprintf("%q must be domain.resource.action in snake_case", t))
 	}
+	a.validateModels(d)
+	a.validateLimits(d)
+	a.validateMemory(d)
 	a.validatePayload(d)
+	a.Route.validate(d)
 	a.Filter.validate(d)
 	return d.err()
 }

@@ -19,11 +19,12 @@ const (
 	Unavailable       // a dependency is down, and nothing was done; repeat later
 	Ambiguous         // it may or may not have been done; nobody can tell yet
 	WindowClosed      // the customer's service window is over
+	TooLong           // what was sent is larger than the receiver takes; send less
 )
 
 var kindNames = [...]string{
 	"internal", "invalid", "not_found", "conflict", "unauthorized",
-	"rate_limited", "unavailable", "ambiguous", "window_closed",
+	"rate_limited", "unavailable", "ambiguous", "window_closed", "too_long",
 }
 
 // String returns the kind's name as metrics and logs show it.

@@ -40,8 +40,21 @@ type Account struct {
 	// number also stands for the LID of its owner.
 	AllowFrom []string
 	Takeover  time.Duration // how long agents keep out after a person of ours wrote to a customer; 0: they do not
-	Declared  bool          // it stands in the configuration file, and is read-only over the API
+	// TimeZone is where the business is (IANA: Europe/Paris); empty: UTC.
+	TimeZone  string
+	Hours     Hours  // when it is open, in that zone
+	Router    string // the handle of the model that is asked which of several agents answers what no rule decides; empty: none is
+	Declared  bool   // it stands in the configuration file, and is read-only over the API
 	CreatedAt time.Time
+}
+
+// Location returns the account's time zone, UTC where it has none that this
+// machine knows.
+func (a *Account) Location() *time.Location {
+	if loc, err := time.LoadLocation(a.TimeZone); err == nil && a.TimeZone != "Local" {
+		return loc
+	}
+	return time.UTC
 }
 
 // Cloud is what the Cloud API needs to know of an account.
@@ -95,7 +108,8 @@ type Contact struct {
 	ID      ContactID
 	Account AccountID
 	Address Address
-	Name    string // the profile name; may be empty
+	Name    string   // the profile name; may be empty
+	Tags    []string // what people of the business filed it under; snake_case
 }
 
 // A Conversation is an account's exchange with one peer, a contact or a

@@ -15,6 +15,7 @@ type Run struct {
 	ConversationKey string         // what an API run's metadata named; may be empty
 	Peer            Address        // of the conversation; zero for API runs
 	Trigger         Trigger
+	Routed          string // why this agent answers: default, keyword, language, tag, hours, router, or more than one of them; empty for API runs
 	Status          RunStatus
 	Generation      int64 // raised at each claim: the fence of whatever the claimer writes
 	Attempt         int   // how often it was claimed, claims that were superseded aside
@@ -70,6 +71,8 @@ const (
 	StopMaxTokens       StopReason = "max_tokens_exceeded"
 	StopCancelled       StopReason = "cancelled"
 	StopApproval        StopReason = "requires_approval"
+	StopSpent           StopReason = "insufficient_credits" // a spend limit of the agent is reached
+	StopTooLong         StopReason = "context_window_overflow_in_system_prompt"
 )
 
 // An Output is what an agent answered, after validation.
@@ -172,7 +175,8 @@ type Finish struct {
 	Run        Run    // with its final status, output, actions and times
 	Sends      []Send // the reply, in parts where it is long; nil: nothing is said
 	Deliveries []Delivery
-	Pause      *Pause // nil: none is wanted
+	Pause      *Pause  // nil: none is wanted
+	Memory     *string // what the agent keeps of the contact from now on; nil: what it kept
 }
 
 // A Decision is what somebody says of one pending action.

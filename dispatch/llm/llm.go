@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wagent/context/transcript"
+	"wagent/gateway"
 )
 
 // A Model generates answers. Its methods are safe for concurrent use.
@@ -21,7 +22,8 @@ type Model interface {
 	// is it made again, with the substitute.
 	//
 	// Its error is a gateway.Error whose kind says what to do: RateLimited and
-	// Unavailable may be repeated, Unauthorized and Invalid may not. The
+	// Unavailable may be repeated, Unauthorized and Invalid may not; TooLong asks
+	// for a shorter prompt. The
 	// error's text holds no key and no customer's words. When ctx ends the
 	// error wraps ctx's.
 	Generate(ctx context.Context, r Request) (Response, error)
@@ -37,6 +39,7 @@ type Request struct {
 	Strict      bool              // Schema keeps to what strict modes can express
 	Temperature float64
 	MaxTokens   int
+	Settings    gateway.ModelSettings
 }
 
 // A Response is what a model answered.

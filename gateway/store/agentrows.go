@@ -23,6 +23,8 @@ type filter struct {
 	MinLength      int      `json:"min_length"`
 	MaxPerHour     int      `json:"max_per_hour"`
 	IgnorePatterns []string `json:"ignore_patterns"`
+	IgnoreEmoji    bool     `json:"ignore_emoji"`
+	IgnoreGreeting bool     `json:"ignore_greeting"`
 }
 
 func scanAgent(r row) (gateway.Agent, error) {
