@@ -94,6 +94,7 @@ func (d *Dispatcher) input(ctx context.Context, c *gateway.Claim, a *gateway.Age
 			return in, fmt.Errorf("find account of run %s: %w", c.Run.ID, err)
 		}
 		in.Account = prompt.Facts{Name: account.Name, Phone: account.PhoneNumber}
+		in.Now, in.Hours = in.Now.In(account.Location()), account.Hours
 	}
 	key := contextKey(&c.Run)
 	if key == "" || a.ContextTTL == 0 {

@@ -163,6 +163,24 @@ func (h Hours) Open(t time.Time) bool {
 	return false
 }
 
+// String tells the hours from Monday on, such as "Monday 09:00-12:30,
+// 14:00-18:00; Tuesday closed; …".
+func (h Hours) String() string {
+	days := make([]string, 0, 7)
+	for i := range 7 {
+		day := time.Weekday((i + 1) % 7)
+		spans := make([]string, 0, 2)
+		for _, s := range h[day] {
+			spans = append(spans, s.String())
+		}
+		if len(spans) == 0 {
+			spans = append(spans, "closed")
+		}
+		days = append(days, day.String()+" "+strings.Join(spans, ", "))
+	}
+	return strings.Join(days, "; ")
+}
+
 var span = regexp.MustCompile(`^([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]|24):([0-5][0-9])$`)
 
 // ParseSpans reads the hours of one day, such as "09:00-12:30, 14:00-18:00".

@@ -27,11 +27,12 @@ type sample struct {
 		AllowedActions []string        `json:"allowed_actions"`
 		PayloadSchema  []gateway.Field `json:"payload_schema"`
 	} `json:"agent"`
-	Now          string          `json:"now"` // RFC 3339
-	Zone         string          `json:"zone"`
-	ContactPhone string          `json:"contact_phone"`
-	Input        Input           `json:"input"`
-	API          json.RawMessage `json:"api"` // in place of input
+	Now          string                  `json:"now"` // RFC 3339
+	Zone         string                  `json:"zone"`
+	Hours        map[time.Weekday]string `json:"hours"`
+	ContactPhone string                  `json:"contact_phone"`
+	Input        Input                   `json:"input"`
+	API          json.RawMessage         `json:"api"` // in place of input
 	Batch        []struct {
 		Type   gateway.MessageType `json:"type"`
 		Text   string              `json:"text"`
@@ -68,6 +69,16 @@ func (s *sample) read(t *testing.T) Input {
 		}
 		_, offset := now.Zone()
 		in.Now = now.In(time.FixedZone(s.Zone, offset))
+	}
+	for day, spans := range s.Hours {
+		parsed, err := gateway.ParseSpans(spans)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if in.Hours == nil {
+			in.Hours = gateway.Hours{}
+		}
+		in.Hours[day] = parsed
 	}
 	return in
 }

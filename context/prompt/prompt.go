@@ -27,6 +27,7 @@ type Prompt struct {
 type Input struct {
 	Agent           *gateway.Agent  `json:"-"`
 	Now             time.Time       `json:"-"` // shown in its own location; zero: no time is shown
+	Hours           gateway.Hours   `json:"-"` // when the business is open, in Now's location; empty: nothing is said of it
 	Account         Facts           `json:"account,omitzero"`
 	Contact         Facts           `json:"contact,omitzero"`
 	LastMessage     string          `json:"last_message"`       // the batch's texts joined by newlines

@@ -110,9 +110,7 @@ func fieldForm(t gateway.FieldType) string {
 // writeMemory adds what differs from run to run. It comes last, so that
 // providers which cache the start of a prompt can.
 func writeMemory(b *strings.Builder, in *Input, f fence) {
-	if !in.Now.IsZero() {
-		fmt.Fprintf(b, "# Now\n\nLocal date and time: %s (%s)\n\n", in.Now.Format("Monday, 2 January 2006, 15:04"), zone(in.Now))
-	}
+	writeNow(b, in)
 	if facts := in.facts(); facts != "" {
 		fmt.Fprintf(b, "# Who writes to whom\n\n%s\n\n", f.around(facts))
 	}
@@ -122,6 +120,22 @@ func writeMemory(b *strings.Builder, in *Input, f fence) {
 	if in.LastAgentOutput != nil {
 		fmt.Fprintf(b, "# Your last answer in this conversation\n\n%s\n\n", f.around(encode(in.LastAgentOutput)))
 	}
+}
+
+// writeNow tells the time at the business, and whether it is open.
+func writeNow(b *strings.Builder, in *Input) {
+	if in.Now.IsZero() {
+		return
+	}
+	fmt.Fprintf(b, "# Now\n\nLocal date and time: %s (%s)\n", in.Now.Format("Monday, 2 January 2006, 15:04"), zone(in.Now))
+	if len(in.Hours) > 0 {
+		state := "closed"
+		if in.Hours.Open(in.Now) {
+			state = "open"
+		}
+		fmt.Fprintf(b, "Business hours: %s. The business is %s now.\n", in.Hours, state)
+	}
+	b.WriteString("\n")
 }
 
 func zone(t time.Time) string {
