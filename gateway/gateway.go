@@ -109,7 +109,7 @@ type Contact struct {
 	Account AccountID
 	Address Address
 	Name    string   // the profile name; may be empty
-	Tags    []string // what people of the business filed it under; snake_case
+	Tags    []string // what people of the business filed it under; see CheckTags
 }
 
 // A Conversation is an account's exchange with one peer, a contact or a
@@ -120,6 +120,7 @@ type Conversation struct {
 	Peer          Address
 	Name          string    // of the peer; may be empty
 	LastInboundAt time.Time // opens the service window; zero if they never wrote
+	Tags          []string  // of the peer, sorted; nil: none
 }
 
 // ServiceWindow is how long after a customer's last message the Cloud API

@@ -83,6 +83,7 @@ const (
 	maxBlock        = 10_000 // characters
 	maxContactBlock = 10_000
 	maxRuleEntries  = 100
+	maxKeyword      = 200 // bytes
 )
 
 func (a *Agent) validateModels(d details) {
@@ -124,17 +125,42 @@ func (a *Agent) validateMemory(d details) {
 var ruleLanguage = regexp.MustCompile(`^[a-z]{2}$`)
 
 func (r *RouteRule) validate(d details) {
-	for name, list := range map[string][]string{"keywords": r.Keywords, "languages": r.Languages, "tags": r.Tags} {
-		d.add("answers", len(list) > maxRuleEntries, fmt.Sprintf("%s must have at most %d entries", name, maxRuleEntries))
-		for _, s := range list {
-			d.add("answers", strings.TrimSpace(s) == "" || len(s) > 200, name+" must be of 1 to 200 characters each")
-		}
+	for _, list := range []struct {
+		name    string
+		entries []string
+	}{{"keywords", r.Keywords}, {"languages", r.Languages}, {"tags", r.Tags}} {
+		d.add("answers", len(list.entries) > maxRuleEntries, fmt.Sprintf("%s must have at most %d entries", list.name, maxRuleEntries))
+	}
+	for _, k := range r.Keywords {
+		d.add("answers", strings.TrimSpace(k) == "" || len(k) > maxKeyword, fmt.Sprintf("keywords: %.40q must be of 1 to %d characters", k, maxKeyword))
+	}
+	for _, t := range r.Tags {
+		d.add("answers", !isTag(t), fmt.Sprintf("tags: %.70q must be in snake_case, of at most %d letters", t, maxTag))
 	}
 	for _, l := range r.Languages {
 		d.add("answers", !ruleLanguage.MatchString(l), fmt.Sprintf("languages: %q must be a code of ISO 639-1, such as en", l))
 	}
 	d.add("answers", r.Hours != "" && r.Hours != HoursOpen && r.Hours != HoursClosed, "hours must be open or closed")
 }
+
+const (
+	maxTags = 50
+	maxTag  = 64 // bytes
+)
+
+// CheckTags returns nil if a contact may be filed under all of the tags, or an
+// Error of kind Invalid with what is wrong under "tags": at most 50, each in
+// snake_case and of at most 64 letters.
+func CheckTags(tags []string) error {
+	d := details{}
+	d.add("tags", len(tags) > maxTags, fmt.Sprintf("must have at most %d entries", maxTags))
+	for _, t := range tags {
+		d.add("tags", !isTag(t), fmt.Sprintf("%.70q must be in snake_case, of at most %d letters", t, maxTag))
+	}
+	return d.err()
+}
+
+func isTag(s string) bool { return len(s) <= maxTag && fieldName.MatchString(s) }
 
 // Hours are when a business is open, by day of the week. The zero Hours are of
 // one that is always open.

@@ -95,10 +95,10 @@ func writeEnd(ctx context.Context, q queries, r *gateway.Run) error {
 	}
 	_, err := q.exec(ctx, `UPDATE runs SET agent = $2, status = $3, lease_until = 0, input = $4, metadata = $5, output = $6, stop_reason = $7,
 			error = $8, notes = $9, model = $10, input_tokens = $11, output_tokens = $12, latency_ms = $13, duration_ms = $14,
-			actions_decided = $15, completed_at = $16 WHERE id = $1`,
+			actions_decided = $15, completed_at = $16, routed = $17 WHERE id = $1`,
 		r.ID, r.Agent, r.Status, r.Input, r.Metadata, output, r.StopReason,
 		r.Error, asJSON{r.Notes}, r.Model, r.InputTokens, r.OutputTokens, r.Latency, r.Duration,
-		r.ActionsDecided, r.CompletedAt)
+		r.ActionsDecided, r.CompletedAt, r.Routed)
 	return err
 }
 

@@ -104,6 +104,9 @@ func mergeContact(ctx context.Context, q queries, account gateway.AccountID, gon
 			return "", err
 		}
 	}
+	if err := joinTags(ctx, q, gone, kept); err != nil {
+		return "", err
+	}
 	_, err = q.exec(ctx, `DELETE FROM contacts WHERE id = $1`, gone)
 	return into, err
 }

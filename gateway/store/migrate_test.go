@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"wagent/gateway"
 	"wagent/gateway/store"
@@ -51,6 +54,7 @@ func TestMigratesFromEveryEarlierVersion(t *testing.T) {
 				if version > 1 {
 					wantOldLink(t, s)
 				}
+				wantOldSettings(t, s, version > 5)
 				again := gateway.Arrival{Inbound: gateway.Inbound{
 					Account: "acc_old", Peer: gateway.Address{Phone: "+15550000001"}, ExternalID: "wamid.1", Type: gateway.TypeText,
 				}}
@@ -74,6 +78,57 @@ func wantOldLink(t *testing.T, s *store.Store) {
 	}
 	if p, err := s.Pairing(t.Context(), "acc_phone"); err != nil || p.Step != gateway.StepDone {
 		t.Errorf("the pairing is %+v, %v", p, err)
+	}
+}
+
+// wantOldSettings looks at what version 6 brought: rows of earlier versions are
+// at the defaults.
+func wantOldSettings(t *testing.T, s *store.Store, set bool) {
+	t.Helper()
+	as, err := s.Agents(t.Context())
+	if err != nil || len(as) != 1 {
+		t.Fatalf("%d agents, %v", len(as), err)
+	}
+	a, want := as[0], gateway.DefaultAgent()
+	var wantTags []string
+	var wantRouted string
+	if set {
+		want.Fallbacks = []string{"groq/llama-3.3-70b-versatile"}
+		want.Settings = gateway.ModelSettings{Seed: new(int64(7)), ReasoningEffort: "low", ThinkingBudget: 2048, ParallelToolCalls: new(false)}
+		want.Spend = gateway.SpendLimits{RunsPerHour: 30, TokensPerDay: 200_000}
+		want.Compaction = gateway.Compaction{Mode: gateway.CompactionSliding, Model: "openai/gpt-4o-mini", MaxTokens: 8000}
+		want.Blocks = []gateway.Block{{Label: "policy", Value: "Check-out is at eleven."}}
+		want.ContactMemory = 2000
+		want.Route = gateway.RouteRule{Keywords: []string{"room"}, Languages: []string{"en"}, Tags: []string{"vip"}, Hours: gateway.HoursOpen}
+		wantTags, wantRouted = []string{"vip"}, "keyword"
+	}
+	got := gateway.Agent{
+		Fallbacks: a.Fallbacks, Settings: a.Settings, Spend: a.Spend, Compaction: a.Compaction,
+		Blocks: a.Blocks, ContactMemory: a.ContactMemory, Route: a.Route,
+	}
+	if diff := cmp.Diff(gateway.Agent{
+		Fallbacks: want.Fallbacks, Settings: want.Settings, Spend: want.Spend, Compaction: want.Compaction,
+		Blocks: want.Blocks, ContactMemory: want.ContactMemory, Route: want.Route,
+	}, got); diff != "" {
+		t.Errorf("the agent (-want +got):\n%s", diff)
+	}
+	if c, err := s.Conversation(t.Context(), "cnv_old"); err != nil || !slices.Equal(c.Tags, wantTags) {
+		t.Errorf("the conversation is %+v, %v", c, err)
+	}
+	if r, err := s.Run(t.Context(), "", "run_old"); err != nil || r.Routed != wantRouted {
+		t.Errorf("the run is %+v, %v", r, err)
+	}
+	acc, err := s.Account(t.Context(), "acc_old")
+	if set {
+		acc, err = s.Account(t.Context(), "acc_phone")
+		if acc.TimeZone != "Europe/Paris" || acc.Router == "" || len(acc.Hours[time.Monday]) != 1 {
+			t.Errorf("the account is %+v", acc)
+		}
+	} else if acc.TimeZone != "" || acc.Router != "" || acc.Hours != nil {
+		t.Errorf("the account is %+v", acc)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

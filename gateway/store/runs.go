@@ -86,7 +86,7 @@ func runs(ctx context.Context, q queries, where string, args ...any) ([]gateway.
 	rs, err := list(ctx, q, scanRun, `SELECT r.id, r.agent, r.account, r.conversation, r.conversation_key,
 		COALESCE(c.phone, ''), COALESCE(c.lid, ''), COALESCE(c.group_id, ''), r.started_by, r.status, r.generation, r.attempt,
 		r.lease_until, r.input, r.metadata, r.output, r.stop_reason, r.error, r.notes, r.model, r.input_tokens, r.output_tokens,
-		r.latency_ms, r.duration_ms, r.actions_decided, r.created_at, r.started_at, r.completed_at, r.supersedes
+		r.latency_ms, r.duration_ms, r.actions_decided, r.created_at, r.started_at, r.completed_at, r.supersedes, r.routed
 		FROM runs r LEFT JOIN conversations v ON v.id = r.conversation LEFT JOIN contacts c ON c.id = v.contact `+where, args...)
 	if err != nil || len(rs) == 0 {
 		return nil, err
@@ -100,7 +100,7 @@ func scanRun(s row) (gateway.Run, error) {
 	err := s.Scan(&r.ID, &r.Agent, &r.Account, &r.Conversation, &r.ConversationKey,
 		&r.Peer.Phone, &r.Peer.LID, &r.Peer.Group, &r.Trigger, &r.Status, &r.Generation, &r.Attempt,
 		at(&r.LeaseUntil), raw(&r.Input), raw(&r.Metadata), from(&out), &r.StopReason, &r.Error, from(&r.Notes), &r.Model, &r.InputTokens, &r.OutputTokens,
-		span(&r.Latency), span(&r.Duration), at(&r.ActionsDecided), at(&r.CreatedAt), at(&r.StartedAt), at(&r.CompletedAt), &r.Supersedes)
+		span(&r.Latency), span(&r.Duration), at(&r.ActionsDecided), at(&r.CreatedAt), at(&r.StartedAt), at(&r.CompletedAt), &r.Supersedes, &r.Routed)
 	if out != nil && out.Actions == nil {
 		out.Actions = []gateway.OutputAction{}
 	}
@@ -115,10 +115,10 @@ func insertRun(ctx context.Context, q queries, r *gateway.Run) error {
 	}
 	_, err := q.exec(ctx, `INSERT INTO runs (id, agent, account, conversation, conversation_key, context_key, started_by, status, generation,
 			attempt, lease_until, input, metadata, output, stop_reason, error, notes, model, input_tokens, output_tokens, latency_ms,
-			duration_ms, actions_decided, created_at, started_at, completed_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', '', '', '', '', 0, 0, 0, 0, 0, $14, $15, 0)`,
+			duration_ms, actions_decided, created_at, started_at, completed_at, routed)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', '', '', '', '', 0, 0, 0, 0, 0, $14, $15, 0, $16)`,
 		r.ID, r.Agent, r.Account, r.Conversation, r.ConversationKey, contextKey, r.Trigger, r.Status, r.Generation,
-		r.Attempt, r.LeaseUntil, r.Input, r.Metadata, r.CreatedAt, r.StartedAt)
+		r.Attempt, r.LeaseUntil, r.Input, r.Metadata, r.CreatedAt, r.StartedAt, r.Routed)
 	return err
 }
 

@@ -29,8 +29,15 @@ func everything(account gateway.AccountID) gateway.Agent {
 		ContextTTL: 90 * time.Minute, AllowedActions: []string{"hotel.towels.bring"},
 		PayloadSchema: []gateway.Field{{Name: "room_number", Type: gateway.FieldText, Required: true}},
 		Confirm:       true, ConfirmationTimeout: 45 * time.Minute,
-		Filter:        gateway.InboundFilter{TextOnly: true, MinLength: 3, MaxPerHour: 20, IgnorePatterns: []string{"^stop$"}},
+		Filter:        gateway.InboundFilter{TextOnly: true, MinLength: 3, MaxPerHour: 20, IgnorePatterns: []string{"^stop$"}, IgnoreEmoji: true, IgnoreGreeting: true},
 		FallbackReply: "One moment, please.",
+		Fallbacks:     []string{"groq/llama-3.3-70b-versatile", "scripted/x"},
+		Settings:      gateway.ModelSettings{Seed: new(int64(-7)), ReasoningEffort: "high", ThinkingBudget: 4096, ParallelToolCalls: new(true)},
+		Spend:         gateway.SpendLimits{RunsPerHour: 30, TokensPerDay: 200_000},
+		Compaction:    gateway.Compaction{Mode: gateway.CompactionAll, Model: "groq/llama-3.1-8b-instant", MaxTokens: 8000},
+		Blocks:        []gateway.Block{{Label: "policy", Value: "Check-out is at eleven."}, {Label: "persona", Value: "Zoë"}},
+		ContactMemory: 2000,
+		Route:         gateway.RouteRule{Keywords: []string{"room service"}, Languages: []string{"en"}, Tags: []string{"vip"}, Hours: gateway.HoursClosed},
 	}
 }
 
@@ -38,7 +45,9 @@ func TestDeclareKeepsEverything(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		accounts := []gateway.Account{{
 			ID: "acc_1", Kind: gateway.CloudAPI, Name: "Front desk", PhoneNumber: "+15550009999",
-			Cloud: gateway.Cloud{PhoneNumberID: "1001", WABAID: "9001", AccessToken: "t", AppSecret: "a", VerifyToken: "v", GraphURL: "https://graph.example"},
+			Cloud:     gateway.Cloud{PhoneNumberID: "1001", WABAID: "9001", AccessToken: "t", AppSecret: "a", VerifyToken: "v", GraphURL: "https://graph.example"},
+			AllowFrom: []string{alice}, Takeover: 7 * time.Minute, TimeZone: "Europe/Paris", Router: "groq/llama-3.1-8b-instant",
+			Hours: gateway.Hours{time.Sunday: {{From: 22 * 60, To: 2 * 60}}, time.Friday: {{From: 540, To: 750}, {From: 840, To: 1440}}},
 		}}
 		agent := everything("acc_1")
 		agent.Key = "concierge"
@@ -46,6 +55,7 @@ func TestDeclareKeepsEverything(t *testing.T) {
 			Key: "tickets", URL: "https://example.com/hook", Secret: "s", Active: true, Events: []string{gateway.EventRunCompleted}, Actions: []string{"hotel.*.*"},
 		}}
 		keys := []gateway.APIKey{{Name: "ops", Hash: sha256.Sum256([]byte("key"))}}
+		must(t, s.Declare(t.Context(), []gateway.Account{{ID: "acc_1", Kind: gateway.Sandbox}}, nil, nil, nil)) // which the next one replaces
 		declare := func() { must(t, s.Declare(t.Context(), accounts, []gateway.Agent{agent}, hooks, keys)) }
 		declare()
 		first := got(s.Agents(t.Context()))(t)
