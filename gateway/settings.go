@@ -88,16 +88,24 @@ const (
 
 func (a *Agent) validateModels(d details) {
 	d.add("models", len(a.Fallbacks) > maxFallbacks, fmt.Sprintf("must name at most %d models", maxFallbacks+1))
-	seen := []string{a.Model}
+	seen := []string{fullHandle(a.Model)}
 	for _, m := range a.Fallbacks {
 		d.add("models", strings.TrimSpace(m) == "" || len(m) > maxModel, fmt.Sprintf("must name models of 1 to %d characters", maxModel))
-		d.add("models", slices.Contains(seen, m), fmt.Sprintf("names %q twice", m))
-		seen = append(seen, m)
+		d.add("models", slices.Contains(seen, fullHandle(m)), fmt.Sprintf("names %.40q twice", m))
+		seen = append(seen, fullHandle(m))
 	}
 	s := &a.Settings
 	d.add("model_settings", s.ReasoningEffort != "" && !slices.Contains(ReasoningEfforts(), s.ReasoningEffort),
 		"reasoning_effort must be one of "+strings.Join(ReasoningEfforts(), ", "))
 	d.add("model_settings", s.ThinkingBudget < 0 || s.ThinkingBudget > 128_000, "thinking_budget_tokens must be between 0 and 128000")
+}
+
+// fullHandle writes a model's handle with its provider.
+func fullHandle(model string) string {
+	if strings.Contains(model, "/") {
+		return model
+	}
+	return "openai/" + model
 }
 
 func (a *Agent) validateLimits(d details) {
@@ -106,7 +114,7 @@ func (a *Agent) validateLimits(d details) {
 	d.add("spend_limits", l.TokensPerDay < 0 || l.TokensPerDay > 1_000_000_000, "tokens_per_day must be between 0 and 1000000000")
 	c := &a.Compaction
 	d.add("compaction", !slices.Contains([]CompactionMode{"", CompactionOff, CompactionSliding, CompactionAll}, c.Mode), "mode must be off, sliding_window or all")
-	d.add("compaction", len(c.Model) > maxModel, fmt.Sprintf("model must be at most %d characters", maxModel))
+	d.add("compaction", c.Model != "" && strings.TrimSpace(c.Model) == "" || len(c.Model) > maxModel, fmt.Sprintf("model must be of 1 to %d characters", maxModel))
 	d.add("compaction", c.MaxTokens != 0 && (c.MaxTokens < 1000 || c.MaxTokens > 10_000_000), "max_tokens must be 0 or between 1000 and 10000000")
 }
 
@@ -114,7 +122,7 @@ func (a *Agent) validateMemory(d details) {
 	d.add("memory_blocks", len(a.Blocks) > maxBlocks, fmt.Sprintf("must have at most %d entries", maxBlocks))
 	seen := map[string]bool{}
 	for _, b := range a.Blocks {
-		d.add("memory_blocks", !fieldName.MatchString(b.Label), fmt.Sprintf("label %q must be in snake_case", b.Label))
+		d.add("memory_blocks", !fieldName.MatchString(b.Label), fmt.Sprintf("label %.40q must be in snake_case", b.Label))
 		d.add("memory_blocks", seen[b.Label], fmt.Sprintf("label %q stands there twice", b.Label))
 		d.add("memory_blocks", len([]rune(b.Value)) > maxBlock, fmt.Sprintf("value of %q must be at most %d characters", b.Label, maxBlock))
 		seen[b.Label] = true
