@@ -2,20 +2,20 @@ package config
 
 import (
 	"slices"
-	"strings"
 	"time"
 
+	"wagent/cmd/wagent/internal/config/document"
 	"wagent/gateway"
 )
 
 func (v value) accounts(c *Config) {
-	ids, numbers, metaIDs := places{}, places{}, places{}
+	ids, numbers, metaIDs := document.Places{}, document.Places{}, document.Places{}
 	v.list(func(v value) {
 		a := gateway.Account{Declared: true, Takeover: gateway.DefaultTakeover}
 		set := v.account(&a)
-		ids.once(set["id"], string(a.ID))
-		numbers.once(set["phone_number"], a.PhoneNumber)
-		metaIDs.once(set["phone_number_id"], a.Cloud.PhoneNumberID)
+		ids.Once(set["id"], string(a.ID))
+		numbers.Once(set["phone_number"], a.PhoneNumber)
+		metaIDs.Once(set["phone_number_id"], a.Cloud.PhoneNumberID)
 		c.Accounts = append(c.Accounts, a)
 	})
 }
@@ -26,17 +26,17 @@ var (
 	linkedKeys = []string{"answer_groups", "mark_read", "typing", "send_gap"}
 )
 
-func (v value) account(a *gateway.Account) map[string]value {
+func (v value) account(a *gateway.Account) map[string]document.Value {
 	var id, kind string
 	cloud, linked := gateway.Cloud{GraphURL: graphURL}, gateway.DefaultLinked()
 	groups, read := string(linked.Groups), string(linked.MarkRead)
 	set := v.mapping(fields{
 		"id":                      func(v value) { v.id(&id) },
 		"kind":                    func(v value) { v.accountKind(&kind) },
-		"name":                    func(v value) { v.text(&a.Name) },
+		"name":                    func(v value) { v.Text(&a.Name) },
 		"phone_number":            func(v value) { v.phone(&a.PhoneNumber) },
 		"allow_from":              func(v value) { v.phones(&a.AllowFrom) },
-		"human_takeover_duration": func(v value) { v.durationIn(&a.Takeover, 0, 24*time.Hour) },
+		"human_takeover_duration": func(v value) { v.DurationIn(&a.Takeover, 0, 24*time.Hour) },
 
 		"phone_number_id": func(v value) { v.matching(&cloud.PhoneNumberID, metaID, "the digits that Meta shows for the number") },
 		"waba_id": func(v value) {
@@ -47,19 +47,19 @@ func (v value) account(a *gateway.Account) map[string]value {
 		"verify_token": func(v value) { v.secret(&cloud.VerifyToken) },
 		"graph_url":    func(v value) { v.baseURL(&cloud.GraphURL) },
 
-		"answer_groups": func(v value) { v.oneOf(&groups, "ignore", "mentioned", "all") },
-		"mark_read":     func(v value) { v.oneOf(&read, "never", "answering", "received") },
-		"typing":        func(v value) { v.boolean(&linked.Typing) },
-		"send_gap":      func(v value) { v.durationIn(&linked.SendGap, 0, time.Minute) },
+		"answer_groups": func(v value) { v.OneOf(&groups, "ignore", "mentioned", "all") },
+		"mark_read":     func(v value) { v.OneOf(&read, "never", "answering", "received") },
+		"typing":        func(v value) { v.Boolean(&linked.Typing) },
+		"send_gap":      func(v value) { v.DurationIn(&linked.SendGap, 0, time.Minute) },
 	})
 	a.ID, a.Kind = gateway.AccountID(id), gateway.AccountKind(kind)
 	linked.Groups, linked.MarkRead = gateway.GroupPolicy(groups), gateway.ReadPolicy(read)
-	v.require(set, "", map[string]bool{"id": id == ""})
-	v.require(set, ", it is "+choice(accountKinds()), map[string]bool{"kind": kind == ""})
+	v.Require(set, "", map[string]bool{"id": id == ""})
+	v.Require(set, ", it is "+document.Choice(accountKinds()), map[string]bool{"kind": kind == ""})
 	switch a.Kind {
 	case gateway.CloudAPI:
 		a.Cloud = cloud
-		v.require(set, " for an account of kind cloud_api", map[string]bool{
+		v.Require(set, " for an account of kind cloud_api", map[string]bool{
 			"phone_number_id": cloud.PhoneNumberID == "",
 			"access_token":    cloud.AccessToken == "",
 			"app_secret":      cloud.AppSecret == "",
@@ -76,10 +76,10 @@ func (v value) account(a *gateway.Account) map[string]value {
 }
 
 // meaningless adds a fault for each of the keys that is set.
-func meaningless(set map[string]value, kind string, keys []string) {
+func meaningless(set map[string]document.Value, kind string, keys []string) {
 	for _, key := range keys {
-		if at, ok := set[key]; ok && !at.null() {
-			at.fault("means nothing to an account of kind %s, remove it", kind)
+		if at, ok := set[key]; ok && !at.Null() {
+			at.Fault("means nothing to an account of kind %s, remove it", kind)
 		}
 	}
 }
@@ -94,11 +94,11 @@ func accountKinds() []string {
 }
 
 func (v value) accountKind(to *string) {
-	if !LinkedDevices && v.node.Value == string(gateway.LinkedDevice) {
-		v.fault("this build has no linked devices, use %s", choice(accountKinds()))
+	if !LinkedDevices && v.Node.Value == string(gateway.LinkedDevice) {
+		v.Fault("this build has no linked devices, use %s", document.Choice(accountKinds()))
 		return
 	}
-	v.oneOf(to, accountKinds()...)
+	v.OneOf(to, accountKinds()...)
 }
 
 func (v value) phone(to *string) {
@@ -108,20 +108,14 @@ func (v value) phone(to *string) {
 // phones reads numbers, each once. An empty one is not left out: a list of
 // nobody would mean everybody.
 func (v value) phones(to *[]string) {
-	seen := places{}
+	seen := document.Places{}
 	v.list(func(v value) {
 		var phone string
 		v.phone(&phone)
-		if phone == "" && !v.p.faulty(v.path) {
-			v.fault("is empty, write a number or remove it")
+		if phone == "" && !v.Faulty(v.Path) {
+			v.Fault("is empty, write a number or remove it")
 		}
-		seen.once(v, phone)
+		seen.Once(v.Value, phone)
 		*to = append(*to, phone)
 	})
-}
-
-// choice names words as "a, b or c".
-func choice(words []string) string {
-	last := len(words) - 1
-	return strings.Join(words[:last], ", ") + " or " + words[last]
 }

@@ -5,89 +5,91 @@ import (
 	"strings"
 	"time"
 
+	"wagent/cmd/wagent/internal/config/document"
 	"wagent/cmd/wagent/internal/config/spelling"
 	"wagent/gateway"
 )
 
 func (v value) agents(c *Config) {
-	ids := places{}
+	ids := document.Places{}
 	v.list(func(v value) {
 		a := gateway.DefaultAgent()
 		set := v.agent(&a)
-		v.require(set, "", map[string]bool{"id": a.Key == "", "name": a.Name == "", "system_prompt": a.SystemPrompt == ""})
+		v.Require(set, "", map[string]bool{"id": a.Key == "", "name": a.Name == "", "system_prompt": a.SystemPrompt == ""})
 		v.validate(&a, set)
-		ids.once(set["id"], a.Key)
+		ids.Once(set["id"], a.Key)
 		v.answersOn(c, &a, set)
-		if at := v.at(set, "model"); !v.p.faulty(at.path) {
-			at.model(c, &a)
+		if at := v.At(set, "model"); !v.Faulty(at.Path) {
+			value{at}.model(c, &a)
 		}
 		c.Agents = append(c.Agents, a)
 	})
 }
 
-func (v value) agent(a *gateway.Agent) map[string]value {
+func (v value) agent(a *gateway.Agent) map[string]document.Value {
 	var account string
 	confirmation, onNewMessage := "auto", string(a.OnNewMessage)
 	set := v.mapping(fields{
 		"id":                           func(v value) { v.id(&a.Key) },
-		"name":                         func(v value) { v.text(&a.Name) },
-		"description":                  func(v value) { v.text(&a.Description) },
-		"account":                      func(v value) { v.text(&account) },
-		"model":                        func(v value) { v.text(&a.Model) },
-		"system_prompt":                func(v value) { v.text(&a.SystemPrompt) },
-		"temperature":                  func(v value) { v.number(&a.Temperature) },
-		"max_tokens":                   func(v value) { v.integer(&a.MaxTokens) },
-		"active":                       func(v value) { v.boolean(&a.Active) },
-		"auto_run_inbound":             func(v value) { v.boolean(&a.AutoRun) },
+		"name":                         func(v value) { v.Text(&a.Name) },
+		"description":                  func(v value) { v.Text(&a.Description) },
+		"account":                      func(v value) { v.Text(&account) },
+		"model":                        func(v value) { v.Text(&a.Model) },
+		"system_prompt":                func(v value) { v.Text(&a.SystemPrompt) },
+		"temperature":                  func(v value) { v.Number(&a.Temperature) },
+		"max_tokens":                   func(v value) { v.Integer(&a.MaxTokens) },
+		"active":                       func(v value) { v.Boolean(&a.Active) },
+		"auto_run_inbound":             func(v value) { v.Boolean(&a.AutoRun) },
 		"debounce_seconds":             func(v value) { v.span(&a.Quiet, time.Second) },
 		"max_wait_seconds":             func(v value) { v.span(&a.MaxWait, time.Second) },
-		"max_batch_messages":           func(v value) { v.integer(&a.MaxBatch) },
+		"max_batch_messages":           func(v value) { v.Integer(&a.MaxBatch) },
 		"context_ttl_minutes":          func(v value) { v.span(&a.ContextTTL, time.Minute) },
-		"on_new_message":               func(v value) { v.oneOf(&onNewMessage, string(gateway.FollowUp), string(gateway.Supersede)) },
-		"max_supersedes":               func(v value) { v.integer(&a.MaxSupersedes) },
+		"on_new_message":               func(v value) { v.OneOf(&onNewMessage, string(gateway.FollowUp), string(gateway.Supersede)) },
+		"max_supersedes":               func(v value) { v.Integer(&a.MaxSupersedes) },
 		"allowed_actions":              func(v value) { v.list(func(v value) { v.action(&a.AllowedActions) }) },
 		"payload_schema":               func(v value) { v.payload(&a.PayloadSchema) },
-		"confirmation_mode":            func(v value) { v.oneOf(&confirmation, "auto", "confirm") },
+		"confirmation_mode":            func(v value) { v.OneOf(&confirmation, "auto", "confirm") },
 		"confirmation_timeout_minutes": func(v value) { v.span(&a.ConfirmationTimeout, time.Minute) },
 		"inbound_config":               func(v value) { v.inbound(&a.Filter) },
-		"fallback_reply":               func(v value) { v.text(&a.FallbackReply) },
+		"fallback_reply":               func(v value) { v.Text(&a.FallbackReply) },
 	})
 	a.Account, a.Confirm = gateway.AccountID(account), confirmation == "confirm"
 	a.OnNewMessage = gateway.NewMessagePolicy(onNewMessage)
 	return set
 }
 
-// span reads a whole number of units.
+// span reads a whole number of units. Numbers that no key allows are cut to
+// ±1e6, so that they stay out of range when they are multiplied.
 func (v value) span(to *time.Duration, unit time.Duration) {
 	n := int(*to / unit)
-	v.integer(&n)
-	*to = time.Duration(n) * unit
+	v.Integer(&n)
+	*to = time.Duration(min(max(n, -1e6), 1e6)) * unit
 }
 
 func (v value) action(to *[]string) {
-	s, ok := v.scalar("the type of an action")
+	s, ok := v.Scalar("the type of an action")
 	if ok && v.allow(gateway.Agent{AllowedActions: []string{s}}, "allowed_actions") {
 		*to = append(*to, s)
 	}
 }
 
 func (v value) payload(to *[]gateway.Field) {
-	names := places{}
+	names := document.Places{}
 	v.list(func(v value) { v.field(to, names) })
 }
 
-func (v value) field(to *[]gateway.Field, names places) {
+func (v value) field(to *[]gateway.Field, names document.Places) {
 	var f gateway.Field
 	var fieldType string
 	set := v.mapping(fields{
-		"name":       func(v value) { v.text(&f.Name) },
-		"field_type": func(v value) { v.text(&fieldType) },
-		"required":   func(v value) { v.boolean(&f.Required) },
+		"name":       func(v value) { v.Text(&f.Name) },
+		"field_type": func(v value) { v.Text(&fieldType) },
+		"required":   func(v value) { v.Boolean(&f.Required) },
 	})
 	f.Type = gateway.FieldType(fieldType)
-	v.require(set, "", map[string]bool{"name": f.Name == "", "field_type": fieldType == ""})
-	names.once(set["name"], f.Name)
-	if !v.p.faulty(v.path) && v.allow(gateway.Agent{PayloadSchema: []gateway.Field{f}}, "payload_schema") {
+	v.Require(set, "", map[string]bool{"name": f.Name == "", "field_type": fieldType == ""})
+	names.Once(set["name"], f.Name)
+	if !v.Faulty(v.Path) && v.allow(gateway.Agent{PayloadSchema: []gateway.Field{f}}, "payload_schema") {
 		*to = append(*to, f)
 	}
 }
@@ -95,16 +97,16 @@ func (v value) field(to *[]gateway.Field, names places) {
 func (v value) inbound(f *gateway.InboundFilter) {
 	trigger := "all"
 	v.mapping(fields{
-		"trigger_on":            func(v value) { v.oneOf(&trigger, "all", "text_only") },
-		"min_message_length":    func(v value) { v.integerIn(&f.MinLength, 0, 4096) },
-		"max_messages_per_hour": func(v value) { v.integerIn(&f.MaxPerHour, 0, 100_000) },
+		"trigger_on":            func(v value) { v.OneOf(&trigger, "all", "text_only") },
+		"min_message_length":    func(v value) { v.IntegerIn(&f.MinLength, 0, 4096) },
+		"max_messages_per_hour": func(v value) { v.IntegerIn(&f.MaxPerHour, 0, 100_000) },
 		"ignore_patterns":       func(v value) { v.list(func(v value) { v.ignorePattern(&f.IgnorePatterns) }) },
 	})
 	f.TextOnly = trigger == "text_only"
 }
 
 func (v value) ignorePattern(to *[]string) {
-	s, ok := v.scalar("a regular expression")
+	s, ok := v.Scalar("a regular expression")
 	if ok && v.allow(gateway.Agent{Filter: gateway.InboundFilter{IgnorePatterns: []string{s}}}, "inbound_config") {
 		*to = append(*to, s)
 	}
@@ -115,17 +117,17 @@ func (v value) ignorePattern(to *[]string) {
 func (v value) allow(a gateway.Agent, key string) bool {
 	wrong := detailsOf(a.Validate())[key]
 	for _, msg := range wrong {
-		v.fault("%s", strings.TrimPrefix(msg, "ignore_patterns: "))
+		v.Fault("%s", strings.TrimPrefix(msg, "ignore_patterns: "))
 	}
 	return len(wrong) == 0
 }
 
 // validate holds the agent against the agents' own rules. What is known to be
 // wrong is not said twice.
-func (v value) validate(a *gateway.Agent, set map[string]value) {
+func (v value) validate(a *gateway.Agent, set map[string]document.Value) {
 	for key, msgs := range detailsOf(a.Validate()) {
-		if at := v.at(set, key); !v.p.faulty(at.path) {
-			at.fault("%s", strings.Join(msgs, ", "))
+		if at := v.At(set, key); !v.Faulty(at.Path) {
+			at.Fault("%s", strings.Join(msgs, ", "))
 		}
 	}
 }
@@ -138,10 +140,10 @@ func detailsOf(err error) map[string][]string {
 }
 
 // answersOn checks the account that an agent names.
-func (v value) answersOn(c *Config, a *gateway.Agent, set map[string]value) {
+func (v value) answersOn(c *Config, a *gateway.Agent, set map[string]document.Value) {
 	if a.Account == "" {
 		if at, ok := set["auto_run_inbound"]; ok && a.AutoRun {
-			at.fault("needs an account to take messages from, set account")
+			at.Fault("needs an account to take messages from, set account")
 		}
 		return
 	}
@@ -153,8 +155,8 @@ func (v value) answersOn(c *Config, a *gateway.Agent, set map[string]value) {
 		ids[i] = string(acc.ID)
 	}
 	at := set["account"]
-	if v.p.faulty("accounts") && len(ids) == 0 {
+	if v.Faulty("accounts") && len(ids) == 0 {
 		return // the accounts could not be read
 	}
-	at.fault("no account with this id stands under accounts%s", spelling.Suggest(string(a.Account), ids, "accounts"))
+	at.Fault("no account with this id stands under accounts%s", spelling.Suggest(string(a.Account), ids, "accounts"))
 }

@@ -18,14 +18,14 @@ import (
 var wantLine = regexp.MustCompile(`(?m)^# want: (.*)$`)
 
 // faultsOf takes a joined error apart.
-func faultsOf(t *testing.T, err error) []*Fault {
+func faultsOf(t *testing.T, err error) []*document.Fault {
 	t.Helper()
-	var out []*Fault
+	var out []*document.Fault
 	if err == nil {
 		return nil
 	}
 	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
-		f, ok := errors.AsType[*Fault](e)
+		f, ok := errors.AsType[*document.Fault](e)
 		if !ok {
 			t.Fatalf("%v is not a Fault", e)
 		}

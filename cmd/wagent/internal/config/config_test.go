@@ -200,7 +200,8 @@ agents:
 		Temperature: 1, MaxTokens: 2048, AutoRun: true, Quiet: time.Second, MaxWait: time.Hour, MaxBatch: 100, OnNewMessage: gateway.Supersede,
 		AllowedActions: []string{"a.b.c"}, PayloadSchema: []gateway.Field{{Name: "n", Type: gateway.FieldDate}},
 		Confirm: true, ConfirmationTimeout: 24 * time.Hour, FallbackReply: "Sorry",
-		Filter: gateway.InboundFilter{TextOnly: true, MinLength: 2, MaxPerHour: 3, IgnorePatterns: []string{"^ok$"}},
+		Filter:     gateway.InboundFilter{TextOnly: true, MinLength: 2, MaxPerHour: 3, IgnorePatterns: []string{"^ok$"}},
+		Compaction: gateway.Compaction{Mode: gateway.CompactionOff},
 	}}
 	if diff := cmp.Diff(want, c.Agents); diff != "" {
 		t.Errorf("Agents (-want +got):\n%s", diff)

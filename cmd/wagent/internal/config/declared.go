@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"wagent/cmd/wagent/internal/config/document"
 	"wagent/cmd/wagent/internal/config/spelling"
 	"wagent/gateway"
 )
@@ -24,31 +25,31 @@ func (v value) id(to *string) {
 }
 
 func (v value) matching(to *string, re *regexp.Regexp, want string) {
-	s, ok := v.scalar(want)
+	s, ok := v.Scalar(want)
 	switch {
 	case !ok || s == "":
 	case !re.MatchString(s):
-		v.fault("must be %s", want)
+		v.Fault("must be %s", want)
 	default:
 		*to = s
 	}
 }
 
 func (v value) webhooks(c *Config) {
-	ids := places{}
+	ids := document.Places{}
 	v.list(func(v value) {
 		w := gateway.Webhook{Active: true}
 		set := v.mapping(fields{
 			"id":      func(v value) { v.id(&w.Key) },
 			"url":     func(v value) { v.httpURL(&w.URL) },
 			"secret":  func(v value) { v.signingSecret(&w.Secret) },
-			"active":  func(v value) { v.boolean(&w.Active) },
+			"active":  func(v value) { v.Boolean(&w.Active) },
 			"events":  func(v value) { v.list(func(v value) { v.event(&w.Events) }) },
 			"actions": func(v value) { v.list(func(v value) { v.actionPattern(&w.Actions) }) },
 		})
-		v.require(set, "", map[string]bool{"id": w.Key == "", "url": w.URL == ""})
-		v.require(set, ", make one with: openssl rand -base64 32", map[string]bool{"secret": w.Secret == ""})
-		ids.once(set["id"], w.Key)
+		v.Require(set, "", map[string]bool{"id": w.Key == "", "url": w.URL == ""})
+		v.Require(set, ", make one with: openssl rand -base64 32", map[string]bool{"secret": w.Secret == ""})
+		ids.Once(set["id"], w.Key)
 		c.Webhooks = append(c.Webhooks, w)
 	})
 }
@@ -62,7 +63,7 @@ func (v value) signingSecret(to *gateway.Secret) {
 	}
 	if encoded, ok := strings.CutPrefix(string(s), "whsec_"); ok {
 		if b, err := base64.StdEncoding.DecodeString(encoded); err != nil || len(b) == 0 {
-			v.fault("must be base64 after whsec_, make one with: openssl rand -base64 32")
+			v.Fault("must be base64 after whsec_, make one with: openssl rand -base64 32")
 			return
 		}
 	}
@@ -70,12 +71,12 @@ func (v value) signingSecret(to *gateway.Secret) {
 }
 
 func (v value) event(to *[]string) {
-	s, ok := v.scalar("the name of an event")
+	s, ok := v.Scalar("the name of an event")
 	if !ok {
 		return
 	}
 	if !slices.Contains(gateway.Events(), s) {
-		v.fault("there is no such event%s", spelling.Suggest(s, gateway.Events(), "events"))
+		v.Fault("there is no such event%s", spelling.Suggest(s, gateway.Events(), "events"))
 		return
 	}
 	*to = append(*to, s)
@@ -83,12 +84,12 @@ func (v value) event(to *[]string) {
 
 func (v value) actionPattern(to *[]string) {
 	const want = "three segments in which * stands for anything, such as support.*.*"
-	s, ok := v.scalar(want)
+	s, ok := v.Scalar(want)
 	if !ok {
 		return
 	}
 	if _, err := path.Match(s, ""); err != nil || !actionMatch.MatchString(s) {
-		v.fault("must be %s", want)
+		v.Fault("must be %s", want)
 		return
 	}
 	*to = append(*to, s)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"wagent/cmd/wagent/internal/config/document"
 	"wagent/gateway"
 )
 
@@ -33,20 +34,20 @@ func uncommented(t *testing.T) []byte {
 func TestReferenceShowsEveryKeyInItsExamples(t *testing.T) {
 	index := regexp.MustCompile(`\[\d+\]`)
 	known, set := map[string]bool{}, map[string]bool{}
-	p := parser{env: values, onKeys: func(path string, keys, has []string) {
+	w := document.Walk{Env: values, OnKeys: func(path string, keys, has []string) {
 		path = index.ReplaceAllString(path, "[]")
 		if name, ok := strings.CutPrefix(path, "providers."); ok && name != "" {
 			path = "providers.*"
 		}
 		for _, k := range keys {
-			known[join(path, k)] = true
+			known[document.Join(path, k)] = true
 		}
 		for _, k := range has {
-			set[join(path, k)] = true
+			set[document.Join(path, k)] = true
 		}
 	}}
-	p.parse(uncommented(t))
-	for _, f := range p.faults {
+	parse(&w, uncommented(t))
+	for _, f := range w.Faults {
 		t.Error(f)
 	}
 	if len(known) < 70 {

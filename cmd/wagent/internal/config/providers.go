@@ -21,45 +21,45 @@ var providerName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
 // providers reads the providers over those that need no declaration.
 func (v value) providers(c *Config) {
-	set := v.entries(func(value) {}, nil)
+	set := v.Entries(func(document.Value) {}, nil)
 	for name, at := range set {
 		if !providerName.MatchString(name) {
-			at.fault("a provider's name must be of small letters, digits, dashes and underscores")
+			at.Fault("a provider's name must be of small letters, digits, dashes and underscores")
 			continue
 		}
 		p, there := c.Providers[name]
-		if at.null() {
+		if at.Null() {
 			if !there {
-				at.fault("has no settings, give it a kind and a base_url")
+				at.Fault("has no settings, give it a kind and a base_url")
 			}
 			continue
 		}
-		at.provider(&p)
+		value{at}.provider(&p)
 		c.Providers[name] = p
 	}
 }
 
 func (v value) provider(p *Provider) {
 	set := v.mapping(fields{
-		"kind":     func(v value) { v.oneOf(&p.Kind, OpenAI, Anthropic, Scripted) },
+		"kind":     func(v value) { v.OneOf(&p.Kind, OpenAI, Anthropic, Scripted) },
 		"base_url": func(v value) { v.baseURL(&p.BaseURL) },
 		"api_key":  func(v value) { v.secret(&p.APIKey) },
 		"rules":    func(v value) { v.rules(&p.Rules) },
 	})
-	v.require(set, ", it is openai, anthropic or scripted", map[string]bool{"kind": p.Kind == ""})
+	v.Require(set, ", it is openai, anthropic or scripted", map[string]bool{"kind": p.Kind == ""})
 	foreign := map[string][]string{OpenAI: {"rules"}, Anthropic: {"rules"}, Scripted: {"base_url", "api_key"}}[p.Kind]
 	for _, key := range foreign {
-		if at, ok := set[key]; ok && !at.null() {
-			at.fault("means nothing to a provider of kind %s, remove it", p.Kind)
+		if at, ok := set[key]; ok && !at.Null() {
+			at.Fault("means nothing to a provider of kind %s, remove it", p.Kind)
 		}
 	}
-	if at, ok := set["base_url"]; ok && p.Kind != Scripted && !v.p.faulty(at.path) {
+	if at, ok := set["base_url"]; ok && p.Kind != Scripted && !v.Faulty(at.Path) {
 		if u, err := url.Parse(p.BaseURL); err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-			at.fault("must have no user, query or fragment, a key goes into api_key")
+			at.Fault("must have no user, query or fragment, a key goes into api_key")
 		}
 	}
 	if p.Kind == OpenAI || p.Kind == Anthropic {
-		v.require(set, " for a provider of kind "+p.Kind, map[string]bool{"base_url": p.BaseURL == ""})
+		v.Require(set, " for a provider of kind "+p.Kind, map[string]bool{"base_url": p.BaseURL == ""})
 	}
 	if p.Kind == Scripted {
 		p.BaseURL = ""
@@ -70,7 +70,7 @@ func (v value) provider(p *Provider) {
 // rules themselves, in which ${NAME} means nothing.
 func (v value) rules(to *[]byte) {
 	read := value.inline
-	if v.node.Kind == yaml.ScalarNode {
+	if v.Node.Kind == yaml.ScalarNode {
 		read = value.fileContent
 	}
 	src, ok := read(v)
@@ -78,23 +78,23 @@ func (v value) rules(to *[]byte) {
 		return
 	}
 	if _, err := scripted.New(src); err != nil {
-		v.fault("%s (its lines are those of the rules)", strings.Join(strings.Fields(err.Error()), " "))
+		v.Fault("%s (its lines are those of the rules)", strings.Join(strings.Fields(err.Error()), " "))
 		return
 	}
 	*to = src
 }
 
 func (v value) fileContent() ([]byte, bool) {
-	name, ok := v.scalar("the name of a file, or the rules themselves")
+	name, ok := v.Scalar("the name of a file, or the rules themselves")
 	if !ok {
 		return nil, false
 	}
 	if !filepath.IsAbs(name) {
-		name = filepath.Join(v.p.dir, name)
+		name = filepath.Join(v.Walk.Dir, name)
 	}
 	src, err := document.ReadFile(name)
 	if err != nil {
-		v.fault("%s", err.Error())
+		v.Fault("%s", err.Error())
 	}
 	return src, err == nil
 }
@@ -102,13 +102,13 @@ func (v value) fileContent() ([]byte, bool) {
 // inline returns v as a document of its own, in which aliases would lead
 // nowhere.
 func (v value) inline() ([]byte, bool) {
-	if hasAlias(v.node) {
-		v.fault("must hold no aliases, write the values out")
+	if hasAlias(v.Node) {
+		v.Fault("must hold no aliases, write the values out")
 		return nil, false
 	}
-	src, err := yaml.Marshal(v.node)
+	src, err := yaml.Marshal(v.Node)
 	if err != nil {
-		v.fault("can not be written as YAML of their own, put them in a file")
+		v.Fault("can not be written as YAML of their own, put them in a file")
 	}
 	return src, err == nil
 }
@@ -125,16 +125,16 @@ func (v value) model(c *Config, a *gateway.Agent) {
 	}
 	p, there := c.Providers[name]
 	switch {
-	case v.p.faulty(join("providers", name)):
+	case v.Faulty(document.Join("providers", name)):
 	case strings.TrimSpace(model) == "" || strings.ContainsAny(a.Model, " \t\r\n"):
-		v.fault("must be provider/model, such as openai/gpt-4o-mini")
+		v.Fault("must be provider/model, such as openai/gpt-4o-mini")
 	case !there:
-		v.fault("declare the provider %.40q under providers, with kind and base_url%s", name,
+		v.Fault("declare the provider %.40q under providers, with kind and base_url%s", name,
 			spelling.Suggest(name, slices.Collect(maps.Keys(c.Providers)), "known ones"))
 	case c.Lacks(name) != "":
-		v.fault("the provider %s can not be asked yet, set %s", name, c.Lacks(name))
+		v.Fault("the provider %s can not be asked yet, set %s", name, c.Lacks(name))
 	case p.Traits.MaxTemperature > 0 && a.Temperature > p.Traits.MaxTemperature:
-		v.fault("%s takes a temperature of at most %v", name, p.Traits.MaxTemperature)
+		v.Fault("%s takes a temperature of at most %v", name, p.Traits.MaxTemperature)
 	}
 }
 

@@ -18,7 +18,7 @@ func (v value) httpURL(to *string) {
 		return
 	}
 	if !isURL(string(s), "https", "http") {
-		v.fault("must be a URL such as https://example.com/v1")
+		v.Fault("must be a URL such as https://example.com/v1")
 		return
 	}
 	*to = string(s)
@@ -34,13 +34,13 @@ func (v value) baseURL(to *string) {
 // there: what was left out by mistake must not mean the built-in one, which
 // other replicas do not see and which a container forgets.
 func (v value) emptyEnv() bool {
-	m := envRef.FindStringSubmatch(v.node.Value)
-	if m == nil {
+	name := v.AsksEnv()
+	if name == "" {
 		return false
 	}
-	s, _ := v.p.env(m[1])
+	s, _ := v.Walk.Env(name)
 	if s == "" {
-		v.fault("%s is empty in the environment, set it, or write \"\" here for the built-in one", m[1])
+		v.Fault("%s is empty in the environment, set it, or write \"\" here for the built-in one", name)
 	}
 	return s == ""
 }
@@ -51,7 +51,7 @@ func (v value) databaseURL(to *gateway.Secret) {
 		return
 	}
 	if !isURL(string(s), "postgres", "postgresql") {
-		v.fault("must be a URL such as postgres://user:password@host/database, or empty for SQLite")
+		v.Fault("must be a URL such as postgres://user:password@host/database, or empty for SQLite")
 		return
 	}
 	*to = s
@@ -67,13 +67,13 @@ func (v value) redisURLs(to *[]gateway.Secret) {
 		}
 		for _, one := range splitURLs(string(s)) {
 			if _, err := redis.ParseURL(one); err != nil || !isURL(one, "redis", "rediss") {
-				v.fault("must be a URL such as redis://host:6379, or empty for the built-in one")
+				v.Fault("must be a URL such as redis://host:6379, or empty for the built-in one")
 				return
 			}
 			all = append(all, gateway.Secret(one))
 		}
 	}
-	if v.isList() {
+	if v.IsList() {
 		v.list(add)
 	} else {
 		add(v)
@@ -81,7 +81,7 @@ func (v value) redisURLs(to *[]gateway.Secret) {
 	tls := func(s gateway.Secret) bool { return strings.HasPrefix(string(s), "rediss:") }
 	for _, s := range all {
 		if tls(s) != tls(all[0]) {
-			v.fault("the nodes of a cluster must be all redis:// or all rediss://")
+			v.Fault("the nodes of a cluster must be all redis:// or all rediss://")
 			return
 		}
 	}

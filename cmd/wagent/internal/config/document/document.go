@@ -1,8 +1,9 @@
 // Package document finds the one YAML document of a file, or says in which
-// line the file is none.
+// line the file is none, and reads its values: each reader knows how one kind
+// of value is written, and says at which line and key it is not.
 //
 // Its errors are for people who edit the file, one sentence each, and never
-// repeat a value that could be a secret. It keeps no state.
+// repeat a value that could be a secret. It keeps no state beside a [Walk].
 package document
 
 import (
