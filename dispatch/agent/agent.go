@@ -26,6 +26,7 @@ import (
 
 	"wagent/context/prompt"
 	"wagent/context/transcript"
+	"wagent/dispatch/agent/check"
 	"wagent/dispatch/llm"
 	"wagent/gateway"
 )
@@ -99,12 +100,12 @@ func (a *Answerer) Answer(ctx context.Context, ag *gateway.Agent, p prompt.Promp
 		return Answer{}, &Failure{Stop: gateway.StopLLMError, Msg: clientText(err, "there is no such model"), Err: err}
 	}
 	a.metrics.prepare(provider, name)
-	c, err := newChecker(ag)
+	c, err := check.New(ag)
 	if err != nil {
 		return Answer{}, &Failure{Stop: gateway.StopError, Msg: "the agent's payload_schema can not be used", Err: err}
 	}
 	t := &talk{Answerer: a, model: m, provider: provider, name: name}
-	schema, strict := Schema(ag)
+	schema, strict := check.Schema(ag)
 	v, err := t.converse(ctx, c, llm.Request{
 		Model: name, System: p.System, Turns: p.Turns, Schema: schema, Strict: strict,
 		Temperature: ag.Temperature, MaxTokens: ag.MaxTokens,
@@ -118,15 +119,15 @@ func (a *Answerer) Answer(ctx context.Context, ag *gateway.Agent, p prompt.Promp
 		return Answer{}, f
 	}
 	return Answer{
-		Output: v.output, Notes: v.notes, Model: t.handle(), InputTokens: t.in, OutputTokens: t.out,
-		Latency: t.latency, Stop: stopReason(ag, &v.output),
+		Output: v.Output, Notes: v.Notes, Model: t.handle(), InputTokens: t.in, OutputTokens: t.out,
+		Latency: t.latency, Stop: stopReason(ag, &v.Output),
 	}, nil
 }
 
 func stopReason(ag *gateway.Agent, o *gateway.Output) gateway.StopReason {
 	if ag.Confirm {
 		for _, act := range o.Actions {
-			if !isSystem(act.Type) {
+			if !check.IsSystem(act.Type) {
 				return gateway.StopApproval
 			}
 		}
@@ -144,41 +145,41 @@ func clientText(err error, otherwise string) string {
 }
 
 // converse asks, and once more if the answer is not what it should be.
-func (t *talk) converse(ctx context.Context, c *checker, r llm.Request) (verdict, error) {
+func (t *talk) converse(ctx context.Context, c *check.Checker, r llm.Request) (check.Verdict, error) {
 	text, first, err := t.ask(ctx, c, r)
 	if err != nil {
-		return verdict{}, err
+		return check.Verdict{}, err
 	}
-	if len(first.faults) == 0 {
+	if len(first.Faults) == 0 {
 		return first, nil
 	}
 	r.Turns = append(slices.Clip(r.Turns),
 		transcript.Turn{Role: transcript.Assistant, Text: bounded(text)},
-		transcript.Turn{Role: transcript.User, Text: repairWords(first.faults, r.Schema)},
+		transcript.Turn{Role: transcript.User, Text: repairWords(first.Faults, r.Schema)},
 	)
 	r.Repair = true
 	_, second, err := t.ask(ctx, c, r)
 	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
-		return verdict{}, err
+		return check.Verdict{}, err
 	}
 	switch {
-	case err == nil && len(second.fatal) == 0:
-		second.notes = append([]string{"the first answer was sent back: " + faultList(first.faults)}, second.notes...)
+	case err == nil && len(second.Fatal) == 0:
+		second.Notes = append([]string{"the first answer was sent back: " + check.Summary(first.Faults)}, second.Notes...)
 		return second, nil
-	case len(first.fatal) == 0:
+	case len(first.Fatal) == 0:
 		// What came first is worse than it might be, and better than nothing.
 		why := "it was worse after the repair"
 		if err != nil {
 			why = "the repair failed"
 		}
-		first.notes = append([]string{"the first answer was used, since " + why}, first.notes...)
+		first.Notes = append([]string{"the first answer was used, since " + why}, first.Notes...)
 		return first, nil
 	case err != nil:
-		return verdict{}, err
+		return check.Verdict{}, err
 	default:
-		return verdict{}, &Failure{
+		return check.Verdict{}, &Failure{
 			Stop: gateway.StopInvalidResponse,
-			Msg:  "the model's answer was not valid, nor was its repair: " + faultList(second.fatal),
+			Msg:  "the model's answer was not valid, nor was its repair: " + check.Summary(second.Fatal),
 		}
 	}
 }
@@ -197,14 +198,6 @@ func repairWords(faults []string, schema json.RawMessage) string {
 	b.WriteString("\nAnswer the same turn again: one JSON object and nothing else, that satisfies this JSON Schema:\n")
 	b.Write(schema)
 	return b.String()
-}
-
-// faultList is what a run's notes and error say of faults: the first three.
-func faultList(faults []string) string {
-	if len(faults) > 3 {
-		return strings.Join(faults[:3], "; ") + fmt.Sprintf("; and %d more", len(faults)-3)
-	}
-	return strings.Join(faults, "; ")
 }
 
 // bounded returns as much of a bad answer as the model needs to see. It is

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"wagent/dispatch/agent/check"
 	"wagent/dispatch/llm/llmtest"
 	"wagent/gateway"
 )
@@ -22,6 +23,15 @@ func swap(old, new string) string {
 // with returns good with another payload.
 func with(payload string) string {
 	return swap(`{"room":"12","count":null,"urgent":null,"day":null,"hour":null,"at":null}`, payload)
+}
+
+// quoted returns a text as a JSON string.
+func quoted(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	return string(b)
 }
 
 // TestBadAnswers is what models do wrong. Each answer is given twice, so that
@@ -49,7 +59,7 @@ func TestBadAnswers(t *testing.T) {
 		"white space all around":             {"\n\t " + good + "\n\n", accepted, false, 1, ""},
 		"thoughts before it":                 {"<think>maybe {\"intent\":\"x\",\"suggested_reply\":\"y\"}?</think>\n" + good, accepted, false, 1, ""},
 		"a list around it":                   {"[" + good + "]", accepted, false, 1, ""},
-		"JSON in a JSON string":              {string(encode(good)), accepted, false, 1, ""},
+		"JSON in a JSON string":              {quoted(good), accepted, false, 1, ""},
 		"members that nobody asked for":      {swap(`"intent"`, `"thoughts":["x"],"intent"`), accepted, false, 1, ""},
 		"invalid UTF-8":                      {swap(`"Sure"`, "\"Sure\xff\""), accepted, false, 1, ""},
 		"a NUL, which PostgreSQL won't take": {swap(`"12"`, `"1\u00002"`), accepted, false, 1, ""},
@@ -160,173 +170,27 @@ func TestBadAnswers(t *testing.T) {
 			if len(got.Output.Actions) != tt.wantActs {
 				t.Errorf("%d actions, want %d", len(got.Output.Actions), tt.wantActs)
 			}
-			holds(t, hotel(), &got.Output)
+			holds(t, &got.Output)
 		})
 	}
 }
 
-// holds checks what an output guarantees whatever a model said.
-func holds(t *testing.T, ag *gateway.Agent, o *gateway.Output) {
+// holds checks that what was accepted is accepted again, as it is.
+func holds(t *testing.T, o *gateway.Output) {
 	t.Helper()
-	if !(o.Confidence >= 0 && o.Confidence <= 1) || o.Intent == "" || o.Actions == nil {
-		t.Errorf("output = %+v", o)
-	}
-	if o.Language != "" && len(o.Language) != 2 {
-		t.Errorf("language = %q", o.Language)
-	}
-	for _, a := range o.Actions {
-		allowed := isSystem(a.Type)
-		for _, kind := range ag.AllowedActions {
-			allowed = allowed || kind == a.Type
-		}
-		if !allowed {
-			t.Errorf("type %q is not allowed", a.Type)
-		}
-		for _, f := range ag.PayloadSchema {
-			v, ok := a.Payload[f.Name]
-			if !ok {
-				if f.Required && !isSystem(a.Type) {
-					t.Errorf("%s is missing", f.Name)
-				}
-				continue
-			}
-			switch f.Type {
-			case gateway.FieldNumber:
-				_, ok = v.(float64)
-			case gateway.FieldBoolean:
-				_, ok = v.(bool)
-			default:
-				_, ok = v.(string)
-			}
-			if !ok {
-				t.Errorf("%s is a %T", f.Name, v)
-			}
-		}
-		for name := range a.Payload {
-			known := false
-			for _, f := range ag.PayloadSchema {
-				known = known || f.Name == name
-			}
-			if !known {
-				t.Errorf("field %q is not declared", name)
-			}
-		}
-	}
-	b, err := json.Marshal(o)
-	if err != nil || strings.Contains(string(b), `\u0000`) {
-		t.Errorf("it can not be stored: %v", err)
-	}
-}
-
-func TestPayloadsThatAreRight(t *testing.T) {
-	tests := map[string]struct {
-		payload string
-		want    map[string]any
-	}{
-		"all fields": {
-			`{"room":"12","count":2.5,"urgent":false,"day":"2028-02-29","hour":"23:59:59Z","at":"2026-11-30T14:30:00+02:00"}`,
-			map[string]any{"room": "12", "count": 2.5, "urgent": false, "day": "2028-02-29", "hour": "23:59:59Z", "at": "2026-11-30T14:30:00+02:00"},
-		},
-		"a time without a zone":                 {`{"room":"12","hour":"19:30:00"}`, map[string]any{"room": "12", "hour": "19:30:00"}},
-		"a time without seconds is given them":  {`{"room":"12","hour":"19:30"}`, map[string]any{"room": "12", "hour": "19:30:00"}},
-		"only what is required":                 {`{"room":"12"}`, map[string]any{"room": "12"}},
-		"zero and false are not the same as no": {`{"room":"0","count":0,"urgent":false}`, map[string]any{"room": "0", "count": 0.0, "urgent": false}},
-	}
-	c, err := newChecker(hotel())
+	text, err := json.Marshal(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			v := c.check(with(tt.payload))
-			if len(v.faults)+len(v.notes) != 0 {
-				t.Fatalf("faults %q, notes %q", v.faults, v.notes)
-			}
-			if diff := cmp.Diff(tt.want, v.output.Actions[0].Payload); diff != "" {
-				t.Errorf("payload (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestLanguageTags(t *testing.T) {
-	for tag, want := range map[string]string{"en": "en", "PT-br": "pt", "zh_Hans": "zh", " de ": "de", "": ""} {
-		if got, ok := language(tag); got != want || !ok {
-			t.Errorf("%q: %q, %v", tag, got, ok)
-		}
-	}
-	for _, tag := range []string{"English", "e", "12", "-", "日本"} {
-		if got, ok := language(tag); ok && got != "" {
-			t.Errorf("%q: %q", tag, got)
-		}
-	}
-}
-
-func TestDeepPayloadsOfFreeAgents(t *testing.T) {
-	ag := hotel()
-	ag.PayloadSchema = nil
-	c, err := newChecker(ag)
+	c, err := check.New(hotel())
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := c.check(with(`{"x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`))
-	if len(v.output.Actions) != 0 || len(v.faults) != 1 || len(v.fatal) != 0 {
-		t.Errorf("verdict = %+v", v)
+	v := c.Check(string(text))
+	if len(v.Faults)+len(v.Notes) != 0 {
+		t.Errorf("an output that does not hold to the rules: %q, %q", v.Faults, v.Notes)
 	}
-}
-
-func TestSchema(t *testing.T) {
-	const want = `{"type":"object","properties":{` +
-		`"intent":{"description":"what the customer wants, in a word or a few, snake_case","type":"string"},` +
-		`"confidence":{"description":"how sure the intent is, from 0 to 1","type":"number"},` +
-		`"actions":{"items":{"anyOf":[` +
-		`{"type":"object","properties":{"type":{"enum":["a.b.c","a.b.d"],"type":"string"},` +
-		`"payload":{"type":"object","properties":{"x":{"type":"string"},"n":{"type":["number","null"]}},"required":["x","n"],"additionalProperties":false}},` +
-		`"required":["type","payload"],"additionalProperties":false},` +
-		`{"type":"object","properties":{"type":{"enum":["system.conversation.pause","system.noop.skip"],"type":"string"},` +
-		`"payload":{"type":"object","properties":{},"required":[],"additionalProperties":false}},` +
-		`"required":["type","payload"],"additionalProperties":false}]},"type":"array"},` +
-		`"language":{"description":"the customer's language, ISO 639-1, such as en","type":"string"},` +
-		`"suggested_reply":{"description":"what is sent to the customer","type":"string"},` +
-		`"analysis_summary":{"description":"what happened, for the business","type":"string"},` +
-		`"context_summary":{"description":"what to remember of the conversation","type":"string"}},` +
-		`"required":["intent","confidence","actions","language","suggested_reply","analysis_summary","context_summary"],"additionalProperties":false}`
-	ag := &gateway.Agent{
-		AllowedActions: []string{"a.b.d", "a.b.c", "a.b.d"},
-		PayloadSchema:  []gateway.Field{{Name: "x", Type: gateway.FieldText, Required: true}, {Name: "n", Type: gateway.FieldNumber}},
+	if diff := cmp.Diff(*o, v.Output); diff != "" {
+		t.Errorf("output, checked again (-want +got):\n%s", diff)
 	}
-	got, strict := Schema(ag)
-	if !strict {
-		t.Error("it is not strict")
-	}
-	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("schema (-want +got):\n%s", diff)
-	}
-}
-
-func FuzzCheck(f *testing.F) {
-	for _, s := range []string{
-		good, "```json\n" + good + "\n```", "x " + good + good, good[:50], swap("0.9", "1e400"), with(`{"room":null,"x":{}}`),
-		`{"intent":"a","suggested_reply":"b","actions":[[],null,{"type":"system.noop.skip"}]}`, "</think>{", "\"{\\\"a\\\":1}\"",
-		swap(`"12"`, `"\u0000"`), `{"\u0000intent":1}`,
-	} {
-		f.Add(s)
-	}
-	ag := hotel()
-	c, err := newChecker(ag)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		v := c.check(text)
-		if len(v.fatal) == 0 {
-			holds(t, ag, &v.output)
-		}
-		if len(v.faults) < len(v.fatal) {
-			t.Errorf("%d faults, %d of them fatal", len(v.faults), len(v.fatal))
-		}
-		if bounded(text) == "" {
-			t.Error("an empty turn")
-		}
-	})
 }

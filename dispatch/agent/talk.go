@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"wagent/dispatch/agent/check"
 	"wagent/dispatch/llm"
 	"wagent/gateway"
 )
@@ -28,7 +29,7 @@ func (t *talk) handle() string { return t.provider + "/" + t.name }
 
 // ask makes a request, again where that may help, and checks the answer. Its
 // error is a Failure.
-func (t *talk) ask(ctx context.Context, c *checker, r llm.Request) (string, verdict, error) {
+func (t *talk) ask(ctx context.Context, c *check.Checker, r llm.Request) (string, check.Verdict, error) {
 	for try := 0; ; try++ {
 		resp, err := t.generate(ctx, r)
 		if err == nil {
@@ -36,12 +37,12 @@ func (t *talk) ask(ctx context.Context, c *checker, r llm.Request) (string, verd
 		}
 		wait, again := t.retry(ctx, err, try)
 		if !again {
-			return "", verdict{}, failure(ctx, err, try+1)
+			return "", check.Verdict{}, failure(ctx, err, try+1)
 		}
 		t.log.WarnContext(ctx, "model request is repeated", "provider", t.provider, "model", t.name,
 			"kind", gateway.KindOf(err), "reason", clientText(err, "unclassified"), "try", try+1, "wait", wait)
 		if err := sleep(ctx, wait); err != nil {
-			return "", verdict{}, failure(ctx, err, try+1)
+			return "", check.Verdict{}, failure(ctx, err, try+1)
 		}
 	}
 }
@@ -66,17 +67,17 @@ func (t *talk) generate(ctx context.Context, r llm.Request) (llm.Response, error
 }
 
 // judge counts what a model answered, by what it is worth.
-func (t *talk) judge(c *checker, resp *llm.Response) (string, verdict, error) {
+func (t *talk) judge(c *check.Checker, resp *llm.Response) (string, check.Verdict, error) {
 	switch {
 	case resp.Refused:
 		t.count(outcomeRefused)
-		return "", verdict{}, &Failure{Stop: gateway.StopLLMError, Msg: "the model refused"}
+		return "", check.Verdict{}, &Failure{Stop: gateway.StopLLMError, Msg: "the model refused"}
 	case resp.Truncated:
 		t.count(outcomeTruncated)
-		return "", verdict{}, &Failure{Stop: gateway.StopMaxTokens, Msg: "the model's answer was longer than max_tokens"}
+		return "", check.Verdict{}, &Failure{Stop: gateway.StopMaxTokens, Msg: "the model's answer was longer than max_tokens"}
 	}
-	v := c.check(resp.Text)
-	if len(v.faults) > 0 {
+	v := c.Check(resp.Text)
+	if len(v.Faults) > 0 {
 		t.count(outcomeInvalidAnswer)
 	} else {
 		t.count(outcomeOK)

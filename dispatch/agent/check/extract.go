@@ -1,4 +1,4 @@
-package agent
+package check
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package agent
+package check
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 // It is strict for an agent with allowed actions and a payload schema, whose
 // optional fields may then be null. Otherwise payloads, or the types of
 // actions, are free and no strict mode can express that. What the schema does
-// not say, [Answerer.Answer] enforces all the same.
+// not say, [Checker.Check] enforces all the same.
 func Schema(ag *gateway.Agent) (schema json.RawMessage, strict bool) {
 	strict = len(ag.AllowedActions) > 0 && len(ag.PayloadSchema) > 0
 	text := func(about string) any { return map[string]any{"type": "string", "description": about} }
@@ -56,7 +56,9 @@ func actionSchema(ag *gateway.Agent, strict bool) any {
 
 func systemActions() []string { return []string{gateway.ActionSkip, gateway.ActionPause} }
 
-func isSystem(actionType string) bool { return slices.Contains(systemActions(), actionType) }
+// IsSystem reports whether a type is one of the actions that are always allowed
+// and that take effect here, with nobody told of them.
+func IsSystem(actionType string) bool { return slices.Contains(systemActions(), actionType) }
 
 func enum(values []string) any {
 	all := slices.Clone(values)
@@ -135,7 +137,7 @@ func object(closed bool, props ...property) json.RawMessage {
 func encode(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic(fmt.Sprintf("agent: encode schema: %v", err)) // strings, lists and maps of them always encode
+		panic(fmt.Sprintf("check: encode schema: %v", err)) // strings, lists and maps of them always encode
 	}
 	return b
 }

@@ -1,4 +1,13 @@
-package agent
+// Package check holds what models answer to the rules of the agent that asked.
+//
+// A [Checker] takes any bytes and returns what is left of them that an agent
+// may say and do: actions of allowed types, payloads of the declared types,
+// bounded sizes, text that a database takes. Beside that it says what a repair
+// should mend and what was dropped, in words that repeat nothing of a
+// customer's. [Schema] is the same rules as far as a model can be told them.
+//
+// It keeps no state.
+package check
 
 import (
 	"bytes"
@@ -43,21 +52,21 @@ var spare = []string{"language", "analysis_summary", "context_summary"}
 
 var compiledEnvelope = sync.OnceValues(func() (*jsonschema.Schema, error) { return compile([]byte(envelope)) })
 
-// A checker validates the answers of one agent. It is used by one goroutine.
-type checker struct {
+// A Checker validates the answers of one agent. It is used by one goroutine.
+type Checker struct {
 	agent    *gateway.Agent
 	envelope *jsonschema.Schema
 	payload  *jsonschema.Schema // nil: payloads are free
 }
 
-// newChecker fails if the agent's payload schema is not what Agent.Validate
+// New returns an agent's Checker. It fails if the agent's payload schema is not what Agent.Validate
 // lets through.
-func newChecker(ag *gateway.Agent) (*checker, error) {
+func New(ag *gateway.Agent) (*Checker, error) {
 	env, err := compiledEnvelope()
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{agent: ag, envelope: env}
+	c := &Checker{agent: ag, envelope: env}
 	if len(ag.PayloadSchema) > 0 {
 		c.payload, err = compile(payloadSchema(ag.PayloadSchema))
 	}
@@ -121,30 +130,30 @@ func validateTime(v any) error {
 	return nil
 }
 
-// A verdict is what an answer is worth.
-type verdict struct {
-	output gateway.Output // what is left of it; fit for use if fatal is empty
-	faults []string       // what a repair should mend, without the values
-	fatal  []string       // those of the faults that leave no answer
-	notes  []string       // what was dropped
+// A Verdict is what an answer is worth.
+type Verdict struct {
+	Output gateway.Output // what is left of it; fit for use if Fatal is empty
+	Faults []string       // what a repair should mend, without the values
+	Fatal  []string       // those of the faults that leave no answer
+	Notes  []string       // what was dropped
 }
 
-func (v *verdict) fault(fatal bool, format string, args ...any) {
+func (v *Verdict) fault(fatal bool, format string, args ...any) {
 	s := fmt.Sprintf(format, args...)
-	v.faults = append(v.faults, s)
+	v.Faults = append(v.Faults, s)
 	if fatal {
-		v.fatal = append(v.fatal, s)
+		v.Fatal = append(v.Fatal, s)
 	}
 }
 
-func (v *verdict) note(format string, args ...any) {
-	v.notes = append(v.notes, fmt.Sprintf(format, args...))
+func (v *Verdict) note(format string, args ...any) {
+	v.Notes = append(v.Notes, fmt.Sprintf(format, args...))
 }
 
-// check validates a model's text.
-func (c *checker) check(text string) verdict {
-	var v verdict
-	v.output.Actions = []gateway.OutputAction{}
+// Check validates a model's text, whatever its bytes are.
+func (c *Checker) Check(text string) Verdict {
+	var v Verdict
+	v.Output.Actions = []gateway.OutputAction{}
 	answer, err := extract(text)
 	if err != nil {
 		v.fault(true, "%v", err)
@@ -160,7 +169,7 @@ func (c *checker) check(text string) verdict {
 			v.note("dropped %s: %s", name, f.words)
 		}
 	}
-	o := &v.output
+	o := &v.Output
 	o.Intent, _ = answer["intent"].(string)
 	o.Confidence, _ = answer["confidence"].(float64)
 	o.SuggestedReply, _ = answer["suggested_reply"].(string)
@@ -194,8 +203,8 @@ func language(tag string) (string, bool) {
 }
 
 // action takes one action into the output, or drops it.
-func (c *checker) action(v *verdict, i int, raw any) {
-	before := len(v.faults)
+func (c *Checker) action(v *Verdict, i int, raw any) {
+	before := len(v.Faults)
 	drop := func(format string, args ...any) { v.fault(false, "actions[%d]"+format, append([]any{i}, args...)...) }
 	act, isObject := raw.(map[string]any)
 	kind, isString := act["type"].(string)
@@ -209,24 +218,24 @@ func (c *checker) action(v *verdict, i int, raw any) {
 		drop(".type must be a string")
 	case !c.allowed(kind):
 		drop(".type must be %s", c.allowedWords())
-	case isSystem(kind):
+	case IsSystem(kind):
 		payload = map[string]any{} // nothing that it might say is asked for
 	case !hasPayload:
 		drop(".payload must be an object")
 	default:
 		c.payloadFaults(v, i, payload)
 	}
-	if faults := v.faults[before:]; len(faults) > 0 {
-		v.note("dropped action %d%s: %s", i, shown(kind), faultList(faults))
+	if faults := v.Faults[before:]; len(faults) > 0 {
+		v.note("dropped action %d%s: %s", i, shown(kind), Summary(faults))
 		return
 	}
-	v.output.Actions = append(v.output.Actions, gateway.OutputAction{Type: kind, Payload: payload})
+	v.Output.Actions = append(v.Output.Actions, gateway.OutputAction{Type: kind, Payload: payload})
 }
 
 // payloadFaults checks a payload against the agent's fields. Beforehand it
 // brings it into their form: nulls of optional fields and fields that nobody
 // declared are removed, 19:30 becomes 19:30:00.
-func (c *checker) payloadFaults(v *verdict, i int, payload map[string]any) {
+func (c *Checker) payloadFaults(v *Verdict, i int, payload map[string]any) {
 	if c.payload != nil {
 		if n := c.tidy(payload); n > 0 {
 			v.note("dropped what was not declared of action %d (fields: %d)", i, n)
@@ -248,7 +257,7 @@ func (c *checker) payloadFaults(v *verdict, i int, payload map[string]any) {
 
 var shortTime = regexp.MustCompile(`^(?:[01][0-9]|2[0-3]):[0-5][0-9]$`)
 
-func (c *checker) tidy(payload map[string]any) (undeclared int) {
+func (c *Checker) tidy(payload map[string]any) (undeclared int) {
 	declared := make(map[string]bool, len(c.agent.PayloadSchema))
 	for _, f := range c.agent.PayloadSchema {
 		declared[f.Name] = true
@@ -275,8 +284,8 @@ var actionType = regexp.MustCompile(`^[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*){2}$`)
 
 const maxType = 120
 
-func (c *checker) allowed(kind string) bool {
-	if isSystem(kind) {
+func (c *Checker) allowed(kind string) bool {
+	if IsSystem(kind) {
 		return true
 	}
 	if len(c.agent.AllowedActions) > 0 {
@@ -285,7 +294,7 @@ func (c *checker) allowed(kind string) bool {
 	return len(kind) <= maxType && actionType.MatchString(kind) && !strings.HasPrefix(kind, "system.")
 }
 
-func (c *checker) allowedWords() string {
+func (c *Checker) allowedWords() string {
 	if len(c.agent.AllowedActions) == 0 {
 		return "domain.resource.action in snake_case"
 	}
@@ -316,6 +325,14 @@ func depth(v any) int {
 		return 0
 	}
 	return deepest + 1
+}
+
+// Summary is what a run's notes and error say of faults: the first three.
+func Summary(faults []string) string {
+	if len(faults) > 3 {
+		return strings.Join(faults[:3], "; ") + fmt.Sprintf("; and %d more", len(faults)-3)
+	}
+	return strings.Join(faults, "; ")
 }
 
 // A violation is one rule that a value breaks.

@@ -1,0 +1,205 @@
+package check
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wagent/gateway"
+)
+
+// hotel is an agent with everything declared.
+func hotel() *gateway.Agent {
+	a := gateway.DefaultAgent()
+	a.Name, a.SystemPrompt, a.Model = "Hotel", "Be kind.", "openai/m-1"
+	a.AllowedActions = []string{"hotel.room.order", "hotel.taxi.book"}
+	a.PayloadSchema = []gateway.Field{
+		{Name: "room", Type: gateway.FieldText, Required: true},
+		{Name: "count", Type: gateway.FieldNumber},
+		{Name: "urgent", Type: gateway.FieldBoolean},
+		{Name: "day", Type: gateway.FieldDate},
+		{Name: "hour", Type: gateway.FieldTime},
+		{Name: "at", Type: gateway.FieldDateTime},
+	}
+	return &a
+}
+
+const good = `{"intent":"order","confidence":0.9,"actions":[{"type":"hotel.room.order","payload":{"room":"12","count":null,"urgent":null,"day":null,"hour":null,"at":null}}],"language":"en","suggested_reply":"Sure","analysis_summary":"a","context_summary":"c"}`
+
+// swap returns good with one part of it replaced.
+func swap(old, new string) string {
+	if !strings.Contains(good, old) {
+		panic("good has no " + old)
+	}
+	return strings.Replace(good, old, new, 1)
+}
+
+// with returns good with another payload.
+func with(payload string) string {
+	return swap(`{"room":"12","count":null,"urgent":null,"day":null,"hour":null,"at":null}`, payload)
+}
+
+// holds checks what an output guarantees whatever a model said.
+func holds(t *testing.T, ag *gateway.Agent, o *gateway.Output) {
+	t.Helper()
+	if !(o.Confidence >= 0 && o.Confidence <= 1) || o.Intent == "" || o.Actions == nil {
+		t.Errorf("output = %+v", o)
+	}
+	if o.Language != "" && len(o.Language) != 2 {
+		t.Errorf("language = %q", o.Language)
+	}
+	for _, a := range o.Actions {
+		allowed := IsSystem(a.Type)
+		for _, kind := range ag.AllowedActions {
+			allowed = allowed || kind == a.Type
+		}
+		if !allowed {
+			t.Errorf("type %q is not allowed", a.Type)
+		}
+		for _, f := range ag.PayloadSchema {
+			v, ok := a.Payload[f.Name]
+			if !ok {
+				if f.Required && !IsSystem(a.Type) {
+					t.Errorf("%s is missing", f.Name)
+				}
+				continue
+			}
+			switch f.Type {
+			case gateway.FieldNumber:
+				_, ok = v.(float64)
+			case gateway.FieldBoolean:
+				_, ok = v.(bool)
+			default:
+				_, ok = v.(string)
+			}
+			if !ok {
+				t.Errorf("%s is a %T", f.Name, v)
+			}
+		}
+		for name := range a.Payload {
+			known := false
+			for _, f := range ag.PayloadSchema {
+				known = known || f.Name == name
+			}
+			if !known {
+				t.Errorf("field %q is not declared", name)
+			}
+		}
+	}
+	b, err := json.Marshal(o)
+	if err != nil || strings.Contains(string(b), `\u0000`) {
+		t.Errorf("it can not be stored: %v", err)
+	}
+}
+
+func TestPayloadsThatAreRight(t *testing.T) {
+	tests := map[string]struct {
+		payload string
+		want    map[string]any
+	}{
+		"all fields": {
+			`{"room":"12","count":2.5,"urgent":false,"day":"2028-02-29","hour":"23:59:59Z","at":"2026-11-30T14:30:00+02:00"}`,
+			map[string]any{"room": "12", "count": 2.5, "urgent": false, "day": "2028-02-29", "hour": "23:59:59Z", "at": "2026-11-30T14:30:00+02:00"},
+		},
+		"a time without a zone":                 {`{"room":"12","hour":"19:30:00"}`, map[string]any{"room": "12", "hour": "19:30:00"}},
+		"a time without seconds is given them":  {`{"room":"12","hour":"19:30"}`, map[string]any{"room": "12", "hour": "19:30:00"}},
+		"only what is required":                 {`{"room":"12"}`, map[string]any{"room": "12"}},
+		"zero and false are not the same as no": {`{"room":"0","count":0,"urgent":false}`, map[string]any{"room": "0", "count": 0.0, "urgent": false}},
+	}
+	c, err := New(hotel())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			v := c.Check(with(tt.payload))
+			if len(v.Faults)+len(v.Notes) != 0 {
+				t.Fatalf("faults %q, notes %q", v.Faults, v.Notes)
+			}
+			if diff := cmp.Diff(tt.want, v.Output.Actions[0].Payload); diff != "" {
+				t.Errorf("payload (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestLanguageTags(t *testing.T) {
+	for tag, want := range map[string]string{"en": "en", "PT-br": "pt", "zh_Hans": "zh", " de ": "de", "": ""} {
+		if got, ok := language(tag); got != want || !ok {
+			t.Errorf("%q: %q, %v", tag, got, ok)
+		}
+	}
+	for _, tag := range []string{"English", "e", "12", "-", "日本"} {
+		if got, ok := language(tag); ok && got != "" {
+			t.Errorf("%q: %q", tag, got)
+		}
+	}
+}
+
+func TestDeepPayloadsOfFreeAgents(t *testing.T) {
+	ag := hotel()
+	ag.PayloadSchema = nil
+	c, err := New(ag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := c.Check(with(`{"x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`))
+	if len(v.Output.Actions) != 0 || len(v.Faults) != 1 || len(v.Fatal) != 0 {
+		t.Errorf("verdict = %+v", v)
+	}
+}
+
+func TestSchema(t *testing.T) {
+	const want = `{"type":"object","properties":{` +
+		`"intent":{"description":"what the customer wants, in a word or a few, snake_case","type":"string"},` +
+		`"confidence":{"description":"how sure the intent is, from 0 to 1","type":"number"},` +
+		`"actions":{"items":{"anyOf":[` +
+		`{"type":"object","properties":{"type":{"enum":["a.b.c","a.b.d"],"type":"string"},` +
+		`"payload":{"type":"object","properties":{"x":{"type":"string"},"n":{"type":["number","null"]}},"required":["x","n"],"additionalProperties":false}},` +
+		`"required":["type","payload"],"additionalProperties":false},` +
+		`{"type":"object","properties":{"type":{"enum":["system.conversation.pause","system.noop.skip"],"type":"string"},` +
+		`"payload":{"type":"object","properties":{},"required":[],"additionalProperties":false}},` +
+		`"required":["type","payload"],"additionalProperties":false}]},"type":"array"},` +
+		`"language":{"description":"the customer's language, ISO 639-1, such as en","type":"string"},` +
+		`"suggested_reply":{"description":"what is sent to the customer","type":"string"},` +
+		`"analysis_summary":{"description":"what happened, for the business","type":"string"},` +
+		`"context_summary":{"description":"what to remember of the conversation","type":"string"}},` +
+		`"required":["intent","confidence","actions","language","suggested_reply","analysis_summary","context_summary"],"additionalProperties":false}`
+	ag := &gateway.Agent{
+		AllowedActions: []string{"a.b.d", "a.b.c", "a.b.d"},
+		PayloadSchema:  []gateway.Field{{Name: "x", Type: gateway.FieldText, Required: true}, {Name: "n", Type: gateway.FieldNumber}},
+	}
+	got, strict := Schema(ag)
+	if !strict {
+		t.Error("it is not strict")
+	}
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("schema (-want +got):\n%s", diff)
+	}
+}
+
+func FuzzCheck(f *testing.F) {
+	for _, s := range []string{
+		good, "```json\n" + good + "\n```", "x " + good + good, good[:50], swap("0.9", "1e400"), with(`{"room":null,"x":{}}`),
+		`{"intent":"a","suggested_reply":"b","actions":[[],null,{"type":"system.noop.skip"}]}`, "</think>{", "\"{\\\"a\\\":1}\"",
+		swap(`"12"`, `"\u0000"`), `{"\u0000intent":1}`,
+	} {
+		f.Add(s)
+	}
+	ag := hotel()
+	c, err := New(ag)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		v := c.Check(text)
+		if len(v.Fatal) == 0 {
+			holds(t, ag, &v.Output)
+		}
+		if len(v.Faults) < len(v.Fatal) {
+			t.Errorf("%d faults, %d of them fatal", len(v.Faults), len(v.Fatal))
+		}
+	})
+}
