@@ -20,6 +20,7 @@ import (
 	"wagent/context/prompt"
 	"wagent/context/transcript"
 	"wagent/dispatch/llm"
+	"wagent/dispatch/llm/anthropic"
 	"wagent/dispatch/llm/llmtest"
 	"wagent/dispatch/llm/openai"
 	"wagent/gateway"
@@ -32,18 +33,19 @@ const (
 	secret = "my card number is 4111"
 )
 
-// oneModel is a registry of a single model.
-type oneModel struct{ model llm.Model }
+// registry knows models by their provider's name.
+type registry map[string]llm.Model
 
-func (m oneModel) Model(handle string) (llm.Model, string, string, error) {
+func (r registry) Model(handle string) (llm.Model, string, string, error) {
 	provider, name, ok := strings.Cut(handle, "/")
 	if !ok {
 		provider, name = "openai", handle
 	}
-	if provider != "openai" {
+	m, ok := r[provider]
+	if !ok {
 		return nil, "", "", &gateway.Error{Kind: gateway.Invalid, Msg: "no provider is called " + provider}
 	}
-	return m.model, provider, name, nil
+	return m, provider, name, nil
 }
 
 // pipes is a listener whose connections are in memory, so that HTTP works in
@@ -80,9 +82,10 @@ func (l *pipes) Dial(context.Context, string, string) (net.Conn, error) {
 // bench is an Answerer in front of a model server.
 type bench struct {
 	*Answerer
-	server *llmtest.Server
-	reg    *prometheus.Registry
-	log    *bytes.Buffer
+	registry registry
+	server   *llmtest.Server // openai's
+	reg      *prometheus.Registry
+	log      *bytes.Buffer
 }
 
 // overTCP serves s on a real socket.
@@ -95,8 +98,9 @@ func overTCP(t *testing.T, s *llmtest.Server) *bench {
 	return newBench(s, srv.URL, client)
 }
 
-// inBubble serves s over pipes. The caller is in a synctest bubble.
-func inBubble(t *testing.T, s *llmtest.Server) *bench {
+// overPipes serves s over pipes, at http://llm.test. The caller is in a
+// synctest bubble.
+func overPipes(t *testing.T, s *llmtest.Server) *http.Client {
 	t.Helper()
 	l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
 	srv := httptest.NewUnstartedServer(s)
@@ -106,15 +110,29 @@ func inBubble(t *testing.T, s *llmtest.Server) *bench {
 	t.Cleanup(srv.Close)
 	client := &http.Client{Transport: &http.Transport{DialContext: l.Dial}}
 	t.Cleanup(client.CloseIdleConnections)
-	return newBench(s, "http://llm.test", client)
+	return client
+}
+
+// inBubble is overTCP in a synctest bubble.
+func inBubble(t *testing.T, s *llmtest.Server) *bench {
+	t.Helper()
+	return newBench(s, "http://llm.test", overPipes(t, s))
 }
 
 func newBench(s *llmtest.Server, url string, client *http.Client) *bench {
 	s.Key = key
 	b := &bench{server: s, reg: prometheus.NewRegistry(), log: &bytes.Buffer{}}
-	m := openai.New(openai.Config{BaseURL: url + "/v1", APIKey: key, HTTPClient: client})
-	b.Answerer = New(oneModel{m}, slog.New(slog.NewTextHandler(b.log, nil)), b.reg)
+	b.registry = registry{"openai": openai.New(openai.Config{BaseURL: url + "/v1", APIKey: key, HTTPClient: client})}
+	b.Answerer = New(b.registry, slog.New(slog.NewTextHandler(b.log, nil)), b.reg)
 	return b
+}
+
+// provider adds a provider that speaks Anthropic's protocol. The caller is in
+// a synctest bubble.
+func (b *bench) provider(t *testing.T, name string, s *llmtest.Server) {
+	t.Helper()
+	s.Key = key
+	b.registry[name] = anthropic.New(anthropic.Config{Name: name, BaseURL: "http://llm.test", APIKey: key, HTTPClient: overPipes(t, s)})
 }
 
 // requests reads wagent_llm_requests_total for an outcome.

@@ -20,13 +20,14 @@ const (
 	outcomeUnavailable   = "unavailable"
 	outcomeUnauthorized  = "unauthorized"
 	outcomeInvalid       = "invalid_request"
+	outcomeTooLong       = "too_long"
 	outcomeInternal      = "internal"
 )
 
 func outcomes() []string {
 	return []string{
 		outcomeOK, outcomeInvalidAnswer, outcomeTruncated, outcomeRefused, outcomeTimeout, outcomeCancelled,
-		outcomeRateLimited, outcomeUnavailable, outcomeUnauthorized, outcomeInvalid, outcomeInternal,
+		outcomeRateLimited, outcomeUnavailable, outcomeUnauthorized, outcomeInvalid, outcomeTooLong, outcomeInternal,
 	}
 }
 
@@ -34,6 +35,7 @@ type metrics struct {
 	requests  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
 	tokens    *prometheus.CounterVec
+	fallbacks *prometheus.CounterVec
 	seen      sync.Map // of [2]string, provider and model: those whose series stand at 0
 }
 
@@ -57,9 +59,22 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Tokens that language models read (input) and wrote (output).",
 		}, []string{"direction"}),
 	}
+	m.fallbacks = f.NewCounterVec(prometheus.CounterOpts{
+		Name: "wagent_llm_fallbacks_total",
+		Help: "How often an agent's next model was asked because this one gave no answer, by why.",
+	}, []string{"provider", "model", "reason"})
 	m.tokens.WithLabelValues("input")
 	m.tokens.WithLabelValues("output")
 	return m
+}
+
+// prepareFallbacks is prepare for a model that is not an agent's last.
+func (m *metrics) prepareFallbacks(provider, model string) {
+	for _, o := range outcomes() {
+		if o != outcomeOK && o != outcomeCancelled {
+			m.fallbacks.WithLabelValues(provider, model, o)
+		}
+	}
 }
 
 // prepare makes a model's series before they count anything, so that a rate

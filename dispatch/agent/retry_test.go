@@ -44,7 +44,7 @@ func TestRetries(t *testing.T) {
 		"no choices for good":             {replies: []llmtest.Reply{{Fault: llmtest.NoChoices}}, wantFrom: 3200 * time.Millisecond, wantTo: 4800 * time.Millisecond, wantN: 3, wantStop: gateway.StopLLMError, wantMsg: "openai answered 200 without choices (3 tries)", outcome: outcomeUnavailable},
 		"a wrong key is not tried again":  {replies: []llmtest.Reply{{Status: 401, Code: "invalid_api_key", Message: key}, ok}, wantN: 1, wantStop: gateway.StopLLMError, wantMsg: "openai answered 401 (invalid_api_key)", outcome: outcomeUnauthorized},
 		"no money is not waited for":      {replies: []llmtest.Reply{{Status: 429, Code: "insufficient_quota"}, ok}, wantN: 1, wantStop: gateway.StopLLMError, wantMsg: "openai answered 429 (insufficient_quota)", outcome: outcomeUnauthorized},
-		"a bad request is not repeated":   {replies: []llmtest.Reply{{Status: 400, Code: "context_length_exceeded", Message: secret}, ok}, wantN: 1, wantStop: gateway.StopLLMError, wantMsg: "openai answered 400 (context_length_exceeded)", outcome: outcomeInvalid},
+		"a bad request is not repeated":   {replies: []llmtest.Reply{{Status: 400, Code: "invalid_value", Message: secret}, ok}, wantN: 1, wantStop: gateway.StopLLMError, wantMsg: "openai answered 400 (invalid_value)", outcome: outcomeInvalid},
 		"nothing for a minute":            {replies: []llmtest.Reply{{Fault: llmtest.Hang}}, wantFrom: time.Minute, wantTo: time.Minute, wantN: 1, wantStop: gateway.StopLLMError, wantMsg: "the model did not answer in time", outcome: outcomeTimeout},
 		"an answer just in time":          {replies: []llmtest.Reply{{Text: good, Delay: 59 * time.Second}}, wantFrom: 59 * time.Second, wantTo: 59 * time.Second, wantN: 1, outcome: outcomeOK},
 		"an answer that is too long":      {replies: []llmtest.Reply{{Text: good[:40], FinishReason: "length"}, ok}, wantN: 1, wantStop: gateway.StopMaxTokens, wantMsg: "the model's answer was longer than max_tokens", outcome: outcomeTruncated},
@@ -135,7 +135,7 @@ func (m broken) Generate(context.Context, llm.Request) (llm.Response, error) {
 
 func TestUnclassifiedErrorIsNotShown(t *testing.T) {
 	b := overTCP(t, &llmtest.Server{})
-	b.models = oneModel{broken{errors.New("internal detail")}}
+	b.registry["openai"] = broken{errors.New("internal detail")}
 	_, err := b.Answer(t.Context(), hotel(), ask())
 	checkFailure(t, err, gateway.StopLLMError, "the model failed")
 	if b.requests(outcomeInternal) != 1 {
@@ -145,7 +145,7 @@ func TestUnclassifiedErrorIsNotShown(t *testing.T) {
 
 func TestNegativeTokensCountNothing(t *testing.T) {
 	b := overTCP(t, &llmtest.Server{})
-	b.models = oneModel{broken{}}
+	b.registry["openai"] = broken{}
 	_, err := b.Answer(t.Context(), hotel(), ask())
 	if f := checkFailure(t, err, gateway.StopInvalidResponse, ""); f.InputTokens != 0 {
 		t.Errorf("%d tokens", f.InputTokens)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"wagent/context/transcript"
 	"wagent/dispatch/agent/check"
 	"wagent/dispatch/llm"
 	"wagent/gateway"
@@ -16,41 +17,74 @@ import (
 // provider says how long; there is no fourth.
 var backoff = [...]time.Duration{time.Second, 3 * time.Second}
 
-// A talk is one Answer's exchange with a model, and what it cost so far.
+// patience is how long a provider that asks for time is waited for while
+// another model could be asked.
+const patience = 5 * time.Second
+
+// A talk is an exchange with one model.
 type talk struct {
-	*Answerer
+	*quest
 	model          llm.Model
 	provider, name string
-	in, out        int
-	latency        time.Duration
+	more           bool // there is another model to ask
+	spared         int  // turns that were left out, since the prompt was too long
 }
 
 func (t *talk) handle() string { return t.provider + "/" + t.name }
 
-// ask makes a request, again where that may help, and checks the answer. Its
-// error is a Failure.
-func (t *talk) ask(ctx context.Context, c *check.Checker, r llm.Request) (string, check.Verdict, error) {
-	for try := 0; ; try++ {
+// ask makes a request, again where that may help, and checks the answer. Turns
+// that were too many for the model are gone from r then. Its error is a
+// Failure.
+func (t *talk) ask(ctx context.Context, r *llm.Request) (string, check.Verdict, error) {
+	for try := 0; ; {
 		resp, err := t.generate(ctx, r)
 		if err == nil {
-			return t.judge(c, &resp)
+			return t.judge(&resp)
+		}
+		if gateway.KindOf(err) == gateway.TooLong && t.spared == 0 {
+			if t.spared = shorten(r); t.spared > 0 {
+				t.log.WarnContext(ctx, "prompt is too long and asked without its oldest turns", "provider", t.provider,
+					"model", t.name, "spared", t.spared, "left", len(r.Turns))
+				continue
+			}
 		}
 		wait, again := t.retry(ctx, err, try)
+		try++
 		if !again {
-			return "", check.Verdict{}, failure(ctx, err, try+1)
+			return "", check.Verdict{}, failure(ctx, err, try)
 		}
 		t.log.WarnContext(ctx, "model request is repeated", "provider", t.provider, "model", t.name,
-			"kind", gateway.KindOf(err), "reason", clientText(err, "unclassified"), "try", try+1, "wait", wait)
+			"kind", gateway.KindOf(err), "reason", clientText(err, "unclassified"), "try", try, "wait", wait)
 		if err := sleep(ctx, wait); err != nil {
-			return "", check.Verdict{}, failure(ctx, err, try+1)
+			return "", check.Verdict{}, failure(ctx, err, try)
 		}
 	}
 }
 
+// shorten leaves out the older half of a request's turns and returns how many
+// those are: none, if none can be spared. The turn that is to be answered
+// stays, and so does an answer that is being repaired.
+func shorten(r *llm.Request) int {
+	keep := 1
+	if r.Repair {
+		keep = 3
+	}
+	spare := len(r.Turns) - keep
+	if spare < 1 {
+		return 0
+	}
+	n := (spare + 1) / 2
+	for n < spare && r.Turns[n].Role == transcript.Assistant {
+		n++ // some servers want the user to speak first
+	}
+	r.Turns = r.Turns[n:]
+	return n
+}
+
 // generate makes one request, and counts it if it fails.
-func (t *talk) generate(ctx context.Context, r llm.Request) (llm.Response, error) {
+func (t *talk) generate(ctx context.Context, r *llm.Request) (llm.Response, error) {
 	start := time.Now()
-	resp, err := t.model.Generate(ctx, r)
+	resp, err := t.model.Generate(ctx, *r)
 	took := time.Since(start)
 	t.latency += took
 	t.metrics.durations.WithLabelValues(t.provider, t.name).Observe(took.Seconds())
@@ -67,16 +101,16 @@ func (t *talk) generate(ctx context.Context, r llm.Request) (llm.Response, error
 }
 
 // judge counts what a model answered, by what it is worth.
-func (t *talk) judge(c *check.Checker, resp *llm.Response) (string, check.Verdict, error) {
+func (t *talk) judge(resp *llm.Response) (string, check.Verdict, error) {
 	switch {
 	case resp.Refused:
 		t.count(outcomeRefused)
-		return "", check.Verdict{}, &Failure{Stop: gateway.StopLLMError, Msg: "the model refused"}
+		return "", check.Verdict{}, &Failure{Stop: gateway.StopLLMError, Msg: "the model refused", reason: outcomeRefused}
 	case resp.Truncated:
 		t.count(outcomeTruncated)
-		return "", check.Verdict{}, &Failure{Stop: gateway.StopMaxTokens, Msg: "the model's answer was longer than max_tokens"}
+		return "", check.Verdict{}, &Failure{Stop: gateway.StopMaxTokens, Msg: "the model's answer was longer than max_tokens", reason: outcomeTruncated}
 	}
-	v := c.Check(resp.Text)
+	v := t.checker.Check(resp.Text)
 	if len(v.Faults) > 0 {
 		t.count(outcomeInvalidAnswer)
 	} else {
@@ -101,6 +135,9 @@ func (t *talk) retry(ctx context.Context, err error, try int) (time.Duration, bo
 	if e, ok := errors.AsType[*gateway.Error](err); ok && e.RetryAfter > 0 {
 		wait = e.RetryAfter
 	}
+	if t.more && wait > patience {
+		return 0, false
+	}
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
 		return 0, false
 	}
@@ -120,17 +157,22 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // failure says why there is no answer after so many tries.
 func failure(ctx context.Context, err error, tries int) *Failure {
+	f := &Failure{Stop: gateway.StopLLMError, Err: err, reason: failedOutcome(ctx, err)}
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		return &Failure{Stop: gateway.StopCancelled, Msg: "the run was cancelled", Err: context.Cause(ctx)}
+		f.Stop, f.Msg, f.Err = gateway.StopCancelled, "the run was cancelled", context.Cause(ctx)
+		return f
 	case ctx.Err() != nil:
-		return &Failure{Stop: gateway.StopLLMError, Msg: "the model did not answer in time", Err: err}
+		f.Msg = "the model did not answer in time"
+		return f
+	case gateway.KindOf(err) == gateway.TooLong:
+		f.Stop = gateway.StopTooLong
 	}
-	msg := clientText(err, "the model failed")
+	f.Msg = clientText(err, "the model failed")
 	if tries > 1 {
-		msg += fmt.Sprintf(" (%d tries)", tries)
+		f.Msg += fmt.Sprintf(" (%d tries)", tries)
 	}
-	return &Failure{Stop: gateway.StopLLMError, Msg: msg, Err: err}
+	return f
 }
 
 func failedOutcome(ctx context.Context, err error) string {
@@ -149,6 +191,8 @@ func failedOutcome(ctx context.Context, err error) string {
 		return outcomeUnauthorized
 	case gateway.Invalid, gateway.NotFound:
 		return outcomeInvalid
+	case gateway.TooLong:
+		return outcomeTooLong
 	default:
 		return outcomeInternal
 	}
