@@ -16,12 +16,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/anthropics/anthropic-sdk-go"
@@ -67,18 +65,16 @@ type Model struct {
 	who      remote.Provider
 	invalid  error // what is wrong with the configuration
 	messages anthropic.MessageService
-
-	mu     sync.Mutex
-	quirks map[string]quirks // of the models that refused something
+	learned  remote.Forms[form]
 }
 
-// quirks is what a model does not take.
-type quirks struct{ noFormat, noTemperature bool }
+// A form is how a model is asked: less what it does not take.
+type form struct{ noFormat, noTemperature bool }
 
 // New returns a provider. It dials nothing. With a base URL that Validate
 // refuses, every Generate fails with what Validate says.
 func New(cfg Config) *Model {
-	m := &Model{who: remote.Provider{Name: cmp.Or(cfg.Name, "anthropic"), Key: cfg.APIKey}, quirks: map[string]quirks{}}
+	m := &Model{who: remote.Provider{Name: cmp.Or(cfg.Name, "anthropic"), Key: cfg.APIKey}}
 	base, err := cfg.base()
 	if err != nil {
 		m.invalid = err
@@ -111,83 +107,53 @@ func (m *Model) Generate(ctx context.Context, r llm.Request) (llm.Response, erro
 	if r.Schema != nil && json.Unmarshal(r.Schema, &schema) != nil {
 		return llm.Response{}, &gateway.Error{Kind: gateway.Invalid, Msg: m.who.Name + ": the request's schema is no JSON object"}
 	}
-	start := time.Now()
-	q, known := m.of(r.Model), true
-	if !q.noTemperature && r.Temperature > MaxTemperature {
+	f := m.learned.Of(r.Model, form{})
+	if !f.noTemperature && r.Temperature > MaxTemperature {
 		return llm.Response{}, &gateway.Error{Kind: gateway.Invalid, Msg: fmt.Sprintf("%s takes a temperature of at most %v", m.who.Name, MaxTemperature)}
 	}
-	for {
-		message, err := m.messages.New(ctx, params(&r, schema, q))
-		if err == nil {
-			if !known {
-				m.keep(r.Model, q)
-			}
-			resp, err := m.response(message)
-			resp.Latency = time.Since(start)
-			return resp, err
+	return remote.Ask(ctx, &m.who, &m.learned, f, &r, func(f form) (llm.Response, error) {
+		message, err := m.messages.New(ctx, params(&r, schema, f))
+		if err != nil {
+			return llm.Response{}, err
 		}
-		a, answered := errors.AsType[*remote.Refusal](err)
-		if !answered {
-			return llm.Response{}, m.who.Classify(ctx, err)
-		}
-		if a.Filtered() {
-			return llm.Response{Refused: true, Latency: time.Since(start)}, nil
-		}
-		// Each change gives something up for good, so this ends. It is kept once
-		// it helped, unless it was one agent's schema that was too much: that says
-		// nothing of the model.
-		next, changed := q.without(a, asksFormat(&r, q))
-		if !changed {
-			return llm.Response{}, m.who.ClassifyRefusal(a)
-		}
-		known = known && a.About("grammar is too large", "invalid schema", "schema is too complex", "too many")
-		q = next
-	}
+		return m.response(message)
+	})
 }
 
-func (m *Model) of(model string) quirks {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.quirks[model]
-}
-
-// keep remembers q. What two requests learned at once adds up.
-func (m *Model) keep(model string, q quirks) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	old := m.quirks[model]
-	m.quirks[model] = quirks{q.noFormat || old.noFormat, q.noTemperature || old.noTemperature}
-}
-
-// without returns q less what the server refused, and whether that changed
-// anything.
-func (q quirks) without(a *remote.Refusal, asked bool) (quirks, bool) {
+// Less satisfies [remote.Form].
+func (f form) Less(a *remote.Refusal, r *llm.Request) (next form, lasting, changed bool) {
 	switch {
 	case a.Status != http.StatusBadRequest:
-		return q, false
-	case !q.noTemperature && a.About("temperature") && a.About("deprecated", "not supported", "unsupported", "does not support", "may only be set to 1"):
-		q.noTemperature = true
-		return q, true
-	case asked && a.About("output_config", "output_format", "structured output", "json_schema", "grammar is too large", "schema"):
-		q.noFormat = true
-		return q, true
+		return f, false, false
+	case !f.noTemperature && a.About("temperature") && a.About("deprecated", "not supported", "unsupported", "does not support", "may only be set to 1"):
+		f.noTemperature = true
+	case asksFormat(r, f) && a.About("output_config", "output_format", "structured output", "json_schema", "grammar is too large", "schema"):
+		f.noFormat = true
+	default:
+		return f, false, false
 	}
-	return q, false
+	// That one agent's schema is too much says nothing of the model.
+	return f, !a.About("grammar is too large", "invalid schema", "schema is too complex", "too many"), true
+}
+
+// Join satisfies [remote.Form].
+func (f form) Join(old form) form {
+	return form{noFormat: f.noFormat || old.noFormat, noTemperature: f.noTemperature || old.noTemperature}
 }
 
 // asksFormat reports whether the server is to hold the model to the schema. It
 // takes no schema that is not closed.
-func asksFormat(r *llm.Request, q quirks) bool { return r.Schema != nil && r.Strict && !q.noFormat }
+func asksFormat(r *llm.Request, f form) bool { return r.Schema != nil && r.Strict && !f.noFormat }
 
 // params is the body of the request.
-func params(r *llm.Request, schema map[string]any, q quirks) anthropic.MessageNewParams {
+func params(r *llm.Request, schema map[string]any, f form) anthropic.MessageNewParams {
 	p := anthropic.MessageNewParams{Model: r.Model, MaxTokens: int64(r.MaxTokens)}
 	if r.MaxTokens <= 0 {
 		p.MaxTokens = defaultTokens
 	}
 	system := r.System
 	switch {
-	case asksFormat(r, q):
+	case asksFormat(r, f):
 		p.OutputConfig.Format.Schema = schema
 	case r.Schema != nil:
 		system = strings.TrimSpace(system + "\n\nAnswer with one JSON object and nothing else. It must satisfy this JSON Schema:\n" + string(r.Schema))
@@ -195,7 +161,7 @@ func params(r *llm.Request, schema map[string]any, q quirks) anthropic.MessageNe
 	if system != "" {
 		p.System = []anthropic.TextBlockParam{{Text: system, CacheControl: anthropic.NewCacheControlEphemeralParam()}}
 	}
-	if !q.noTemperature {
+	if !f.noTemperature {
 		p.Temperature = anthropic.Float(r.Temperature)
 	}
 	for i, t := range r.Turns {

@@ -1,13 +1,11 @@
 package anthropic
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -109,11 +107,11 @@ func TestGivesUpWhatAModelRefuses(t *testing.T) {
 	tests := map[string]struct {
 		answer func(llmtest.Request) llmtest.Reply
 		want   int // requests for two answers
-		kept   quirks
+		kept   form
 	}{
-		"output_config":      {refuses("invalid_request_error", "output_config.format: not supported by this model", format), 3, quirks{noFormat: true}},
-		"a temperature":      {refuses("invalid_request_error", "`temperature` is deprecated for this model.", warm), 3, quirks{noTemperature: true}},
-		"one agent's schema": {refuses("invalid_request_error", "The compiled grammar is too large", format), 4, quirks{}},
+		"output_config":      {refuses("invalid_request_error", "output_config.format: not supported by this model", format), 3, form{noFormat: true}},
+		"a temperature":      {refuses("invalid_request_error", "`temperature` is deprecated for this model.", warm), 3, form{noTemperature: true}},
+		"one agent's schema": {refuses("invalid_request_error", "The compiled grammar is too large", format), 4, form{}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -124,62 +122,10 @@ func TestGivesUpWhatAModelRefuses(t *testing.T) {
 					t.Fatalf("%+v, %v", got, err)
 				}
 			}
-			if n := len(s.Requests()); n != tt.want || m.of("claude-x") != tt.kept || m.of("another") != (quirks{}) {
-				t.Errorf("%d requests, want %d; kept %+v, want %+v", n, tt.want, m.of("claude-x"), tt.kept)
+			if n := len(s.Requests()); n != tt.want || m.learned.Of("claude-x", form{}) != tt.kept || m.learned.Of("another", form{}) != (form{}) {
+				t.Errorf("%d requests, want %d; kept %+v, want %+v", n, tt.want, m.learned.Of("claude-x", form{}), tt.kept)
 			}
 		})
-	}
-}
-
-func TestFailures(t *testing.T) {
-	tests := map[string]struct {
-		reply     llmtest.Reply
-		wantKind  gateway.Kind
-		wantMsg   string
-		wantAfter time.Duration
-	}{
-		"a wrong key":               {llmtest.Reply{Status: 401, Code: "authentication_error", Message: key}, gateway.Unauthorized, "acme answered 401 (authentication_error)", 0},
-		"a bill to pay":             {llmtest.Reply{Status: 402, Code: "billing_error"}, gateway.Unauthorized, "acme answered 402 (billing_error)", 0},
-		"no permission":             {llmtest.Reply{Status: 403, Code: "permission_error"}, gateway.Unauthorized, "acme answered 403 (permission_error)", 0},
-		"an unknown model":          {llmtest.Reply{Status: 404, Code: "not_found_error"}, gateway.Invalid, "acme answered 404 (not_found_error)", 0},
-		"too long":                  {llmtest.Reply{Status: 400, Code: "invalid_request_error", Message: "prompt is too long: " + secret}, gateway.Invalid, "acme answered 400 (invalid_request_error)", 0},
-		"too many, for seconds":     {llmtest.Reply{Status: 429, Code: "rate_limit_error", Header: http.Header{"Retry-After": {"7"}}}, gateway.RateLimited, "acme answered 429 (rate_limit_error)", 7 * time.Second},
-		"a broken server":           {llmtest.Reply{Status: 500, Code: "api_error"}, gateway.Unavailable, "acme answered 500 (api_error)", 0},
-		"an overloaded server":      {llmtest.Reply{Status: 529, Code: "overloaded_error"}, gateway.Unavailable, "acme answered 529 (overloaded_error)", 0},
-		"garbage":                   {llmtest.Reply{Fault: llmtest.Garbage}, gateway.Unavailable, "acme answered 200 with what is no JSON object", 0},
-		"an empty body":             {llmtest.Reply{Fault: llmtest.Empty}, gateway.Unavailable, "acme answered 200 with what is no JSON object", 0},
-		"what is no message":        {llmtest.Reply{Fault: llmtest.NoChoices}, gateway.Unavailable, "acme answered 200 without a message", 0},
-		"an answer without end":     {llmtest.Reply{Fault: llmtest.Huge}, gateway.Unavailable, "acme answered 200 with more than 4 MiB", 0},
-		"a cut in the middle of it": {llmtest.Reply{Fault: llmtest.Cut, Text: strings.Repeat("x", 1000)}, gateway.Unavailable, "acme broke off in the middle of its answer", 0},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			s := &llmtest.Server{Answer: llmtest.Queue(tt.reply)}
-			_, err := serve(t, s).Generate(t.Context(), request())
-			checkError(t, err, tt.wantKind, tt.wantMsg)
-			if e, ok := err.(*gateway.Error); ok && e.RetryAfter != tt.wantAfter { //nolint:errorlint // the contract is the type itself
-				t.Errorf("retry after %v, want %v", e.RetryAfter, tt.wantAfter)
-			}
-			if n := len(s.Requests()); n != 1 {
-				t.Errorf("%d requests, want 1: the caller repeats them", n)
-			}
-		})
-	}
-}
-
-func checkError(t *testing.T, err error, kind gateway.Kind, msg string) {
-	t.Helper()
-	e, ok := err.(*gateway.Error) //nolint:errorlint // the contract is the type itself
-	if !ok {
-		t.Fatalf("error = %T %v, want a gateway.Error", err, err)
-	}
-	if e.Kind != kind || e.Msg != msg {
-		t.Errorf("error = %v %q, want %v %q", e.Kind, e.Msg, kind, msg)
-	}
-	for _, no := range []string{key, secret} {
-		if strings.Contains(err.Error(), no) {
-			t.Errorf("error tells %q: %v", no, err)
-		}
 	}
 }
 
@@ -209,14 +155,6 @@ func TestHowAnAnswerEnds(t *testing.T) {
 	}
 }
 
-func TestContextEnds(t *testing.T) {
-	m := serve(t, &llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{Fault: llmtest.Hang})})
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err := m.Generate(ctx, request())
-	checkError(t, err, gateway.Unavailable, "acme did not answer in time")
-}
-
 func TestWhatIsRefusedBeforeItIsSent(t *testing.T) {
 	for _, base := range []string{"ftp://x", "::", "/v1", "https://user:" + key + "@host", "https://host?key=" + key} {
 		cfg := Config{BaseURL: base, APIKey: key}
@@ -243,58 +181,3 @@ func TestWhatIsRefusedBeforeItIsSent(t *testing.T) {
 		t.Errorf("%d requests were sent", n)
 	}
 }
-
-func TestEnvironmentHasNoEffect(t *testing.T) {
-	trap := &llmtest.Server{}
-	lure := httptest.NewServer(trap)
-	defer lure.Close()
-	for k, v := range map[string]string{
-		"ANTHROPIC_API_KEY": "sk-env", "ANTHROPIC_AUTH_TOKEN": "token-env", "ANTHROPIC_BASE_URL": lure.URL, "ANTHROPIC_CUSTOM_HEADERS": "X-Env: yes",
-	} {
-		t.Setenv(k, v)
-	}
-	s := &llmtest.Server{Key: key}
-	if _, err := serve(t, s).Generate(t.Context(), request()); err != nil {
-		t.Fatal(err)
-	}
-	if n := len(trap.Requests()) + len(trap.Problems()); n != 0 {
-		t.Errorf("%d requests followed the environment", n)
-	}
-	for name, values := range s.Requests()[0].Header {
-		if v := strings.Join(values, ""); strings.Contains(v, "env") || name == "X-Env" || name == "Authorization" {
-			t.Errorf("header %s: %s", name, v)
-		}
-	}
-}
-
-func FuzzAnswer(f *testing.F) {
-	for _, s := range []string{
-		``, `{}`, `null`, `[]`, `{"type":"message","content":[]}`, `{"type":"message","content":[{"type":"text","text":"x"}],"stop_reason":"end_turn"}`,
-		`{"type":"message","content":[null],"usage":{"input_tokens":1e99}}`, `{"type":"error","error":{"type":"api_error"}}`, `{"content":{"a":1},"usage":[]}`,
-	} {
-		f.Add(200, []byte(s))
-		f.Add(400, []byte(s))
-	}
-	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		if status < 200 || status > 599 {
-			return
-		}
-		client := &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
-			w := httptest.NewRecorder()
-			w.WriteHeader(status)
-			_, _ = w.Write(body)
-			return w.Result(), nil
-		})}
-		resp, err := New(Config{BaseURL: "http://llm.test", HTTPClient: client}).Generate(t.Context(), request())
-		if err != nil && gateway.KindOf(err) == gateway.Internal {
-			t.Errorf("unclassified: %v", err)
-		}
-		if err == nil && (resp.InputTokens < 0 || resp.OutputTokens < 0) {
-			t.Errorf("response = %+v", resp)
-		}
-	})
-}
-
-type roundTrip func(*http.Request) (*http.Response, error)
-
-func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -17,12 +17,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
@@ -89,7 +87,8 @@ type Model struct {
 	who         remote.Provider
 	invalid     error // what is wrong with the configuration
 	completions openai.ChatCompletionService
-	learned     learned
+	traits      Traits // of the server
+	learned     remote.Forms[form]
 }
 
 // New returns a provider. It dials nothing. With a base URL that Validate
@@ -101,8 +100,8 @@ func New(cfg Config) *Model {
 		m.invalid = err
 		return m
 	}
-	m.learned.traits = cfg.Traits
-	m.learned.traits.CompletionTokens = cfg.Traits.CompletionTokens || isOpenAI(base.Hostname())
+	m.traits = cfg.Traits
+	m.traits.CompletionTokens = cfg.Traits.CompletionTokens || isOpenAI(base.Hostname())
 	opts := []option.RequestOption{
 		option.WithBaseURL(strings.TrimSuffix(base.String(), "/") + "/"),
 		option.WithHTTPClient(remote.Client(cfg.HTTPClient)),
@@ -136,45 +135,24 @@ func (m *Model) Generate(ctx context.Context, r llm.Request) (llm.Response, erro
 	if r.Schema != nil && !json.Valid(r.Schema) {
 		return llm.Response{}, &gateway.Error{Kind: gateway.Invalid, Msg: m.who.Name + ": the request's schema is not JSON"}
 	}
-	start := time.Now()
-	q, known := m.learned.of(r.Model), true
-	if err := m.learned.traits.Check(m.who.Name, r.Temperature); err != nil && !q.noTemperature {
+	f := m.form(r.Model)
+	if err := m.traits.Check(m.who.Name, r.Temperature); err != nil && !f.noTemperature {
 		return llm.Response{}, err
 	}
-	for {
-		completion, err := m.completions.New(ctx, params(&r, q))
-		if err == nil {
-			if !known {
-				m.learned.keep(r.Model, q)
-			}
-			resp, err := m.response(completion)
-			resp.Latency = time.Since(start)
-			return resp, err
+	return remote.Ask(ctx, &m.who, &m.learned, f, &r, func(f form) (llm.Response, error) {
+		completion, err := m.completions.New(ctx, params(&r, f))
+		if err != nil {
+			return llm.Response{}, err
 		}
-		a, answered := errors.AsType[*remote.Refusal](err)
-		if !answered {
-			return llm.Response{}, m.who.Classify(ctx, err)
-		}
-		if a.Filtered() {
-			return llm.Response{Refused: true, Latency: time.Since(start)}, nil
-		}
-		// Each change gives something up for good, so this ends. It is
-		// remembered once it helped, unless it was one agent's schema that
-		// the server did not like: that says nothing of the model.
-		next, changed := q.without(a, r.Schema != nil)
-		if !changed {
-			return llm.Response{}, m.who.ClassifyRefusal(a)
-		}
-		known = known && a.About("invalid schema")
-		q = next
-	}
+		return m.response(completion)
+	})
 }
 
 // params is the body of the request.
-func params(r *llm.Request, q quirks) openai.ChatCompletionNewParams {
+func params(r *llm.Request, f form) openai.ChatCompletionNewParams {
 	p := openai.ChatCompletionNewParams{Model: r.Model}
 	system := r.System
-	if r.Schema != nil && q.format != formatSchema {
+	if r.Schema != nil && f.format != formatSchema {
 		// The server does not carry the schema, so the prompt must; OpenAI
 		// also wants the word JSON in a prompt that asks for json_object.
 		system = strings.TrimSpace(system + "\n\nAnswer with one JSON object and nothing else. It must satisfy this JSON Schema:\n" + string(r.Schema))
@@ -189,12 +167,12 @@ func params(r *llm.Request, q quirks) openai.ChatCompletionNewParams {
 			p.Messages = append(p.Messages, openai.UserMessage(t.Text))
 		}
 	}
-	if !q.noTemperature {
+	if !f.noTemperature {
 		p.Temperature = openai.Float(r.Temperature)
 	}
 	switch {
 	case r.MaxTokens <= 0:
-	case q.completionTokens:
+	case f.completionTokens:
 		p.MaxCompletionTokens = openai.Int(int64(r.MaxTokens))
 	default:
 		p.MaxTokens = openai.Int(int64(r.MaxTokens))
@@ -202,7 +180,7 @@ func params(r *llm.Request, q quirks) openai.ChatCompletionNewParams {
 	if r.Schema == nil {
 		return p
 	}
-	switch q.format {
+	switch f.format {
 	case formatSchema:
 		p.ResponseFormat.OfJSONSchema = &shared.ResponseFormatJSONSchemaParam{
 			JSONSchema: shared.ResponseFormatJSONSchemaJSONSchemaParam{
@@ -244,7 +222,7 @@ func (m *Model) hollow(c *openai.ChatCompletion) error {
 		a := remote.NewRefusal(http.StatusOK, nil, []byte(c.RawJSON()))
 		if a.Inner >= 400 && a.Inner < 600 {
 			a.Status = a.Inner
-			return m.who.ClassifyRefusal(a)
+			return a
 		}
 	}
 	return &gateway.Error{Kind: gateway.Unavailable, Msg: fmt.Sprintf("%s answered 200 without choices", m.who.Name)}

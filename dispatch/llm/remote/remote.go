@@ -14,11 +14,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
-	"slices"
-	"strconv"
-	"strings"
-	"time"
 
 	"wagent/gateway"
 )
@@ -57,91 +52,6 @@ func Client(c *http.Client) *http.Client {
 	}
 	out.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return out
-}
-
-// A Refusal is an HTTP answer that is no completion. Its text is safe to show: of
-// what the server wrote it has only what looks like a code.
-type Refusal struct {
-	Status     int
-	Inner      int           // a status that the body gives as its code, or 0
-	code       string        // such as insufficient_quota; may be empty
-	param      string        // the parameter that is wrong; may be empty
-	words      string        // all that the server said, in lower case: to be looked into, never shown
-	retryAfter time.Duration // 0 where nobody said
-}
-
-// Error returns the status and the code.
-func (a *Refusal) Error() string {
-	switch {
-	case a.code != "" && a.param != "":
-		return fmt.Sprintf("%d (%s: %s)", a.Status, a.code, a.param)
-	case a.code != "" || a.param != "":
-		return fmt.Sprintf("%d (%s)", a.Status, a.code+a.param)
-	default:
-		return strconv.Itoa(a.Status)
-	}
-}
-
-// Filtered reports whether a content filter stopped the prompt or the answer
-// (Azure and Anthropic say so with status 400).
-func (a *Refusal) Filtered() bool {
-	return a.Status == http.StatusBadRequest &&
-		(a.code == "content_filter" || a.code == "content_policy_violation" || a.About("blocked by content filtering policy"))
-}
-
-// About reports whether what the server said has any of the words, which are in
-// lower case.
-func (a *Refusal) About(words ...string) bool {
-	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(a.words, w) })
-}
-
-// code is what error codes and parameters look like. Keys do not.
-var code = regexp.MustCompile(`^[a-z][a-z0-9_.\[\]]{0,63}$`)
-
-// NewRefusal reads an error's body in the forms that servers have:
-// {"error":{message,type,param,code}}, the same in an array, {"error":"…"} and
-// {"message":"…"}; code may be a number.
-func NewRefusal(status int, h http.Header, body []byte) *Refusal {
-	a := &Refusal{Status: status, retryAfter: retryAfter(h), words: strings.ToLower(string(body))}
-	type detail struct {
-		Type  any `json:"type"`
-		Param any `json:"param"`
-		Code  any `json:"code"`
-	}
-	type envelope struct {
-		Error json.RawMessage `json:"error"`
-		detail
-	}
-	var e envelope
-	if json.Unmarshal(body, &e) != nil {
-		var list []envelope
-		if json.Unmarshal(body, &list) == nil && len(list) > 0 {
-			e = list[0]
-		}
-	}
-	d := e.detail
-	if len(e.Error) > 0 {
-		var inner detail
-		if json.Unmarshal(e.Error, &inner) == nil {
-			d = inner
-		}
-	}
-	a.param = safe(d.Param)
-	if a.code = safe(d.Code); a.code == "" {
-		a.code = safe(d.Type)
-	}
-	if n, ok := d.Code.(float64); ok && n == float64(int(n)) {
-		a.Inner = int(n)
-	}
-	return a
-}
-
-func safe(v any) string {
-	s, _ := v.(string)
-	if code.MatchString(s) {
-		return s
-	}
-	return ""
 }
 
 // Read is a middleware of the providers' libraries: it reads the whole answer
@@ -204,52 +114,6 @@ func (p *Provider) Classify(ctx context.Context, err error) error {
 		return &gateway.Error{Kind: gateway.Unavailable, Msg: p.Name + " broke off in the middle of its answer", Err: err}
 	}
 	return &gateway.Error{Kind: gateway.Unavailable, Msg: p.Name + " can not be reached", Err: err}
-}
-
-// ClassifyRefusal turns an answer that is no completion into a gateway.Error.
-func (p *Provider) ClassifyRefusal(a *Refusal) error {
-	if p.Key != "" && (strings.Contains(a.code, string(p.Key)) || strings.Contains(a.param, string(p.Key))) {
-		a.code, a.param = "", ""
-	}
-	e := &gateway.Error{Msg: p.Name + " answered " + a.Error(), RetryAfter: a.retryAfter}
-	switch s := a.Status; {
-	case s == http.StatusUnauthorized, s == http.StatusForbidden, s == http.StatusPaymentRequired:
-		e.Kind = gateway.Unauthorized
-	case s == http.StatusTooManyRequests && a.About("insufficient_quota"):
-		// No waiting helps an account without money.
-		e.Kind = gateway.Unauthorized
-	case s == http.StatusTooManyRequests:
-		e.Kind = gateway.RateLimited
-	case s >= 500, s == http.StatusRequestTimeout, s == http.StatusConflict, s == http.StatusTooEarly:
-		e.Kind = gateway.Unavailable
-	default:
-		e.Kind = gateway.Invalid
-	}
-	return e
-}
-
-// retryAfter reads when to come back: retry-after-ms, which OpenAI sends, or
-// Retry-After in seconds or as a date (RFC 9110, section 10.2.3). It is 0
-// where nothing usable stands there, and at most a day.
-func retryAfter(h http.Header) time.Duration {
-	const day = 24 * time.Hour
-	bound := func(n float64, unit time.Duration) time.Duration {
-		if !(n > 0) { // NaN too
-			return 0
-		}
-		return time.Duration(min(n*float64(unit), float64(day)))
-	}
-	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil {
-		return bound(ms, time.Millisecond)
-	}
-	v := h.Get("Retry-After")
-	if s, err := strconv.ParseFloat(v, 64); err == nil {
-		return bound(s, time.Second)
-	}
-	if at, err := http.ParseTime(v); err == nil {
-		return min(max(time.Until(at), 0), day)
-	}
-	return 0
 }
 
 // Tokens keeps a stranger's count in bounds.
