@@ -16,7 +16,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -37,9 +36,6 @@ const DefaultBaseURL = "https://api.anthropic.com"
 // defaultTokens is the limit of an answer where none is asked for: the protocol
 // has no answer without one.
 const defaultTokens = 4096
-
-// MaxTemperature is the highest that the protocol has.
-const MaxTemperature = 1.0
 
 // Config says whom to ask.
 type Config struct {
@@ -107,9 +103,9 @@ func (m *Model) Generate(ctx context.Context, r llm.Request) (llm.Response, erro
 	if r.Schema != nil && json.Unmarshal(r.Schema, &schema) != nil {
 		return llm.Response{}, &gateway.Error{Kind: gateway.Invalid, Msg: m.who.Name + ": the request's schema is no JSON object"}
 	}
-	f := m.learned.Of(r.Model, form{})
-	if !f.noTemperature && r.Temperature > MaxTemperature {
-		return llm.Response{}, &gateway.Error{Kind: gateway.Invalid, Msg: fmt.Sprintf("%s takes a temperature of at most %v", m.who.Name, MaxTemperature)}
+	f := m.learned.Of(r.Model, form{noTemperature: adaptiveOnly(r.Model)})
+	if err := Check(m.who.Name, &r); err != nil {
+		return llm.Response{}, err
 	}
 	return remote.Ask(ctx, &m.who, &m.learned, f, &r, func(f form) (llm.Response, error) {
 		message, err := m.messages.New(ctx, params(&r, schema, f))
@@ -161,8 +157,9 @@ func params(r *llm.Request, schema map[string]any, f form) anthropic.MessageNewP
 	if system != "" {
 		p.System = []anthropic.TextBlockParam{{Text: system, CacheControl: anthropic.NewCacheControlEphemeralParam()}}
 	}
-	if !f.noTemperature {
-		p.Temperature = anthropic.Float(r.Temperature)
+	think(&p, r)
+	if !f.noTemperature && p.Thinking.OfEnabled == nil && p.Thinking.OfAdaptive == nil {
+		p.Temperature = anthropic.Float(r.Temperature) // thinkers take none
 	}
 	for i, t := range r.Turns {
 		block := anthropic.NewTextBlock(t.Text)

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"wagent/dispatch/llm"
 	"wagent/dispatch/llm/anthropic"
 	"wagent/dispatch/llm/openai"
 	"wagent/gateway"
@@ -45,7 +46,6 @@ var (
 var table = []Provider{
 	{
 		Name: "anthropic", BaseURL: anthropic.DefaultBaseURL, Keys: []string{"ANTHROPIC_API_KEY"}, Anthropic: true,
-		Traits: openai.Traits{MaxTemperature: anthropic.MaxTemperature},
 	},
 	{
 		Name: "azure", Keys: []string{"AZURE_OPENAI_API_KEY", "AZURE_API_KEY"},
@@ -56,46 +56,65 @@ var table = []Provider{
 		Name: "bedrock", BaseURL: "https://bedrock-runtime." + RegionMark + ".amazonaws.com/openai/v1", Keys: []string{"AWS_BEARER_TOKEN_BEDROCK"},
 		Traits: openai.Traits{CompletionTokens: true},
 	},
-	{ // refuses json_schema in Chat Completions
+	{ // refuses json_schema in Chat Completions; api-docs.deepseek.com, guides/thinking_mode and api/create-chat-completion
 		Name: "deepseek", BaseURL: "https://api.deepseek.com/v1", Keys: []string{"DEEPSEEK_API_KEY"},
-		Traits: openai.Traits{NoSchema: true},
+		Traits: openai.Traits{NoSchema: true, Seed: openai.None, ThinkingNo: true, NoParallel: true},
 	},
 	{Name: "fireworks", BaseURL: "https://api.fireworks.ai/inference/v1", Keys: []string{"FIREWORKS_API_KEY"}},
-	{Name: "google", BaseURL: "https://generativelanguage.googleapis.com/v1beta/openai", Keys: []string{"GEMINI_API_KEY", "GOOGLE_API_KEY"}},
-	{
+	{ // ai.google.dev, gemini-api/docs/openai: the budget is one of the fields that are Google's own
+		Name: "google", BaseURL: "https://generativelanguage.googleapis.com/v1beta/openai", Keys: []string{"GEMINI_API_KEY", "GOOGLE_API_KEY"},
+		Traits: openai.Traits{Budget: "extra_body.google.thinking_config.thinking_budget"},
+	},
+	{ // groq-python's CompletionCreateParams
 		Name: "groq", BaseURL: "https://api.groq.com/openai/v1", Keys: []string{"GROQ_API_KEY"},
 		Traits: openai.Traits{CompletionTokens: true},
 	},
 	{Name: "huggingface", BaseURL: "https://router.huggingface.co/v1", Keys: []string{"HF_TOKEN", "HUGGINGFACE_API_KEY"}},
-	{Name: "llamacpp", BaseURL: "http://127.0.0.1:8080/v1", Keys: []string{"LLAMA_API_KEY"}, Keyless: true},
-	{ // refuses json_object, which is then left out
+	{ // tools/server/README.md: how hard to think is the template's to say
+		Name: "llamacpp", BaseURL: "http://127.0.0.1:8080/v1", Keys: []string{"LLAMA_API_KEY"}, Keyless: true,
+		Traits: openai.Traits{Effort: "chat_template_kwargs.reasoning_effort", Budget: "thinking_budget_tokens"},
+	},
+	{ // refuses json_object, which is then left out; lmstudio.ai/docs, OpenAI compatibility, lists neither an effort nor parallel calls
 		Name: "lmstudio", BaseURL: "http://127.0.0.1:1234/v1", Keys: []string{"LM_API_TOKEN"}, Keyless: true,
+		Traits: openai.Traits{Effort: openai.None, NoParallel: true},
 	},
-	{Name: "minimax", BaseURL: "https://api.minimax.io/v1", Keys: []string{"MINIMAX_API_KEY"}, Traits: openai.Traits{MaxTemperature: 1}},
-	{ // refuses what it does not know, max_completion_tokens included
+	{ // platform.minimax.io, text-openai-api: thinking is off or adaptive, there is nothing between
+		Name: "minimax", BaseURL: "https://api.minimax.io/v1", Keys: []string{"MINIMAX_API_KEY"},
+		Traits: openai.Traits{MaxTemperature: 1, Seed: openai.None, Efforts: "none", ThinkingNo: true},
+	},
+	{ // refuses what it does not know, max_completion_tokens included; client-python's ChatCompletionRequest
 		Name: "mistral", BaseURL: "https://api.mistral.ai/v1", Keys: []string{"MISTRAL_API_KEY"},
-		Traits: openai.Traits{MaxTemperature: 1.5},
+		Traits: openai.Traits{MaxTemperature: 1.5, Seed: "random_seed"},
 	},
-	{
+	{ // platform.kimi.ai, api/chat: newer models have an effort, the older ones only switch thinking off
 		Name: "moonshot", BaseURL: "https://api.moonshot.ai/v1", Keys: []string{"MOONSHOT_API_KEY"},
-		Traits: openai.Traits{CompletionTokens: true, MaxTemperature: 1},
+		Traits: openai.Traits{CompletionTokens: true, MaxTemperature: 1, Seed: openai.None, ThinkingNo: true, NoParallel: true},
 	},
-	{Name: "ollama", BaseURL: "http://127.0.0.1:11434/v1", Keys: []string{"OLLAMA_API_KEY"}, Keyless: true},
+	{ // docs.ollama.com, api/openai-compatibility
+		Name: "ollama", BaseURL: "http://127.0.0.1:11434/v1", Keys: []string{"OLLAMA_API_KEY"}, Keyless: true,
+		Traits: openai.Traits{NoParallel: true},
+	},
 	{
 		Name: "openai", BaseURL: openai.DefaultBaseURL, Keys: []string{"OPENAI_API_KEY"},
 		Traits: openai.Traits{CompletionTokens: true},
 	},
-	{Name: "openrouter", BaseURL: "https://openrouter.ai/api/v1", Keys: []string{"OPENROUTER_API_KEY"}},
+	{ // openrouter.ai/docs, reasoning tokens: one object for all the models behind it
+		Name: "openrouter", BaseURL: "https://openrouter.ai/api/v1", Keys: []string{"OPENROUTER_API_KEY"},
+		Traits: openai.Traits{Effort: "reasoning.effort", Budget: "reasoning.max_tokens"},
+	},
 	{Name: "sglang", BaseURL: "http://127.0.0.1:30000/v1", Keys: []string{"SGLANG_API_KEY"}, Keyless: true},
 	{Name: "together", BaseURL: "https://api.together.xyz/v1", Keys: []string{"TOGETHER_API_KEY"}},
-	{Name: "vllm", BaseURL: "http://127.0.0.1:8000/v1", Keys: []string{"VLLM_API_KEY"}, Keyless: true},
+	{ // vllm/entrypoints/openai/chat_completion/protocol.py
+		Name: "vllm", BaseURL: "http://127.0.0.1:8000/v1", Keys: []string{"VLLM_API_KEY"}, Keyless: true,
+		Traits: openai.Traits{Budget: "thinking_token_budget"},
+	},
 	{
 		Name: "xai", BaseURL: "https://api.x.ai/v1", Keys: []string{"XAI_API_KEY"},
 		Traits: openai.Traits{CompletionTokens: true},
 	},
-	{ // has json_object only
+	{ // has json_object only: its tool_choice is auto, which forces nothing; docs.z.ai, guides/capabilities/thinking-mode
 		Name: "zai", BaseURL: "https://api.z.ai/api/paas/v4", Keys: []string{"ZAI_API_KEY"},
-		Traits: openai.Traits{NoSchema: true, MaxTemperature: 1},
+		Traits: openai.Traits{NoSchema: true, MaxTemperature: 1, Seed: openai.None, ThinkingNo: true, NoParallel: true},
 	},
 }
 
@@ -108,6 +127,21 @@ func (p *Provider) Kind() string {
 		return "anthropic"
 	}
 	return "openai"
+}
+
+// Check returns an Error of kind Invalid that names the first setting of a
+// request which a provider is known not to have, or not with that value; nil if
+// there is none. No request is made. kind is what the provider speaks, as
+// [Provider.Kind] has it; for any other one nothing is known.
+func Check(kind, name string, traits *openai.Traits, r *llm.Request) error {
+	switch kind {
+	case "anthropic":
+		return anthropic.Check(name, r)
+	case "openai":
+		return traits.Check(name, r)
+	default:
+		return nil
+	}
 }
 
 // Find returns the row of a name.

@@ -57,9 +57,98 @@ func TestRequests(t *testing.T) {
 			if d := diff.Diff([]string(nil), s.Problems()); d != "" {
 				t.Errorf("problems (-want +got):\n%s", d)
 			}
-			golden(t, p.Name, show(t, &p, base, &s.Requests()[0]))
+			golden(t, p.Name, append(show(t, &p, base, &s.Requests()[0]), settings(t, &p)...))
 		})
 	}
+}
+
+// each is every setting for itself, and what else the request then needs.
+func each() []llm.Request {
+	seed, parallel := int64(7), false
+	r := func(s gateway.ModelSettings) llm.Request {
+		return llm.Request{
+			Model: "model", Schema: schema, Strict: true, Temperature: 0.5, MaxTokens: 4096, Settings: s,
+			Turns: []transcript.Turn{{Role: transcript.User, Text: "Hello"}},
+		}
+	}
+	return []llm.Request{
+		r(gateway.ModelSettings{Seed: &seed}),
+		r(gateway.ModelSettings{ReasoningEffort: "none"}),
+		r(gateway.ModelSettings{ReasoningEffort: "high"}),
+		r(gateway.ModelSettings{ThinkingBudget: 2048}),
+		r(gateway.ModelSettings{ParallelToolCalls: &parallel}),
+	}
+}
+
+// settings shows what each setting adds to a request, or why it is refused.
+func settings(t *testing.T, p *Provider) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	b.WriteString("\n")
+	for _, r := range each() {
+		plain := r
+		plain.Settings = gateway.ModelSettings{}
+		before, err := body(t, p, plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := label(&r.Settings)
+		after, err := body(t, p, r)
+		if err != nil {
+			fmt.Fprintf(&b, "%s: %v\n", name, err)
+			continue
+		}
+		for k := range before {
+			if string(after[k]) == string(before[k]) {
+				delete(after, k)
+			} else if after[k] == nil {
+				after[k] = json.RawMessage(`"(left out)"`)
+			}
+		}
+		added, err := json.Marshal(after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "%s: %s\n", name, added)
+	}
+	return b.Bytes()
+}
+
+func label(s *gateway.ModelSettings) string {
+	switch {
+	case s.Seed != nil:
+		return "seed"
+	case s.ReasoningEffort != "":
+		return "reasoning_effort " + s.ReasoningEffort
+	case s.ThinkingBudget > 0:
+		return "thinking_budget_tokens"
+	default:
+		return "parallel_tool_calls, which only a tool's request has"
+	}
+}
+
+// body is what a request has, or the error that it has before it is made.
+func body(t *testing.T, p *Provider, r llm.Request) (map[string]json.RawMessage, error) {
+	t.Helper()
+	s := &llmtest.Server{Extra: []string{"extra_body", "thinking", "reasoning", "random_seed", "thinking_budget_tokens", "thinking_token_budget", "chat_template_kwargs"}}
+	srv := httptest.NewServer(s)
+	defer srv.Close()
+	defer srv.Client().CloseIdleConnections()
+	_, err := model(p, srv.URL+"/v1", srv.Client()).Generate(t.Context(), r)
+	if static := Check(p.Kind(), p.Name, &p.Traits, &r); fmt.Sprint(static) != fmt.Sprint(err) {
+		t.Errorf("Check says %v, the request %v", static, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if d := diff.Diff([]string(nil), s.Problems()); d != "" {
+		t.Errorf("problems (-want +got):\n%s", d)
+	}
+	var out map[string]json.RawMessage
+	if err := json.Unmarshal(s.Requests()[0].Body, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out, nil
 }
 
 // model asks a provider at another base URL.
@@ -149,7 +238,7 @@ func TestATemperatureBeyondAProvidersRangeIsRefused(t *testing.T) {
 		_, err := m.Generate(t.Context(), llm.Request{Model: "model", Temperature: 1.9, Turns: []transcript.Turn{{Role: transcript.User, Text: "Hello"}}})
 		srv.Client().CloseIdleConnections()
 		srv.Close()
-		if refused := gateway.KindOf(err) == gateway.Invalid; refused != (p.Traits.MaxTemperature > 0) || refused && !strings.Contains(err.Error(), p.Name+" takes") {
+		if refused := gateway.KindOf(err) == gateway.Invalid; refused != (p.Anthropic || p.Traits.MaxTemperature > 0) || refused && !strings.Contains(err.Error(), p.Name+" takes") {
 			t.Errorf("%s: %v", p.Name, err)
 		}
 	}

@@ -1,20 +1,22 @@
 // Package llmtest is a language model's server for tests, benches and the
-// demo: it speaks OpenAI's Chat Completions and Anthropic's Messages over HTTP,
-// answers what it is told to, fails as real servers fail, and refuses whatever the published
-// shape of the request would make them refuse.
+// demo: it speaks OpenAI's Chat Completions and Responses and Anthropic's
+// Messages over HTTP, in one piece or as a stream, answers what it is told to,
+// fails as real servers fail, and refuses whatever the published shape of the
+// request would make them refuse.
 //
 // State lives in memory: the requests seen, and what was wrong with them. It
-// imports no testing package. Nothing outlives the process.
+// imports no testing package. Nothing outlives the process. A request that waits
+// costs a timer and the goroutine of its connection, so that a thousand may.
 package llmtest
 
 import (
+	"cmp"
 	"encoding/json"
-	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -22,9 +24,12 @@ import (
 // A Reply is how the server answers one request. The zero Reply is an answer
 // without content.
 type Reply struct {
-	Text         string        // the message's content
+	Text         string        // the message's content; of a request with a tool, what the tool is called with
+	Plain        bool          // Text is content although there is a tool
+	Calls        int           // how often the tool is called; 0: once
 	Refusal      string        // the message's refusal; empty: null
-	FinishReason string        // empty: stop
+	FinishReason string        // as Chat Completions or Messages has it; empty: that of an answer which is whole
+	CachedTokens int           // of the prompt, how many came from the cache
 	Delay        time.Duration // waited before anything else, unless the client leaves first
 
 	Status  int         // 0 or 200: a completion; else an error with Code, Param and Message
@@ -33,6 +38,7 @@ type Reply struct {
 	Message string      // of the error
 	Header  http.Header // added to any answer, such as Retry-After
 	Fault   Fault
+	After   int // of a Cut: the bytes of the body before it; 0: half of them
 }
 
 // A Fault is a way to answer that no client likes.
@@ -40,13 +46,15 @@ type Fault uint8
 
 // The faults. They take the place of a completion.
 const (
-	NoFault   Fault = iota
-	Hang            // nothing, until the client leaves
-	Garbage         // 200 with what is no JSON
-	Cut             // 200, and the connection ends in the middle of the body
-	Empty           // 200 without a body
-	NoChoices       // 200 with an empty list of choices
-	Huge            // 200 with a body of 5 MiB
+	Hang      Fault = iota + 1 // nothing, until the client leaves
+	Garbage                    // 200 with what is no JSON
+	Cut                        // 200, and the connection ends in the middle of the body
+	Empty                      // 200 without a body
+	NoChoices                  // 200 with nothing in it that could be an answer
+	Huge                       // 200 with a body of 5 MiB
+	Stall                      // 200 with half of a body, and nothing more until the client leaves
+	Unended                    // 200, and the body ends in order, but too early: half of it
+	Late                       // 200 with half of a stream, and then the error with Code and Message
 )
 
 // A Message is one of a request's messages.
@@ -61,22 +69,32 @@ type Request struct {
 	Header      http.Header
 	Body        []byte // as it came
 	Model       string
-	Messages    []Message
-	Format      string          // the type of response_format; empty if it has none
-	Strict      bool            // of a json_schema; Anthropic's always are
-	Schema      json.RawMessage // of a json_schema
+	Messages    []Message       // the system's, whatever the protocol calls it, comes first
+	Format      string          // the type of the format that is asked for, tool where a tool is to carry it; empty if it has none
+	Strict      bool            // of a json_schema or a tool; Anthropic's formats always are
+	Schema      json.RawMessage // of a json_schema or a tool
+	Choice      string          // of tools: auto, required, or any other that a protocol has
 	Temperature *float64        // nil: not sent
-	MaxTokens   int             // by either name; 0: not sent
+	MaxTokens   int             // by any name; 0: not sent
 	Cached      bool            // Anthropic's: the system prompt is marked to be cached
+	CacheKey    string          // OpenAI's prompt_cache_key
+	Stream      bool
+	Usage       bool // of a stream: its usage is asked for, or comes anyhow
 	At          time.Time
+
+	protocol protocol
+	tool     string // its name
 }
 
-// A Server is an http.Handler that answers POST …/chat/completions and, in
-// Anthropic's protocol, POST …/v1/messages. Its fields are set before its first request; its methods are safe for concurrent use.
+// A Server is an http.Handler that answers POST …/chat/completions, POST
+// …/responses and, in Anthropic's protocol, POST …/v1/messages. Its fields are set
+// before its first request; its methods are safe for concurrent use.
 type Server struct {
-	Key    string              // the key that requests must carry; empty: any, or none
-	OpenAI bool                // as strict as api.openai.com: max_completion_tokens only, no unknown parameters
-	Answer func(Request) Reply // called concurrently; nil: an empty answer
+	Key     string              // the key that requests must carry; empty: any, or none
+	OpenAI  bool                // as strict as api.openai.com: max_completion_tokens only, no temperature for thinkers
+	Extra   []string            // parameters of Chat Completions that this server takes and OpenAI's does not
+	Answer  func(Request) Reply // called concurrently; nil: an empty answer
+	Discard bool                // Requests stays empty, as a bench wants it
 
 	mu       sync.Mutex
 	requests []Request
@@ -126,6 +144,33 @@ func (s *Server) MaxConcurrent() int {
 	return s.max
 }
 
+// A protocol is one of those that the server speaks.
+type protocol interface {
+	carries(h http.Header, key string) bool
+	parse(s *Server, req *Request) *problem // reads req.Body
+	answer(req *Request, p *Reply) []byte   // in one piece
+	events(req *Request, p *Reply) []event  // as a stream
+	failure(p *Reply) []byte                // the body of an error
+	late(p *Reply) event                    // an error in a stream
+	hollow() (body []byte, events []event)  // nothing to read
+	wrongKey() (code string)
+	invalid() (code string) // of every request that is wrong; empty: each has its own
+}
+
+func protocolOf(r *http.Request) protocol {
+	switch {
+	case r.Method != http.MethodPost:
+		return nil
+	case strings.HasSuffix(r.URL.Path, "/chat/completions"):
+		return chat{}
+	case strings.HasSuffix(r.URL.Path, "/responses"):
+		return responses{}
+	case strings.HasSuffix(r.URL.Path, "/v1/messages"):
+		return messages{}
+	}
+	return nil
+}
+
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.enter()
@@ -134,45 +179,38 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the client left
 	}
-	if s.Key != "" && !carries(r, s.Key) {
-		s.note("the request does not carry the key that was issued")
-		code := "invalid_api_key"
-		if isMessages(r) {
-			code = "authentication_error"
-		}
-		writeError(w, r, http.StatusUnauthorized, &Reply{Code: code, Message: "Incorrect API key provided."})
+	proto := protocolOf(r)
+	if proto == nil {
+		s.note("nothing is at " + r.Method + " " + r.URL.Path)
+		refuse(w, chat{}, http.StatusNotFound, &Reply{Code: "unknown_url", Message: "Invalid URL (" + r.Method + " " + r.URL.Path + ")"})
 		return
 	}
-	var req Request
-	var wrong *problem
-	if isMessages(r) {
-		if req, wrong = parseMessages(r, body); wrong != nil {
-			wrong.code = "invalid_request_error"
-		}
-	} else {
-		req, wrong = parse(r, body, s.OpenAI)
+	if s.Key != "" && !proto.carries(r.Header, s.Key) {
+		s.note("the request does not carry the key that was issued")
+		refuse(w, proto, http.StatusUnauthorized, &Reply{Code: proto.wrongKey(), Message: "Incorrect API key provided."})
+		return
+	}
+	req := Request{Path: r.URL.Path, Header: r.Header.Clone(), Body: body, At: time.Now(), protocol: proto}
+	wrong := contentType(r.Header)
+	if wrong == nil {
+		wrong = proto.parse(s, &req)
 	}
 	if wrong != nil {
+		wrong.code = cmp.Or(proto.invalid(), wrong.code)
 		s.note(wrong.message)
-		writeError(w, r, wrong.status, &Reply{Code: wrong.code, Param: wrong.param, Message: wrong.message})
+		refuse(w, proto, wrong.status, &Reply{Code: wrong.code, Param: wrong.param, Message: wrong.message})
 		return
 	}
-	s.mu.Lock()
-	s.requests = append(s.requests, req)
-	s.mu.Unlock()
+	if !s.Discard {
+		s.mu.Lock()
+		s.requests = append(s.requests, req)
+		s.mu.Unlock()
+	}
 	var reply Reply
 	if s.Answer != nil {
 		reply = s.Answer(req)
 	}
 	s.reply(w, r, &req, &reply)
-}
-
-// carries reports whether a request has the key where its protocol wants it.
-func carries(r *http.Request, key string) bool {
-	if isMessages(r) {
-		return r.Header.Get("X-Api-Key") == key
-	}
-	return r.Header.Get("Authorization") == "Bearer "+key
 }
 
 func (s *Server) enter() {
@@ -206,84 +244,81 @@ func (s *Server) reply(w http.ResponseWriter, r *http.Request, req *Request, p *
 	}
 	maps.Copy(w.Header(), p.Header)
 	if p.Status != 0 && p.Status != http.StatusOK {
-		writeError(w, r, p.Status, p)
+		refuse(w, req.protocol, p.Status, p)
 		return
 	}
-	body := completion(req, p)
-	if isMessages(r) {
-		body = message(req, p)
+	if req.Stream {
+		w.Header().Set("Content-Type", "text/event-stream")
+		send(w, r, p, stream(req, p))
+		return
 	}
 	w.Header().Set("Content-Type", "application/json")
+	send(w, r, p, whole(req, p))
+}
+
+// whole is the body of an answer in one piece.
+func whole(req *Request, p *Reply) []byte {
 	switch p.Fault {
-	case NoFault:
-		write(w, body)
-	case Hang:
-		<-r.Context().Done()
 	case Garbage:
-		write(w, []byte("<html>502 Bad Gateway</html>"))
-	case Cut:
-		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-		write(w, body[:len(body)/2])
+		return []byte("<html>502 Bad Gateway</html>")
+	case NoChoices:
+		body, _ := req.protocol.hollow()
+		return body
+	case Huge:
+		return slices.Concat([]byte(`{"x":"`), make([]byte, 5<<20), []byte(`"}`))
+	case Empty:
+		return nil
+	default:
+		return req.protocol.answer(req, p)
+	}
+}
+
+// send writes a body as far as the fault lets it.
+func send(w http.ResponseWriter, r *http.Request, p *Reply, body []byte) {
+	half := p.After
+	if half == 0 || half > len(body) {
+		half = len(body) / 2
+	}
+	flush := func() {
 		if f, ok := w.(http.Flusher); ok {
 			f.Flush()
 		}
+	}
+	switch p.Fault {
+	case Hang:
+		<-r.Context().Done()
+	case Cut:
+		write(w, body[:half])
+		flush()
 		panic(http.ErrAbortHandler) // how net/http is told to drop a connection
-	case Empty:
-		w.WriteHeader(http.StatusOK)
-	case NoChoices:
-		write(w, []byte(`{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[]}`))
-	case Huge:
-		write(w, append(append([]byte(`{"x":"`), make([]byte, 5<<20)...), `"}`...))
+	case Stall:
+		write(w, body[:half])
+		flush()
+		<-r.Context().Done()
+	case Unended:
+		write(w, body[:half])
+	default:
+		write(w, body)
 	}
 }
 
-// completion is the body of a good answer, in the published form.
-func completion(req *Request, p *Reply) []byte {
-	reason := p.FinishReason
-	if reason == "" {
-		reason = "stop"
-	}
-	var refusal any
-	if p.Refusal != "" {
-		refusal = p.Refusal
-	}
-	in := len(req.Body) / 4
-	out := len(p.Text)/4 + 1
-	body, err := json.Marshal(map[string]any{
-		"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": req.Model,
-		"choices": []any{map[string]any{
-			"index": 0, "finish_reason": reason, "logprobs": nil,
-			"message": map[string]any{"role": "assistant", "content": p.Text, "refusal": refusal},
-		}},
-		"usage": map[string]any{"prompt_tokens": in, "completion_tokens": out, "total_tokens": in + out},
-	})
-	if err != nil {
-		panic(fmt.Sprintf("llmtest: encode completion: %v", err)) // strings and numbers always encode
-	}
-	return body
-}
-
-func writeError(w http.ResponseWriter, r *http.Request, status int, p *Reply) {
+func refuse(w http.ResponseWriter, proto protocol, status int, p *Reply) {
 	w.Header().Set("Content-Type", "application/json")
-	if isMessages(r) {
-		w.WriteHeader(status)
-		write(w, messagesError(p))
-		return
-	}
-	var param any
-	if p.Param != "" {
-		param = p.Param
-	}
-	body, err := json.Marshal(map[string]any{"error": map[string]any{
-		"message": p.Message, "type": "invalid_request_error", "param": param, "code": p.Code,
-	}})
-	if err != nil {
-		panic(fmt.Sprintf("llmtest: encode error: %v", err)) // strings always encode
-	}
 	w.WriteHeader(status)
-	write(w, body)
+	write(w, proto.failure(p))
 }
 
 // write ignores the error: it says that the client left, and a client that
 // leaves is something that tests do on purpose.
 func write(w io.Writer, b []byte) { _, _ = w.Write(b) }
+
+// object is a JSON object as it is written.
+type object = map[string]any
+
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("llmtest: encode: " + err.Error()) // strings, numbers and lists of them always encode
+	}
+	return b
+}

@@ -40,6 +40,17 @@ func post(ctx context.Context, t *testing.T, s *Server, body string) (int, strin
 
 const user = `"model":"m","messages":[{"role":"user","content":"json"}]`
 
+const tool = `{"type":"function","function":{"name":"answer","parameters":{"type":"object"}}}`
+
+// nested is the schema of an object with so many levels.
+func nested(levels int) string {
+	s := `{"type":"string"}`
+	for range levels {
+		s = `{"type":"object","properties":{"a":` + s + `},"required":["a"],"additionalProperties":false}`
+	}
+	return s
+}
+
 func strictly(schema string) string {
 	return `{` + user + `,"response_format":{"type":"json_schema","json_schema":{"name":"x","strict":true,"schema":` + schema + `}}}`
 }
@@ -65,7 +76,21 @@ func TestRefusesWhatRealServersRefuse(t *testing.T) {
 		"both limits":                         {body: `{` + user + `,"max_tokens":1,"max_completion_tokens":1}`, want: "max_completion_tokens"},
 		"the old limit at OpenAI":             {body: `{` + user + `,"max_tokens":1}`, openai: true, want: "max_tokens"},
 		"a temperature for a thinker":         {body: `{"model":"o3","messages":[{"role":"user","content":"x"}],"temperature":0}`, openai: true, want: "temperature"},
-		"a stream":                            {body: `{` + user + `,"stream":true}`, want: "stream"},
+		"a stream":                            {body: `{` + user + `,"stream":true,"stream_options":{"include_usage":true}}`},
+		"options without a stream":            {body: `{` + user + `,"stream_options":{"include_usage":true}}`, want: "stream_options"},
+		"an effort":                           {body: `{` + user + `,"reasoning_effort":"low","prompt_cache_key":"agent-1"}`},
+		"an effort that is none":              {body: `{` + user + `,"reasoning_effort":"hard"}`, want: "reasoning_effort"},
+		"a key that is too long":              {body: `{` + user + `,"prompt_cache_key":"` + strings.Repeat("k", 65) + `"}`, want: "prompt_cache_key"},
+		"a tool":                              {body: `{` + user + `,"tools":[` + tool + `],"tool_choice":"required","parallel_tool_calls":false}`},
+		"a tool by its name":                  {body: `{` + user + `,"tools":[` + tool + `],"tool_choice":{"type":"function","function":{"name":"answer"}}}`},
+		"a tool that is not there":            {body: `{` + user + `,"tools":[` + tool + `],"tool_choice":{"type":"function","function":{"name":"other"}}}`, want: "tool_choice"},
+		"a choice of no tool":                 {body: `{` + user + `,"tool_choice":"required"}`, want: "tool_choice"},
+		"parallel calls of no tool":           {body: `{` + user + `,"parallel_tool_calls":true}`, want: "parallel_tool_calls"},
+		"no tools":                            {body: `{` + user + `,"tools":[]}`, want: "tools"},
+		"two tools of one name":               {body: `{` + user + `,"tools":[` + tool + `,` + tool + `]}`, want: "tools[1]"},
+		"a tool that takes a list":            {body: `{` + user + `,"tools":[{"type":"function","function":{"name":"answer","parameters":{"type":"array"}}}]}`, want: "parameters"},
+		"a strict tool that is open":          {body: `{` + user + `,"tools":[{"type":"function","function":{"name":"answer","strict":true,"parameters":{"type":"object","properties":{},"required":[]}}}]}`, want: "additionalProperties"},
+		"a tool for a thinker at OpenAI":      {body: `{"model":"gpt-5.4","messages":[{"role":"user","content":"x"}],"tools":[` + tool + `]}`, openai: true, want: "/v1/responses"},
 		"an unknown format":                   {body: `{` + user + `,"response_format":{"type":"xml"}}`, want: "response_format.type"},
 		"json_object without the word":        {body: `{"model":"m","messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_object"}}`, want: "'json'"},
 		"a schema without a name":             {body: `{` + user + `,"response_format":{"type":"json_schema","json_schema":{"schema":{}}}}`, want: "name"},
@@ -77,6 +102,9 @@ func TestRefusesWhatRealServersRefuse(t *testing.T) {
 		"a strict schema with options":        {body: strictly(`{"type":"object","properties":{"a":{"type":"string"}},"required":[],"additionalProperties":false}`), want: "required"},
 		"a range in a strict schema":          {body: strictly(`{"type":"object","properties":{"a":{"type":"number","minimum":0}},"required":["a"],"additionalProperties":false}`), want: "minimum"},
 		"an open object deep inside":          {body: strictly(`{"type":"object","properties":{"a":{"type":"array","items":{"anyOf":[{"type":"object"}]}}},"required":["a"],"additionalProperties":false}`), want: "/a/items/anyOf/0"},
+		"a strict schema that is deep":        {body: strictly(nested(10))},
+		"a strict schema that is too deep":    {body: strictly(nested(11)), want: "levels"},
+		"a strict schema of too many values":  {body: strictly(`{"type":"object","properties":{"a":{"enum":[` + strings.Repeat(`1,`, 1000) + `1]}},"required":["a"],"additionalProperties":false}`), want: "1001 values"},
 		"a property without a type":           {body: strictly(`{"type":"object","properties":{"a":{}},"required":["a"],"additionalProperties":false}`), want: "'type'"},
 		"a property whose schema is a string": {body: strictly(`{"type":"object","properties":{"a":"string"},"required":["a"],"additionalProperties":false}`), want: "no object"},
 	}

@@ -44,25 +44,6 @@ type Config struct {
 	Traits     Traits         // of the server
 }
 
-// Traits are in what a server differs from most that speak the protocol. It also
-// learns from what a server refuses; traits are for what is not said, and save
-// the first request.
-type Traits struct {
-	NoSchema         bool    // it takes no json_schema; json_object is asked for
-	CompletionTokens bool    // the limit is max_completion_tokens, not max_tokens; OpenAI's hosts are known
-	KeyHeader        string  // carries the key; empty: Authorization, as a bearer token
-	MaxTemperature   float64 // 0: 2, as OpenAI has it
-}
-
-// Check returns an Error of kind Invalid if the provider of that name takes no
-// such temperature.
-func (t *Traits) Check(name string, temperature float64) error {
-	if t.MaxTemperature > 0 && temperature > t.MaxTemperature {
-		return &gateway.Error{Kind: gateway.Invalid, Msg: fmt.Sprintf("%s takes a temperature of at most %v", name, t.MaxTemperature)}
-	}
-	return nil
-}
-
 // Validate returns nil, or an Error of kind Invalid that says what is wrong
 // with the base URL, without repeating it: it may hold credentials.
 func (c *Config) Validate() error {
@@ -136,11 +117,11 @@ func (m *Model) Generate(ctx context.Context, r llm.Request) (llm.Response, erro
 		return llm.Response{}, &gateway.Error{Kind: gateway.Invalid, Msg: m.who.Name + ": the request's schema is not JSON"}
 	}
 	f := m.form(r.Model)
-	if err := m.traits.Check(m.who.Name, r.Temperature); err != nil && !f.noTemperature {
+	if err := m.traits.Check(m.who.Name, &r); err != nil {
 		return llm.Response{}, err
 	}
 	return remote.Ask(ctx, &m.who, &m.learned, f, &r, func(f form) (llm.Response, error) {
-		completion, err := m.completions.New(ctx, params(&r, f))
+		completion, err := m.completions.New(ctx, params(&r, f), m.traits.settings(&r)...)
 		if err != nil {
 			return llm.Response{}, err
 		}

@@ -12,6 +12,7 @@ import (
 
 	"wagent/cmd/wagent/internal/config/document"
 	"wagent/cmd/wagent/internal/config/spelling"
+	"wagent/dispatch/llm"
 	"wagent/dispatch/llm/known"
 	"wagent/dispatch/llm/scripted"
 	"wagent/gateway"
@@ -133,8 +134,11 @@ func (v value) model(c *Config, a *gateway.Agent) {
 			spelling.Suggest(name, slices.Collect(maps.Keys(c.Providers)), "known ones"))
 	case c.Lacks(name) != "":
 		v.Fault("the provider %s can not be asked yet, set %s", name, c.Lacks(name))
-	case p.Traits.MaxTemperature > 0 && a.Temperature > p.Traits.MaxTemperature:
-		v.Fault("%s takes a temperature of at most %v", name, p.Traits.MaxTemperature)
+	default:
+		r := llm.Request{Model: model, Temperature: a.Temperature, MaxTokens: a.MaxTokens, Settings: a.Settings}
+		if err := known.Check(p.Kind, name, &p.Traits, &r); err != nil {
+			v.Fault("%s", err.Error())
+		}
 	}
 }
 
