@@ -5,8 +5,9 @@
 // alone, and a failed request is the caller's to repeat.
 //
 // A model that can is held to the schema by the server (output_config.format of
-// the Messages API); one that refuses that is asked in the prompt's words, as it
-// is for a schema that a strict mode can't express. Newer models refuse a
+// the Messages API); one that refuses that, and any for a schema that a strict
+// mode can't express, has to call a tool whose input is the schema's, or, where it
+// thinks and can't be made to, is asked in the prompt's words. Newer models refuse a
 // temperature, which is then left out. What a model refused is kept in memory,
 // and learned again after a restart. The system prompt, which is the same for
 // all of an agent's runs as far as the customers' data, is marked to be cached.
@@ -65,7 +66,20 @@ type Model struct {
 }
 
 // A form is how a model is asked: less what it does not take.
-type form struct{ noFormat, noTemperature bool }
+type form struct {
+	format        format
+	looseTools    bool // a tool is not said to be strict
+	noTemperature bool
+}
+
+// A format is a way to ask for JSON, strongest first.
+type format uint8
+
+const (
+	formatSchema format = iota // output_config.format
+	formatTool                 // a tool that must be called, and whose input is the schema's
+	formatWords                // nothing but the prompt's words
+)
 
 // New returns a provider. It dials nothing. With a base URL that Validate
 // refuses, every Generate fails with what Validate says.
@@ -99,8 +113,8 @@ func (m *Model) Generate(ctx context.Context, r llm.Request) (llm.Response, erro
 	if m.invalid != nil {
 		return llm.Response{}, m.invalid
 	}
-	var schema map[string]any
-	if r.Schema != nil && json.Unmarshal(r.Schema, &schema) != nil {
+	var object map[string]json.RawMessage
+	if r.Schema != nil && json.Unmarshal(r.Schema, &object) != nil {
 		return llm.Response{}, &gateway.Error{Kind: gateway.Invalid, Msg: m.who.Name + ": the request's schema is no JSON object"}
 	}
 	f := m.learned.Of(r.Model, form{noTemperature: adaptiveOnly(r.Model)})
@@ -108,7 +122,7 @@ func (m *Model) Generate(ctx context.Context, r llm.Request) (llm.Response, erro
 		return llm.Response{}, err
 	}
 	return remote.Ask(ctx, &m.who, &m.learned, f, &r, func(f form) (llm.Response, error) {
-		message, err := m.messages.New(ctx, params(&r, schema, f))
+		message, err := m.messages.New(ctx, params(&r, f), schema(&r, f)...)
 		if err != nil {
 			return llm.Response{}, err
 		}
@@ -123,8 +137,12 @@ func (f form) Less(a *remote.Refusal, r *llm.Request) (next form, lasting, chang
 		return f, false, false
 	case !f.noTemperature && a.About("temperature") && a.About("deprecated", "not supported", "unsupported", "does not support", "may only be set to 1"):
 		f.noTemperature = true
-	case asksFormat(r, f) && a.About("output_config", "output_format", "structured output", "json_schema", "grammar is too large", "schema"):
-		f.noFormat = true
+	case f.of(r) == formatSchema && a.About("output_config", "output_format", "structured output", "json_schema", "grammar is too large", "schema"):
+		f.format = formatTool
+	case f.of(r) == formatTool && r.Strict && !f.looseTools && a.About("strict", "grammar is too large", "schema"):
+		f.looseTools = true
+	case f.of(r) == formatTool && a.About("tool"):
+		f.format = formatWords
 	default:
 		return f, false, false
 	}
@@ -134,23 +152,71 @@ func (f form) Less(a *remote.Refusal, r *llm.Request) (next form, lasting, chang
 
 // Join satisfies [remote.Form].
 func (f form) Join(old form) form {
-	return form{noFormat: f.noFormat || old.noFormat, noTemperature: f.noTemperature || old.noTemperature}
+	return form{
+		format: max(f.format, old.format), looseTools: f.looseTools || old.looseTools,
+		noTemperature: f.noTemperature || old.noTemperature,
+	}
 }
 
-// asksFormat reports whether the server is to hold the model to the schema. It
-// takes no schema that is not closed.
-func asksFormat(r *llm.Request, f form) bool { return r.Schema != nil && r.Strict && !f.noFormat }
+// of returns how a request asks for JSON. The server takes no schema that is not
+// closed, and forces no tool on a model that thinks.
+func (f form) of(r *llm.Request) format {
+	way := f.format
+	switch {
+	case r.Schema == nil:
+		return formatWords
+	case way == formatSchema && !r.Strict:
+		way = formatTool
+	}
+	s := &r.Settings
+	thinks := s.ThinkingBudget > 0 || s.ReasoningEffort != "" && s.ReasoningEffort != "none" && adaptive(r.Model)
+	if way == formatTool && thinks {
+		way = formatWords
+	}
+	return way
+}
+
+// toolName is the tool that carries an answer.
+const toolName = "answer"
+
+// tool is the one that must be called. Its schema is set apart.
+func tool(p *anthropic.MessageNewParams, r *llm.Request, f form) {
+	t := anthropic.ToolParam{Name: toolName, Description: anthropic.String("Gives the answer. Call it once.")}
+	if r.Strict && !f.looseTools {
+		t.Strict = anthropic.Bool(true)
+	}
+	p.Tools = []anthropic.ToolUnionParam{{OfTool: &t}}
+	p.ToolChoice = anthropic.ToolChoiceParamOfTool(toolName)
+	if parallel := r.Settings.ParallelToolCalls; parallel != nil {
+		p.ToolChoice.OfTool.DisableParallelToolUse = anthropic.Bool(!*parallel)
+	}
+}
+
+// schema puts a request's schema where it belongs. The library's types would lose
+// the order of its members, in which models write them.
+func schema(r *llm.Request, f form) []option.RequestOption {
+	switch f.of(r) {
+	case formatSchema:
+		return []option.RequestOption{option.WithJSONSet("output_config.format.schema", r.Schema)}
+	case formatTool:
+		return []option.RequestOption{option.WithJSONSet("tools.0.input_schema", r.Schema)}
+	default:
+		return nil
+	}
+}
 
 // params is the body of the request.
-func params(r *llm.Request, schema map[string]any, f form) anthropic.MessageNewParams {
+func params(r *llm.Request, f form) anthropic.MessageNewParams {
 	p := anthropic.MessageNewParams{Model: r.Model, MaxTokens: int64(r.MaxTokens)}
 	if r.MaxTokens <= 0 {
 		p.MaxTokens = defaultTokens
 	}
 	system := r.System
 	switch {
-	case asksFormat(r, f):
-		p.OutputConfig.Format.Schema = schema
+	case f.of(r) == formatSchema:
+		p.OutputConfig.Format.Schema = map[string]any{}
+	case f.of(r) == formatTool:
+		tool(&p, r, f)
 	case r.Schema != nil:
 		system = strings.TrimSpace(system + "\n\nAnswer with one JSON object and nothing else. It must satisfy this JSON Schema:\n" + string(r.Schema))
 	}
@@ -183,8 +249,15 @@ func (m *Model) response(msg *anthropic.Message) (llm.Response, error) {
 	}
 	var text strings.Builder
 	for i := range msg.Content {
-		if msg.Content[i].Type == "text" {
-			text.WriteString(msg.Content[i].Text)
+		b := &msg.Content[i]
+		// Where a tool had to be called, its first call is the answer.
+		if b.Type == "tool_use" && len(b.Input) > 0 {
+			text.Reset()
+			text.Write(b.Input)
+			break
+		}
+		if b.Type == "text" {
+			text.WriteString(b.Text)
 		}
 	}
 	u := &msg.Usage

@@ -23,7 +23,7 @@ const (
 	secret = "my card number is 4111"
 )
 
-var schema = json.RawMessage(`{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}`)
+var testSchema = json.RawMessage(`{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}`)
 
 // serve returns a model that talks to s over real HTTP.
 func serve(t *testing.T, s http.Handler) *Model {
@@ -36,7 +36,7 @@ func serve(t *testing.T, s http.Handler) *Model {
 
 func request() llm.Request {
 	return llm.Request{
-		Model: "claude-x", System: "be kind", Schema: schema, Strict: true, Temperature: 0.5, MaxTokens: 64,
+		Model: "claude-x", System: "be kind", Schema: testSchema, Strict: true, Temperature: 0.5, MaxTokens: 64,
 		Turns: []transcript.Turn{
 			{Role: transcript.User, Text: "hi"}, {Role: transcript.Assistant, Text: "hello"}, {Role: transcript.User, Text: secret},
 		},
@@ -51,8 +51,11 @@ func TestGenerateSendsWhatIsAsked(t *testing.T) {
 		wantSystem string // what it ends with
 		wantFirst  string
 	}{
-		"a strict schema":                   {nil, "json_schema", 64, "be kind", "hi"},
-		"a loose one, in words":             {func(r *llm.Request) { r.Strict = false }, "", 64, string(schema), "hi"},
+		"a strict schema":          {nil, "json_schema", 64, "be kind", "hi"},
+		"a loose one, as a tool's": {func(r *llm.Request) { r.Strict = false }, "tool", 64, "be kind", "hi"},
+		"a loose one, of a model that thinks": {func(r *llm.Request) {
+			r.Strict, r.MaxTokens, r.Settings.ThinkingBudget = false, 4096, 1024
+		}, "", 4096, string(testSchema), "hi"},
 		"free text":                         {func(r *llm.Request) { r.Schema = nil }, "", 64, "be kind", "hi"},
 		"an answer without a limit has one": {func(r *llm.Request) { r.MaxTokens = 0 }, "json_schema", defaultTokens, "be kind", "hi"},
 		"a very long answer":                {func(r *llm.Request) { r.MaxTokens = 60_000 }, "json_schema", 60_000, "be kind", "hi"},
@@ -76,12 +79,12 @@ func TestGenerateSendsWhatIsAsked(t *testing.T) {
 			if got.Text != `{"a":"b"}` || got.Model != r.Model || got.InputTokens != len(seen.Body)/4 || got.OutputTokens == 0 || got.Latency <= 0 || got.Truncated || got.Refused {
 				t.Errorf("response = %+v", got)
 			}
-			if seen.Path != "/v1/messages" || seen.Format != tt.wantFormat || seen.MaxTokens != tt.wantTokens || !seen.Cached || *seen.Temperature != 0.5 {
+			if seen.Path != "/v1/messages" || seen.Format != tt.wantFormat || seen.MaxTokens != tt.wantTokens || !seen.Cached || seen.Temperature != nil && *seen.Temperature != 0.5 {
 				t.Errorf("request = %+v", seen)
 			}
 			if tt.wantFormat != "" {
 				var want, got any
-				if json.Unmarshal(schema, &want) != nil || json.Unmarshal(seen.Schema, &got) != nil || !cmp.Equal(want, got) {
+				if json.Unmarshal(testSchema, &want) != nil || json.Unmarshal(seen.Schema, &got) != nil || !cmp.Equal(want, got) {
 					t.Errorf("schema = %s", seen.Schema)
 				}
 			}
@@ -102,14 +105,18 @@ func TestGivesUpWhatAModelRefuses(t *testing.T) {
 			return llmtest.Reply{Text: `{"a":"b"}`}
 		}
 	}
-	format := func(r *llmtest.Request) bool { return r.Format != "" }
+	format := func(r *llmtest.Request) bool { return r.Format == "json_schema" }
+	tool := func(r *llmtest.Request) bool { return r.Format != "" }
+	strict := func(r *llmtest.Request) bool { return r.Format == "json_schema" || r.Format == "tool" && r.Strict }
 	warm := func(r *llmtest.Request) bool { return r.Temperature != nil }
 	tests := map[string]struct {
 		answer func(llmtest.Request) llmtest.Reply
 		want   int // requests for two answers
 		kept   form
 	}{
-		"output_config":      {refuses("invalid_request_error", "output_config.format: not supported by this model", format), 3, form{noFormat: true}},
+		"output_config":      {refuses("invalid_request_error", "output_config.format: not supported by this model", format), 3, form{format: formatTool}},
+		"any format":         {refuses("invalid_request_error", "output_config.format and tools: Extra inputs are not permitted", tool), 4, form{format: formatWords}},
+		"a strict tool":      {refuses("invalid_request_error", "output_config.format, tools.0.strict: Extra inputs are not permitted", strict), 4, form{format: formatTool, looseTools: true}},
 		"a temperature":      {refuses("invalid_request_error", "`temperature` is deprecated for this model.", warm), 3, form{noTemperature: true}},
 		"one agent's schema": {refuses("invalid_request_error", "The compiled grammar is too large", format), 4, form{}},
 	}

@@ -114,7 +114,7 @@ var table = []Provider{
 	},
 	{ // has json_object only: its tool_choice is auto, which forces nothing; docs.z.ai, guides/capabilities/thinking-mode
 		Name: "zai", BaseURL: "https://api.z.ai/api/paas/v4", Keys: []string{"ZAI_API_KEY"},
-		Traits: openai.Traits{NoSchema: true, MaxTemperature: 1, Seed: openai.None, ThinkingNo: true, NoParallel: true},
+		Traits: openai.Traits{NoSchema: true, NoTools: true, MaxTemperature: 1, Seed: openai.None, ThinkingNo: true, NoParallel: true},
 	},
 }
 

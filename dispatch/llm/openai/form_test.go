@@ -17,6 +17,9 @@ func picky(taken ...string) func(llmtest.Request) llmtest.Reply {
 		if slices.Contains(taken, r.Format) {
 			return llmtest.Reply{Text: r.Format}
 		}
+		if r.Format == "tool" {
+			return llmtest.Reply{Status: 404, Code: "invalid_request_error", Message: "No endpoints found that support tool use"}
+		}
 		return llmtest.Reply{Status: 400, Code: "invalid_request_error", Message: "This response_format type is unavailable now"}
 	}
 }
@@ -27,8 +30,9 @@ func TestFallsBackToWhatTheServerTakes(t *testing.T) {
 		want   []string // the formats of three requests' attempts
 	}{
 		"json_schema is taken": {picky("json_schema"), []string{"json_schema", "json_schema", "json_schema"}},
-		"json_object is":       {picky("json_object"), []string{"json_schema", "json_object", "json_object", "json_object"}},
-		"neither is":           {picky(""), []string{"json_schema", "json_object", "", "", ""}},
+		"a tool is":            {picky("tool"), []string{"json_schema", "tool", "tool", "tool"}},
+		"json_object is":       {picky("json_object"), []string{"json_schema", "tool", "json_object", "json_object", "json_object"}},
+		"nothing is":           {picky(""), []string{"json_schema", "tool", "json_object", "", "", ""}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -42,7 +46,7 @@ func TestFallsBackToWhatTheServerTakes(t *testing.T) {
 			var got []string
 			for _, r := range s.Requests() {
 				got = append(got, r.Format)
-				if told := strings.Contains(r.Messages[0].Content, string(schema)); told != (r.Format != "json_schema") {
+				if told := strings.Contains(r.Messages[0].Content, string(schema)); told != (r.Format != "json_schema" && r.Format != "tool") {
 					t.Errorf("format %q: prompt carries the schema: %v", r.Format, told)
 				}
 			}

@@ -8,7 +8,7 @@
 //
 // Servers differ in what they take. A [Model] starts from its server's [Traits]
 // and what the protocol's newest form has, and gives up, one at a time, what a server refuses by name:
-// json_schema becomes json_object and then plain text, max_tokens and
+// json_schema becomes a tool that must be called, json_object and then plain text, max_tokens and
 // max_completion_tokens stand in for each other, temperature is left out. What
 // it learned is kept in memory per model and learned again after a restart.
 package openai
@@ -121,7 +121,7 @@ func (m *Model) Generate(ctx context.Context, r llm.Request) (llm.Response, erro
 		return llm.Response{}, err
 	}
 	return remote.Ask(ctx, &m.who, &m.learned, f, &r, func(f form) (llm.Response, error) {
-		completion, err := m.completions.New(ctx, params(&r, f), m.traits.settings(&r)...)
+		completion, err := m.completions.New(ctx, params(&r, f), m.options(&r, f)...)
 		if err != nil {
 			return llm.Response{}, err
 		}
@@ -129,11 +129,25 @@ func (m *Model) Generate(ctx context.Context, r llm.Request) (llm.Response, erro
 	})
 }
 
+// toolName is the tool that carries an answer.
+const toolName = "answer"
+
+// options are what a request has beside its parameters.
+func (m *Model) options(r *llm.Request, f form) []option.RequestOption {
+	out := m.traits.settings(r)
+	if r.Schema != nil && f.format == formatTool {
+		// The library's type would lose the order of the schema's members, in which
+		// models write them.
+		out = append(out, option.WithJSONSet("tools.0.function.parameters", r.Schema))
+	}
+	return out
+}
+
 // params is the body of the request.
 func params(r *llm.Request, f form) openai.ChatCompletionNewParams {
 	p := openai.ChatCompletionNewParams{Model: r.Model}
 	system := r.System
-	if r.Schema != nil && f.format != formatSchema {
+	if r.Schema != nil && f.format != formatSchema && f.format != formatTool {
 		// The server does not carry the schema, so the prompt must; OpenAI
 		// also wants the word JSON in a prompt that asks for json_object.
 		system = strings.TrimSpace(system + "\n\nAnswer with one JSON object and nothing else. It must satisfy this JSON Schema:\n" + string(r.Schema))
@@ -168,6 +182,18 @@ func params(r *llm.Request, f form) openai.ChatCompletionNewParams {
 				Name: "answer", Schema: r.Schema, Strict: openai.Bool(r.Strict),
 			},
 		}
+	case formatTool:
+		fn := shared.FunctionDefinitionParam{Name: toolName, Description: openai.String("Gives the answer. Call it once."), Parameters: shared.FunctionParameters{}}
+		if r.Strict && !f.looseTools {
+			fn.Strict = openai.Bool(true)
+		}
+		p.Tools = []openai.ChatCompletionToolUnionParam{openai.ChatCompletionFunctionTool(fn)}
+		// A choice by name is passed over by some servers (llama.cpp); there is but
+		// one tool.
+		p.ToolChoice.OfAuto = openai.String("required")
+		if parallel := r.Settings.ParallelToolCalls; parallel != nil {
+			p.ParallelToolCalls = openai.Bool(*parallel)
+		}
 	case formatObject:
 		p.ResponseFormat.OfJSONObject = &shared.ResponseFormatJSONObjectParam{}
 	case formatPlain:
@@ -181,8 +207,14 @@ func (m *Model) response(c *openai.ChatCompletion) (llm.Response, error) {
 		return llm.Response{}, m.hollow(c)
 	}
 	choice := &c.Choices[0]
+	text := choice.Message.Content
+	// Where a tool had to be called, its first call is the answer; some models
+	// write one nevertheless.
+	if calls := choice.Message.ToolCalls; len(calls) > 0 && calls[0].Function.Arguments != "" {
+		text = calls[0].Function.Arguments
+	}
 	resp := llm.Response{
-		Text:         strings.ToValidUTF8(choice.Message.Content, "\uFFFD"),
+		Text:         strings.ToValidUTF8(text, "\uFFFD"),
 		Truncated:    choice.FinishReason == "length",
 		Refused:      choice.FinishReason == "content_filter" || choice.Message.Refusal != "",
 		Model:        strings.ToValidUTF8(c.Model, "\uFFFD"),

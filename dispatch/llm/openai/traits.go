@@ -20,6 +20,7 @@ const None = "-"
 // OpenAI's own documentation has.
 type Traits struct {
 	NoSchema         bool    // it takes no json_schema; the next way to ask for JSON is used
+	NoTools          bool    // it takes no tool that must be called
 	CompletionTokens bool    // the limit is max_completion_tokens, not max_tokens; OpenAI's hosts are known
 	KeyHeader        string  // carries the key; empty: Authorization, as a bearer token
 	MaxTemperature   float64 // 0: 2, as OpenAI has it
