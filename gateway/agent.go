@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // An Agent is what a business wrote to have its messages answered.
@@ -63,17 +62,6 @@ const (
 	FieldTime     FieldType = "time"
 	FieldDateTime FieldType = "datetime"
 )
-
-// An InboundFilter keeps messages from starting runs. The zero filter lets
-// every message through.
-type InboundFilter struct {
-	TextOnly       bool
-	MinLength      int      // in characters, of texts
-	MaxPerHour     int      // messages of one conversation; 0: no limit
-	IgnorePatterns []string // regular expressions (RE2), case-insensitive
-	IgnoreEmoji    bool     // texts of nothing but emoji
-	IgnoreGreeting bool     // texts of nothing but a greeting or a thank-you
-}
 
 // DefaultAgent returns an agent with every optional setting at its default.
 // It lacks what has none: an id, a name and a system prompt.
@@ -147,40 +135,6 @@ func (a *Agent) validatePayload(d details) {
 			d.add("payload_schema", true, fmt.Sprintf("field_type %q must be text, number, boolean, date, time or datetime", f.Type))
 		}
 	}
-}
-
-func (f *InboundFilter) validate(d details) {
-	d.add("inbound_config", f.MinLength < 0 || f.MinLength > 4096, "min_message_length must be between 0 and 4096")
-	d.add("inbound_config", f.MaxPerHour < 0 || f.MaxPerHour > 1_000_000, "max_messages_per_hour must be between 0 and 1000000")
-	d.add("inbound_config", len(f.IgnorePatterns) > 50, "ignore_patterns must have at most 50 entries")
-	for _, p := range f.IgnorePatterns {
-		d.add("inbound_config", len(p) > 1000, "ignore_patterns must be at most 1000 characters each")
-		_, err := regexp.Compile("(?i)" + p)
-		d.add("inbound_config", err != nil, fmt.Sprintf("ignore_patterns: %q is not a regular expression: %v", p, err))
-	}
-}
-
-// Refuses says why m may not start a run, or returns "" if it may.
-func (f *InboundFilter) Refuses(m *Inbound) string {
-	switch m.Type {
-	case TypeReaction, TypeSystem, TypeUnsupported:
-		return "type"
-	case TypeText:
-	default:
-		if f.TextOnly {
-			return "not_text"
-		}
-		return ""
-	}
-	if utf8.RuneCountInString(strings.TrimSpace(m.Text)) < f.MinLength {
-		return "too_short"
-	}
-	for _, p := range f.IgnorePatterns {
-		if re, err := regexp.Compile("(?i)" + p); err == nil && re.MatchString(m.Text) {
-			return "pattern"
-		}
-	}
-	return ""
 }
 
 // details gathers what is wrong, by field.

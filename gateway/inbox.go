@@ -16,7 +16,12 @@ type Inbox struct {
 	Agents AgentFinder
 	Window Windower
 	MaxAge time.Duration // backlog older than this is held for a person
-	Log    *slog.Logger
+	// Skipped is told of each new message of a customer's that no run is to
+	// answer, with its reason. It must not block. It may be nil.
+	Skipped func(m *Message)
+	Log     *slog.Logger
+
+	patterns patternCache
 }
 
 // MessageStore records messages.
@@ -123,6 +128,9 @@ func (in *Inbox) Receive(ctx context.Context, ms ...Inbound) ([]Outcome, error) 
 		agent := agents[ms[i].Account]
 		in.rearm(ctx, arrived[i].Joined, agent, arrived[i].JoinedWindow)
 		outcomes[i] = in.arm(ctx, &arrived[i], agent, ms[i].Deferred)
+		if m := &arrived[i].Message; in.Skipped != nil && arrived[i].New && (m.State == StateIgnored || m.State == StateHeld) {
+			in.Skipped(m)
+		}
 		if arrived[i].Paused {
 			in.drop(ctx, arrived[i].Message.Conversation)
 		}
@@ -252,16 +260,18 @@ func (in *Inbox) judge(m Inbound, agent *Agent, now time.Time) Arrival {
 	a := Arrival{Inbound: m, State: StateWaiting, ReceivedAt: now}
 	set := func(s MessageState, reason string) Arrival { a.State, a.Reason = s, reason; return a }
 	switch {
-	case m.Origin == OriginHistory, m.Origin == OriginEcho:
-		return set(StateIgnored, string(m.Origin))
+	case m.Origin == OriginHistory:
+		return set(StateIgnored, ReasonHistory)
+	case m.Origin == OriginEcho:
+		return set(StateIgnored, ReasonEcho)
 	case m.Change == Revoke:
-		return set(StateIgnored, string(Revoke)) // nobody is told; the store knows what goes
+		return set(StateIgnored, ReasonRevoke) // nobody is told; the store knows what goes
 	case agent == nil || !agent.AutoRun:
-		return set(StateIgnored, "no_agent")
+		return set(StateIgnored, ReasonNoAgent)
 	case in.MaxAge > 0 && now.Sub(m.SentAt) > in.MaxAge:
-		return set(StateHeld, "too_old")
+		return set(StateHeld, ReasonTooOld)
 	}
-	if why := agent.Filter.Refuses(&m); why != "" {
+	if why := agent.Filter.refuses(&m, in.patterns.of(m.Account, agent.Filter.IgnorePatterns)); why != "" {
 		return set(StateIgnored, why)
 	}
 	a.MaxPerHour = agent.Filter.MaxPerHour

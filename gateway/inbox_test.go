@@ -109,23 +109,31 @@ func TestInboxJudges(t *testing.T) {
 		wantReason string
 		wantArmed  bool
 	}{
-		"a message goes into its window":              {want: gateway.OutcomeStored, wantArmed: true},
-		"without an agent it is ignored":              {with: func(p *inboxParts) { p.agent = nil }, want: gateway.OutcomeIgnored, wantReason: "no_agent"},
-		"an agent that does not run by itself":        {with: func(p *inboxParts) { p.agent.AutoRun = false }, want: gateway.OutcomeIgnored, wantReason: "no_agent"},
-		"history never fires":                         {in: func(m *gateway.Inbound) { m.Origin = gateway.OriginHistory }, want: gateway.OutcomeIgnored, wantReason: "history"},
-		"our own words never fire":                    {in: func(m *gateway.Inbound) { m.Origin = gateway.OriginEcho }, want: gateway.OutcomeIgnored, wantReason: "echo"},
-		"young backlog fires":                         {in: func(m *gateway.Inbound) { m.Origin, m.SentAt = gateway.OriginBacklog, time.Now().Add(-5*time.Hour) }, want: gateway.OutcomeStored, wantArmed: true},
-		"old backlog is held for a person":            {in: func(m *gateway.Inbound) { m.SentAt = time.Now().Add(-7 * time.Hour) }, want: gateway.OutcomeHeld, wantReason: "too_old"},
-		"a deletion tells nobody":                     {in: func(m *gateway.Inbound) { m.Change, m.Target = gateway.Revoke, "x" }, want: gateway.OutcomeIgnored, wantReason: "revoke"},
-		"an edit is judged like any message":          {in: func(m *gateway.Inbound) { m.Change, m.Target = gateway.Edit, "x" }, want: gateway.OutcomeStored, wantArmed: true},
-		"a reaction starts no run":                    {in: func(m *gateway.Inbound) { m.Type = gateway.TypeReaction }, want: gateway.OutcomeIgnored, wantReason: "type"},
-		"an image does":                               {in: func(m *gateway.Inbound) { m.Type = gateway.TypeImage }, want: gateway.OutcomeStored, wantArmed: true},
-		"an image does not where only text is wanted": {with: func(p *inboxParts) { p.agent.Filter.TextOnly = true }, in: func(m *gateway.Inbound) { m.Type = gateway.TypeImage }, want: gateway.OutcomeIgnored, wantReason: "not_text"},
-		"a short text is ignored":                     {with: func(p *inboxParts) { p.agent.Filter.MinLength = 9 }, want: gateway.OutcomeIgnored, wantReason: "too_short"},
-		"patterns ignore case":                        {with: func(p *inboxParts) { p.agent.Filter.IgnorePatterns = []string{"^HELLO"} }, want: gateway.OutcomeIgnored, wantReason: "pattern"},
-		"a paused conversation's message is held":     {with: func(p *inboxParts) { p.paused = true }, want: gateway.OutcomeHeld},
-		"a duplicate is told":                         {with: func(p *inboxParts) { p.seen["m"] = true }, want: gateway.OutcomeDuplicate, wantArmed: true},
-		"without Redis it is safe all the same":       {with: func(p *inboxParts) { p.armErr = errors.New("away") }, want: gateway.OutcomeUnarmed, wantArmed: true},
+		"a message goes into its window":               {want: gateway.OutcomeStored, wantArmed: true},
+		"without an agent it is ignored":               {with: func(p *inboxParts) { p.agent = nil }, want: gateway.OutcomeIgnored, wantReason: "no_agent"},
+		"an agent that does not run by itself":         {with: func(p *inboxParts) { p.agent.AutoRun = false }, want: gateway.OutcomeIgnored, wantReason: "no_agent"},
+		"history never fires":                          {in: func(m *gateway.Inbound) { m.Origin = gateway.OriginHistory }, want: gateway.OutcomeIgnored, wantReason: "history"},
+		"our own words never fire":                     {in: func(m *gateway.Inbound) { m.Origin = gateway.OriginEcho }, want: gateway.OutcomeIgnored, wantReason: "echo"},
+		"young backlog fires":                          {in: func(m *gateway.Inbound) { m.Origin, m.SentAt = gateway.OriginBacklog, time.Now().Add(-5*time.Hour) }, want: gateway.OutcomeStored, wantArmed: true},
+		"old backlog is held for a person":             {in: func(m *gateway.Inbound) { m.SentAt = time.Now().Add(-7 * time.Hour) }, want: gateway.OutcomeHeld, wantReason: "too_old"},
+		"a deletion tells nobody":                      {in: func(m *gateway.Inbound) { m.Change, m.Target = gateway.Revoke, "x" }, want: gateway.OutcomeIgnored, wantReason: "revoke"},
+		"an edit is judged like any message":           {in: func(m *gateway.Inbound) { m.Change, m.Target = gateway.Edit, "x" }, want: gateway.OutcomeStored, wantArmed: true},
+		"a reaction starts no run":                     {in: func(m *gateway.Inbound) { m.Type = gateway.TypeReaction }, want: gateway.OutcomeIgnored, wantReason: "type"},
+		"an image does":                                {in: func(m *gateway.Inbound) { m.Type = gateway.TypeImage }, want: gateway.OutcomeStored, wantArmed: true},
+		"an image does not where only text is wanted":  {with: func(p *inboxParts) { p.agent.Filter.TextOnly = true }, in: func(m *gateway.Inbound) { m.Type = gateway.TypeImage }, want: gateway.OutcomeIgnored, wantReason: "not_text"},
+		"a short text is ignored":                      {with: func(p *inboxParts) { p.agent.Filter.MinLength = 9 }, want: gateway.OutcomeIgnored, wantReason: "too_short"},
+		"patterns ignore case":                         {with: func(p *inboxParts) { p.agent.Filter.IgnorePatterns = []string{"^HELLO"} }, want: gateway.OutcomeIgnored, wantReason: "pattern"},
+		"nothing but emoji is ignored on request":      {with: func(p *inboxParts) { p.agent.Filter.IgnoreEmoji = true }, in: func(m *gateway.Inbound) { m.Text = "👍🏽 ❤️" }, want: gateway.OutcomeIgnored, wantReason: "emoji"},
+		"but not without":                              {in: func(m *gateway.Inbound) { m.Text = "👍" }, want: gateway.OutcomeStored, wantArmed: true},
+		"nothing but a greeting is ignored on request": {with: func(p *inboxParts) { p.agent.Filter.IgnoreGreeting = true }, want: gateway.OutcomeIgnored, wantReason: "greeting"},
+		"a greeting with a wish is not":                {with: func(p *inboxParts) { p.agent.Filter.IgnoreGreeting = true }, in: func(m *gateway.Inbound) { m.Text = "hello, a room please" }, want: gateway.OutcomeStored, wantArmed: true},
+		"what quotes a message may be an answer":       {with: func(p *inboxParts) { p.agent.Filter.IgnoreGreeting, p.agent.Filter.IgnoreEmoji = true, true }, in: func(m *gateway.Inbound) { m.Text, m.ReplyTo = "ok 👍", "wamid.1" }, want: gateway.OutcomeStored, wantArmed: true},
+		"an emoji that quotes one, too":                {with: func(p *inboxParts) { p.agent.Filter.IgnoreEmoji = true }, in: func(m *gateway.Inbound) { m.Text, m.ReplyTo = "👍", "wamid.1" }, want: gateway.OutcomeStored, wantArmed: true},
+		"the caption of an image is no greeting":       {with: func(p *inboxParts) { p.agent.Filter.IgnoreGreeting = true }, in: func(m *gateway.Inbound) { m.Type = gateway.TypeImage }, want: gateway.OutcomeStored, wantArmed: true},
+		"a tapped button is an answer":                 {with: func(p *inboxParts) { p.agent.Filter.IgnoreGreeting = true }, in: func(m *gateway.Inbound) { m.Type, m.Text = gateway.TypeButton, "OK" }, want: gateway.OutcomeStored, wantArmed: true},
+		"a paused conversation's message is held":      {with: func(p *inboxParts) { p.paused = true }, want: gateway.OutcomeHeld},
+		"a duplicate is told":                          {with: func(p *inboxParts) { p.seen["m"] = true }, want: gateway.OutcomeDuplicate, wantArmed: true},
+		"without Redis it is safe all the same":        {with: func(p *inboxParts) { p.armErr = errors.New("away") }, want: gateway.OutcomeUnarmed, wantArmed: true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -151,6 +159,24 @@ func TestInboxJudges(t *testing.T) {
 				t.Errorf("armed: %v, want %v", armed, tt.wantArmed)
 			}
 		})
+	}
+}
+
+func TestAGreetingWithinABurstKeepsNobodyBack(t *testing.T) {
+	inbox, parts := newInbox()
+	parts.agent.Filter.IgnoreGreeting = true
+	var skipped []string
+	inbox.Skipped = func(m *gateway.Message) { skipped = append(skipped, string(m.ID)+" "+m.StateReason) }
+	for range 2 { // the second time they are duplicates, of which nobody is told
+		if _, err := inbox.Receive(t.Context(), text("1", "I need a room"), text("2", "hi!"), text("3", "for two")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff([]string{"1", "3", "1", "3"}, parts.armed); diff != "" {
+		t.Errorf("armed (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"2 greeting"}, skipped); diff != "" {
+		t.Errorf("skipped (-want +got):\n%s", diff)
 	}
 }
 
@@ -233,6 +259,8 @@ func TestAgentValidate(t *testing.T) {
 		"a field stands there once": {func(a *gateway.Agent) {
 			a.PayloadSchema = []gateway.Field{{Name: "a", Type: "text"}, {Name: "a", Type: "text"}}
 		}, "payload_schema"},
+		"fifty patterns are the most":          {func(a *gateway.Agent) { a.Filter.IgnorePatterns = make([]string, 51) }, "inbound_config"},
+		"a pattern is not endless":             {func(a *gateway.Agent) { a.Filter.IgnorePatterns = []string{strings.Repeat("é", 1001)} }, "inbound_config"},
 		"a pattern is a regular expression":    {func(a *gateway.Agent) { a.Filter.IgnorePatterns = []string{"("} }, "inbound_config"},
 		"a confirmation has at least a minute": {func(a *gateway.Agent) { a.ConfirmationTimeout = time.Second }, "confirmation_timeout_minutes"},
 	}

@@ -136,7 +136,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	a.timers = timers
 
 	// gateway: the way in.
-	inbox := &gateway.Inbox{Store: db, Agents: db, Window: timers, MaxAge: cfg.MaxMessageAge, Log: log}
+	inbox := &gateway.Inbox{Store: db, Agents: db, Window: timers, MaxAge: cfg.MaxMessageAge, Skipped: newSkipped(reg), Log: log}
 	a.sandbox = sandbox.New(inbox, db, log, reg)
 	events := cloudapi.NewHandler(db, inbox, db, log, reg)
 

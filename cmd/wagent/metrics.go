@@ -57,3 +57,15 @@ func (m *replyMetrics) observe(s *gateway.Send) {
 		m.seconds.Observe(time.Since(s.Answers).Seconds())
 	}
 }
+
+// newSkipped returns what counts messages that no run is to answer.
+func newSkipped(reg prometheus.Registerer) func(*gateway.Message) {
+	c := promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
+		Name: "wagent_messages_skipped_total",
+		Help: "Customers' messages that were ignored or held as they came in, by reason.",
+	}, []string{"reason"})
+	for _, r := range gateway.Reasons() {
+		c.WithLabelValues(r)
+	}
+	return func(m *gateway.Message) { c.WithLabelValues(m.StateReason).Inc() }
+}

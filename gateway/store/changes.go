@@ -9,13 +9,13 @@ import (
 // What became of a change, in state_reason. The row of a change stays, so that
 // it is known when it comes again.
 const (
-	reasonEditApplied   = "edit_applied"    // it stands in the message that it changed
-	reasonEditOutdated  = "edit_outdated"   // a later one came before it
-	reasonEditOfIgnored = "edit_of_ignored" // no agent wanted the message, nor its edit
-	reasonEdited        = "edited"          // an agent was told of the edit before the message itself came
-	reasonRevokeApplied = "revoke_applied"
-	reasonRevokedLate   = "revoked_late" // a run had taken the message, or it is not known
-	reasonRevoked       = "revoked"      // of the message that was deleted
+	reasonEditApplied   = gateway.ReasonEditApplied
+	reasonEditOutdated  = gateway.ReasonEditOutdated
+	reasonEditOfIgnored = gateway.ReasonEditOfIgnored
+	reasonEdited        = gateway.ReasonEdited
+	reasonRevokeApplied = gateway.ReasonRevokeApplied
+	reasonRevokedLate   = gateway.ReasonRevokedLate
+	reasonRevoked       = gateway.ReasonRevoked
 )
 
 // edit puts an edit in the place of what it changes, where no run took that

@@ -162,7 +162,7 @@ func (s *Store) CancelRun(ctx context.Context, id gateway.RunID, generation int6
 		if err := endRun(ctx, q, id, reason); err != nil {
 			return err
 		}
-		return holdBatch(ctx, q, id, "cancelled")
+		return holdBatch(ctx, q, id, gateway.ReasonCancelled)
 	})
 	return s.fail(err, "cancel run %s", id)
 }

@@ -44,8 +44,8 @@ func (in *intake) judge(ctx context.Context, a *gateway.Arrival, m *gateway.Mess
 // The reasons for which an account does not answer a message, and its file is
 // not fetched.
 const (
-	reasonGroup      = "group"
-	reasonNotAllowed = "not_allowed"
+	reasonGroup      = gateway.ReasonGroup
+	reasonNotAllowed = gateway.ReasonNotAllowed
 )
 
 // refuses says why the account does not answer a message, or returns "". In a
@@ -91,7 +91,7 @@ func (in *intake) mayWait(ctx context.Context, a *gateway.Arrival, m *gateway.Me
 	n, err := one(ctx, in.q, scanInt, `SELECT COUNT(*) FROM messages WHERE conversation = $1 AND direction = 'in'
 		AND received_at > $2 AND state <> 'ignored'`, m.Conversation, m.ReceivedAt.Add(-time.Hour))
 	if err == nil && n >= int64(a.MaxPerHour) {
-		m.State, m.StateReason = gateway.StateIgnored, "hourly_limit"
+		m.State, m.StateReason = gateway.StateIgnored, gateway.ReasonHourlyLimit
 	}
 	return err
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // reasonPaused says of a message that it is held because of a pause.
-const reasonPaused = "paused"
+const reasonPaused = gateway.ReasonPaused
 
 const messageColumns = `id, seq, account, conversation, contact, direction, external_id, part, type, body, detail, reply_to,
 	sent_at, received_at, state, state_reason, status, run, change, target, revoked_at`
