@@ -53,9 +53,9 @@ check: $(GOLANGCI_LINT) $(GOVULNCHECK) ## format, lint, vet, build, modules, gen
 	.ci/generated
 	.ci/vulncheck $(GOVULNCHECK)
 
-bench: ## measure windows on a Redis (REDIS=redis://…, else one of its own; ARGS="--json"), then what has benchmarks
+bench: ## measure windows and runs (ONLY=debounce or runs; on REDIS=redis://… and DATABASE=postgres://…, else on servers of its own), then what has benchmarks
 	@.ci/bench $(ARGS)
-	go test -run='^$$' -bench=. -benchmem ./...
+	$(if $(ONLY),,go test -run='^$$' -bench=. -benchmem ./...)
 
 module: ## give the module another path (PATH=github.com/you/wagent)
 	@test -n "$(TO)" || { echo "say which: make module PATH=github.com/you/wagent"; exit 2; }

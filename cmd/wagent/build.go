@@ -38,6 +38,7 @@ type host struct {
 	dial     func(ctx context.Context, network, address string) (net.Conn, error) // nil: the real network
 	batch    func(debounce.Batch)                                                 // told of each batch that is due; may be nil
 	send     func(*gateway.Send)                                                  // told of each send that was settled; may be nil
+	parts    func(*dispatch.Parts)                                                // may put something between runs and what they are made of; may be nil
 	// rehearsal is where the WhatsApp for tests is that linked devices connect
 	// to; empty: the real one. Only builds for tests take another.
 	rehearsal string
@@ -174,13 +175,17 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	if err != nil {
 		return nil, err
 	}
-	dispatcher, err := dispatch.New(dispatch.Parts{
+	parts := dispatch.Parts{
 		Runs: db, Requests: db, Actions: db, Directory: db,
 		Memory:   recall.New(rdb, db, prefix, log, reg),
 		Answerer: agent.New(models, log, reg),
 		Sent:     devices.sent, Delivered: hooks.Wake, Working: devices.working,
 		Rearm: timers.Rearm, Drop: timers.Drop,
-	}, dispatch.Config{
+	}
+	if h.parts != nil {
+		h.parts(&parts)
+	}
+	dispatcher, err := dispatch.New(parts, dispatch.Config{
 		Concurrency: cfg.Runs.Concurrency, Timeout: cfg.Runs.Timeout, Lease: cfg.Debounce.Lease,
 		MaxAttempts: 5, Drain: runDrain,
 	}, log, reg)

@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"wagent/cmd/wagent/internal/bench/machine"
 )
 
 // A mark is what has been used until a moment.
@@ -61,12 +61,10 @@ func (r *run) mark(ctx context.Context) (m mark, err error) {
 	}
 	m.memory = number("Memory", "used_memory") - number("Memory", "mem_clients_normal") - number("Memory", "mem_aof_buffer")
 	m.rewrites = number("Persistence", "aof_rewrites") + number("Persistence", "rdb_saves")
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return m, fmt.Errorf("read CPU time: %w", err)
+	if m.own, err = machine.Own(); err != nil {
+		return m, err
 	}
-	m.own = time.Duration(u.Utime.Nano() + u.Stime.Nano())
-	m.machine = machineCPU()
+	m.machine = machine.CPU()
 	m.at = time.Now()
 	return m, nil
 }
@@ -140,27 +138,4 @@ func local(opts *redis.Options) bool {
 	}
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// machineCPU is how long all processors have worked, where Linux tells it.
-func machineCPU() time.Duration {
-	text, err := os.ReadFile("/proc/stat")
-	if err != nil {
-		return 0
-	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	fields := strings.Fields(line)
-	const tick = 10 * time.Millisecond
-	var sum int64
-	for _, i := range []int{1, 2, 3, 6, 7, 8} { // user nice system irq softirq steal; 4 and 5 are idle
-		if i >= len(fields) {
-			return 0
-		}
-		n, err := strconv.ParseInt(fields[i], 10, 64)
-		if err != nil {
-			return 0
-		}
-		sum += n
-	}
-	return time.Duration(sum) * tick
 }
