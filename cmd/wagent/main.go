@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	_ "time/tzdata" // accounts name zones, and a bare container has no files of them
 
 	"github.com/alecthomas/kong"
 

@@ -12,7 +12,7 @@ func (v value) accounts(c *Config) {
 	ids, numbers, metaIDs := document.Places{}, document.Places{}, document.Places{}
 	v.list(func(v value) {
 		a := gateway.Account{Declared: true, Takeover: gateway.DefaultTakeover}
-		set := v.account(&a)
+		set := v.account(c, &a)
 		ids.Once(set["id"], string(a.ID))
 		numbers.Once(set["phone_number"], a.PhoneNumber)
 		metaIDs.Once(set["phone_number_id"], a.Cloud.PhoneNumberID)
@@ -26,7 +26,7 @@ var (
 	linkedKeys = []string{"answer_groups", "mark_read", "typing", "send_gap"}
 )
 
-func (v value) account(a *gateway.Account) map[string]document.Value {
+func (v value) account(c *Config, a *gateway.Account) map[string]document.Value {
 	var id, kind string
 	cloud, linked := gateway.Cloud{GraphURL: graphURL}, gateway.DefaultLinked()
 	groups, read := string(linked.Groups), string(linked.MarkRead)
@@ -37,6 +37,9 @@ func (v value) account(a *gateway.Account) map[string]document.Value {
 		"phone_number":            func(v value) { v.phone(&a.PhoneNumber) },
 		"allow_from":              func(v value) { v.phones(&a.AllowFrom) },
 		"human_takeover_duration": func(v value) { v.DurationIn(&a.Takeover, 0, 24*time.Hour) },
+		"time_zone":               func(v value) { v.timeZone(&a.TimeZone) },
+		"business_hours":          func(v value) { v.businessHours(&a.Hours) },
+		"router":                  func(v value) { v.router(c, &a.Router) },
 
 		"phone_number_id": func(v value) { v.matching(&cloud.PhoneNumberID, metaID, "the digits that Meta shows for the number") },
 		"waba_id": func(v value) {

@@ -7,6 +7,7 @@ import (
 
 	"wagent/cmd/wagent/internal/config/document"
 	"wagent/cmd/wagent/internal/config/spelling"
+	"wagent/dispatch/llm"
 	"wagent/gateway"
 )
 
@@ -14,27 +15,33 @@ func (v value) agents(c *Config) {
 	ids := document.Places{}
 	v.list(func(v value) {
 		a := gateway.DefaultAgent()
-		set := v.agent(&a)
+		set, named := v.agent(c, &a)
 		v.Require(set, "", map[string]bool{"id": a.Key == "", "name": a.Name == "", "system_prompt": a.SystemPrompt == ""})
 		v.validate(&a, set)
 		ids.Once(set["id"], a.Key)
 		v.answersOn(c, &a, set)
-		if at := v.At(set, "model"); !v.Faulty(at.Path) {
-			value{at}.model(c, &a)
+		for _, n := range named {
+			if !v.Faulty(n.Path) {
+				n.model(c, n.handle, llm.Request{Temperature: a.Temperature, MaxTokens: a.MaxTokens, Settings: a.Settings})
+			}
 		}
 		c.Agents = append(c.Agents, a)
 	})
 }
 
-func (v value) agent(a *gateway.Agent) map[string]document.Value {
+// agent reads an agent, and returns its keys, and the models that are to answer.
+func (v value) agent(c *Config, a *gateway.Agent) (map[string]document.Value, []namedModel) {
 	var account string
+	var named []namedModel
 	confirmation, onNewMessage := "auto", string(a.OnNewMessage)
 	set := v.mapping(fields{
 		"id":                           func(v value) { v.id(&a.Key) },
 		"name":                         func(v value) { v.Text(&a.Name) },
 		"description":                  func(v value) { v.Text(&a.Description) },
 		"account":                      func(v value) { v.Text(&account) },
-		"model":                        func(v value) { v.Text(&a.Model) },
+		"model":                        func(v value) { v.handle(&a.Model, &named) },
+		"models":                       func(v value) { v.models(a, &named) },
+		"model_settings":               func(v value) { v.modelSettings(&a.Settings) },
 		"system_prompt":                func(v value) { v.Text(&a.SystemPrompt) },
 		"temperature":                  func(v value) { v.Number(&a.Temperature) },
 		"max_tokens":                   func(v value) { v.Integer(&a.MaxTokens) },
@@ -52,10 +59,19 @@ func (v value) agent(a *gateway.Agent) map[string]document.Value {
 		"confirmation_timeout_minutes": func(v value) { v.span(&a.ConfirmationTimeout, time.Minute) },
 		"inbound_config":               func(v value) { v.inbound(&a.Filter) },
 		"fallback_reply":               func(v value) { v.Text(&a.FallbackReply) },
+		"answers":                      func(v value) { v.answers(&a.Route) },
+		"spend_limits":                 func(v value) { v.spendLimits(&a.Spend) },
+		"compaction":                   func(v value) { v.compaction(c, &a.Compaction) },
+		"memory_blocks":                func(v value) { v.blocks(&a.Blocks) },
+		"contact_memory_limit":         func(v value) { v.Integer(&a.ContactMemory) },
 	})
+	v.oneOfModels(set)
+	if !given(set, "model") && !given(set, "models") {
+		named = append(named, namedModel{value{v.At(set, "model")}, a.Model})
+	}
 	a.Account, a.Confirm = gateway.AccountID(account), confirmation == "confirm"
 	a.OnNewMessage = gateway.NewMessagePolicy(onNewMessage)
-	return set
+	return set, named
 }
 
 // span reads a whole number of units. Numbers that no key allows are cut to
@@ -101,6 +117,8 @@ func (v value) inbound(f *gateway.InboundFilter) {
 		"min_message_length":    func(v value) { v.IntegerIn(&f.MinLength, 0, 4096) },
 		"max_messages_per_hour": func(v value) { v.IntegerIn(&f.MaxPerHour, 0, 100_000) },
 		"ignore_patterns":       func(v value) { v.list(func(v value) { v.ignorePattern(&f.IgnorePatterns) }) },
+		"ignore_emoji_only":     func(v value) { v.Boolean(&f.IgnoreEmoji) },
+		"ignore_greetings":      func(v value) { v.Boolean(&f.IgnoreGreeting) },
 	})
 	f.TextOnly = trigger == "text_only"
 }
@@ -113,11 +131,16 @@ func (v value) ignorePattern(to *[]string) {
 }
 
 // allow asks the agents' own rules about one setting, so that the fault stands
-// at its line and the rules stand in one place.
+// at its line and the rules stand in one place. What they say begins with the
+// setting's name, where that is one of several under key.
 func (v value) allow(a gateway.Agent, key string) bool {
 	wrong := detailsOf(a.Validate())[key]
+	name, _, _ := strings.Cut(v.Path[strings.LastIndex(v.Path, ".")+1:], "[")
 	for _, msg := range wrong {
-		v.Fault("%s", strings.TrimPrefix(msg, "ignore_patterns: "))
+		if about, ok := strings.CutPrefix(msg, name); ok {
+			msg = strings.TrimLeft(about, ": ")
+		}
+		v.Fault("%s", msg)
 	}
 	return len(wrong) == 0
 }
@@ -126,6 +149,9 @@ func (v value) allow(a gateway.Agent, key string) bool {
 // wrong is not said twice.
 func (v value) validate(a *gateway.Agent, set map[string]document.Value) {
 	for key, msgs := range detailsOf(a.Validate()) {
+		if key == "model" && given(set, "models") {
+			key = "models" // whose first it is
+		}
 		if at := v.At(set, key); !v.Faulty(at.Path) {
 			at.Fault("%s", strings.Join(msgs, ", "))
 		}
@@ -150,6 +176,9 @@ func (v value) answersOn(c *Config, a *gateway.Agent, set map[string]document.Va
 	ids := make([]string, len(c.Accounts))
 	for i, acc := range c.Accounts {
 		if acc.ID == a.Account {
+			if len(acc.Hours) == 0 && a.Route.Hours != "" && !v.Faulty("accounts") {
+				v.At(set, "answers").Fault("hours mean nothing on account %s, which has no business_hours", acc.ID)
+			}
 			return
 		}
 		ids[i] = string(acc.ID)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"math"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -133,6 +134,22 @@ func TestParse(t *testing.T) {
 				c.Accounts = []gateway.Account{{ID: "a", Kind: gateway.Sandbox, AllowFrom: []string{"+4915110000001", "+15550001111"}, Declared: true}}
 			}),
 		},
+		"an account with hours in a zone, and a router": {
+			`accounts: [{id: a, kind: sandbox, time_zone: Europe/Paris, router: scripted/x,
+				business_hours: {mon: "09:00-12:30, 14:00-18:00", fri: "22:00-02:00", sat: "00:00-24:00", sun: "", tue: }}]`,
+			with(func(c *Config) {
+				c.Accounts = []gateway.Account{{
+					ID: "a", Kind: gateway.Sandbox, Takeover: 30 * time.Minute, Declared: true, TimeZone: "Europe/Paris", Router: "scripted/x",
+					Hours: gateway.Hours{time.Monday: {{From: 540, To: 750}, {From: 840, To: 1080}}, time.Friday: {{From: 1320, To: 120}}, time.Saturday: {{From: 0, To: 1440}}},
+				}}
+			}),
+		},
+		"an account that is always open, in UTC": {
+			`accounts: [{id: a, kind: sandbox, time_zone: "", router: "", business_hours: {mon: }}]`,
+			with(func(c *Config) {
+				c.Accounts = []gateway.Account{{ID: "a", Kind: gateway.Sandbox, Takeover: 30 * time.Minute, Declared: true}}
+			}),
+		},
 		"a size in bytes":  {"media: {max_size: 1000, retention: 8760h}", with(func(c *Config) { c.Media.MaxSize, c.Media.Retention = 1000, 8760*time.Hour })},
 		"a size in KB":     {"media: {max_size: 500KB}", with(func(c *Config) { c.Media.MaxSize = 500_000 })},
 		"a size in KiB":    {"media: {max_size: 500 KiB}", with(func(c *Config) { c.Media.MaxSize = 512_000 })},
@@ -167,13 +184,14 @@ func TestParse(t *testing.T) {
 
 func TestParseAgent(t *testing.T) {
 	c, err := Parse([]byte(`
-accounts: [{id: acc, kind: sandbox}]
+accounts: [{id: acc, kind: sandbox, business_hours: {mon: "09:00-17:00"}}]
 agents:
   - id: full
     name: Full
     description: All of it
     account: acc
-    model: scripted/x
+    models: [scripted/x, house/y, openai/gpt-4o-mini]
+    model_settings: {seed: -9223372036854775808, reasoning_effort: none, thinking_budget_tokens: 1024, parallel_tool_calls: false}
     system_prompt: Be kind.
     temperature: 1
     max_tokens: 2048
@@ -189,9 +207,16 @@ agents:
     payload_schema: [{name: n, field_type: date}]
     confirmation_mode: confirm
     confirmation_timeout_minutes: 1440
-    inbound_config: {trigger_on: text_only, min_message_length: 2, max_messages_per_hour: 3, ignore_patterns: ["^ok$"]}
+    inbound_config: {trigger_on: text_only, min_message_length: 2, max_messages_per_hour: 3, ignore_patterns: ["^ok$"],
+      ignore_emoji_only: true, ignore_greetings: true}
     fallback_reply: Sorry
-`), none)
+    spend_limits: {runs_per_conversation_hour: 30, tokens_per_day: 1000000000}
+    compaction: {mode: sliding_window, model: house/z, max_tokens: 10000000}
+    memory_blocks: [{label: persona, value: Zoe}, {label: policy}]
+    contact_memory_limit: 2000
+    answers: {keywords: [Room service, "24"], languages: [en, de], tags: [vip], hours: closed}
+providers: {house: {kind: scripted}}
+`), values)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,8 +225,14 @@ agents:
 		Temperature: 1, MaxTokens: 2048, AutoRun: true, Quiet: time.Second, MaxWait: time.Hour, MaxBatch: 100, OnNewMessage: gateway.Supersede,
 		AllowedActions: []string{"a.b.c"}, PayloadSchema: []gateway.Field{{Name: "n", Type: gateway.FieldDate}},
 		Confirm: true, ConfirmationTimeout: 24 * time.Hour, FallbackReply: "Sorry",
-		Filter:     gateway.InboundFilter{TextOnly: true, MinLength: 2, MaxPerHour: 3, IgnorePatterns: []string{"^ok$"}},
-		Compaction: gateway.Compaction{Mode: gateway.CompactionOff},
+		Filter:        gateway.InboundFilter{TextOnly: true, MinLength: 2, MaxPerHour: 3, IgnorePatterns: []string{"^ok$"}, IgnoreEmoji: true, IgnoreGreeting: true},
+		Fallbacks:     []string{"house/y", "openai/gpt-4o-mini"},
+		Settings:      gateway.ModelSettings{Seed: new(int64(math.MinInt64)), ReasoningEffort: "none", ThinkingBudget: 1024, ParallelToolCalls: new(false)},
+		Spend:         gateway.SpendLimits{RunsPerHour: 30, TokensPerDay: 1_000_000_000},
+		Compaction:    gateway.Compaction{Mode: gateway.CompactionSliding, Model: "house/z", MaxTokens: 10_000_000},
+		Blocks:        []gateway.Block{{Label: "persona", Value: "Zoe"}, {Label: "policy"}},
+		ContactMemory: 2000,
+		Route:         gateway.RouteRule{Keywords: []string{"Room service", "24"}, Languages: []string{"en", "de"}, Tags: []string{"vip"}, Hours: gateway.HoursClosed},
 	}}
 	if diff := cmp.Diff(want, c.Agents); diff != "" {
 		t.Errorf("Agents (-want +got):\n%s", diff)

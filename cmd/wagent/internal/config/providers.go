@@ -15,7 +15,6 @@ import (
 	"wagent/dispatch/llm"
 	"wagent/dispatch/llm/known"
 	"wagent/dispatch/llm/scripted"
-	"wagent/gateway"
 )
 
 var providerName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
@@ -118,16 +117,17 @@ func hasAlias(n *yaml.Node) bool {
 	return n.Kind == yaml.AliasNode || slices.ContainsFunc(n.Content, hasAlias)
 }
 
-// model checks that the provider of an agent's model is known and usable.
-func (v value) model(c *Config, a *gateway.Agent) {
-	name, model, ok := strings.Cut(a.Model, "/")
+// model checks that the provider of a model is known and usable, and has the
+// settings that it is asked with.
+func (v value) model(c *Config, handle string, ask llm.Request) {
+	name, model, ok := strings.Cut(handle, "/")
 	if !ok {
-		name, model = OpenAI, a.Model
+		name, model = OpenAI, handle
 	}
 	p, there := c.Providers[name]
 	switch {
 	case v.Faulty(document.Join("providers", name)):
-	case strings.TrimSpace(model) == "" || strings.ContainsAny(a.Model, " \t\r\n"):
+	case strings.TrimSpace(model) == "" || strings.ContainsAny(handle, " \t\r\n"):
 		v.Fault("must be provider/model, such as openai/gpt-4o-mini")
 	case !there:
 		v.Fault("declare the provider %.40q under providers, with kind and base_url%s", name,
@@ -135,8 +135,8 @@ func (v value) model(c *Config, a *gateway.Agent) {
 	case c.Lacks(name) != "":
 		v.Fault("the provider %s can not be asked yet, set %s", name, c.Lacks(name))
 	default:
-		r := llm.Request{Model: model, Temperature: a.Temperature, MaxTokens: a.MaxTokens, Settings: a.Settings}
-		if err := known.Check(p.Kind, name, &p.Traits, &r); err != nil {
+		ask.Model = model
+		if err := known.Check(p.Kind, name, &p.Traits, &ask); err != nil {
 			v.Fault("%s", err.Error())
 		}
 	}
