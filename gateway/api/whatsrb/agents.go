@@ -135,8 +135,15 @@ type agentInput struct {
 	PayloadSchema       wire.Nullable[[]payloadField] `json:"payload_schema"`
 	ConfirmationMode    *string                       `json:"confirmation_mode"`
 	ConfirmationTimeout *int                          `json:"confirmation_timeout_minutes"`
-	InboundConfig       wire.Nullable[inboundConfig]  `json:"inbound_config"`
+	InboundConfig       wire.Nullable[*inboundInput]  `json:"inbound_config"`
 	FallbackReply       wire.Nullable[string]         `json:"fallback_reply"`
+	Models              wire.Nullable[[]string]       `json:"models"`
+	ModelSettings       wire.Nullable[wire.Object]    `json:"model_settings"`
+	SpendLimits         wire.Nullable[wire.Object]    `json:"spend_limits"`
+	Compaction          wire.Nullable[wire.Object]    `json:"compaction"`
+	MemoryBlocks        wire.Nullable[[]blockInput]   `json:"memory_blocks"`
+	ContactMemory       wire.Nullable[int]            `json:"contact_memory_limit"`
+	Answers             wire.Nullable[wire.Object]    `json:"answers"`
 }
 
 // apply changes what the input names, and returns what makes no sense before
@@ -178,21 +185,36 @@ func (in *agentInput) apply(a *gateway.Agent) wire.Problems {
 	if in.InboundConfig.Set {
 		in.InboundConfig.Value.apply(a, p)
 	}
+	in.applySettings(a, p)
 	return p
 }
 
-func (in *inboundConfig) apply(a *gateway.Agent, p wire.Problems) {
+// inboundInput is an inboundConfig with what only we have.
+type inboundInput struct {
+	TriggerOn      string   `json:"trigger_on"`
+	MinLength      int      `json:"min_message_length"`
+	MaxPerHour     int      `json:"max_messages_per_hour"`
+	IgnorePatterns []string `json:"ignore_patterns"`
+	IgnoreEmoji    *bool    `json:"ignore_emoji_only"`
+	IgnoreGreeting *bool    `json:"ignore_greetings"`
+}
+
+// apply replaces the filter; null opens it. What a client was not shown stays
+// as it is where it does not name it: it may send back what it read.
+func (in *inboundInput) apply(a *gateway.Agent, p wire.Problems) {
+	if in == nil {
+		a.Filter = gateway.InboundFilter{}
+		return
+	}
 	switch in.TriggerOn {
 	case "", triggerAll, triggerText:
 	default:
 		p.Add("inbound_config", "trigger_on must be all or text_only")
 	}
-	a.Filter = gateway.InboundFilter{
-		TextOnly:       in.TriggerOn == triggerText,
-		MinLength:      in.MinLength,
-		MaxPerHour:     in.MaxPerHour,
-		IgnorePatterns: in.IgnorePatterns,
-	}
+	a.Filter.TextOnly = in.TriggerOn == triggerText
+	a.Filter.MinLength, a.Filter.MaxPerHour, a.Filter.IgnorePatterns = in.MinLength, in.MaxPerHour, in.IgnorePatterns
+	set(&a.Filter.IgnoreEmoji, in.IgnoreEmoji)
+	set(&a.Filter.IgnoreGreeting, in.IgnoreGreeting)
 }
 
 // setTime keeps what a duration can't hold out of range instead of wrapping
@@ -291,6 +313,10 @@ func (h *API) applyAgent(c echo.Context, in *agentInput, a *gateway.Agent) error
 	p := in.apply(a)
 	if err := p.Merge(a.Validate()); err != nil {
 		return err
+	}
+	if msgs := p["model"]; len(in.Models.Value) > 0 && len(msgs) > 0 { // whose first it is
+		p["models"] = append(msgs, p["models"]...)
+		delete(p, "model")
 	}
 	if in.Account.Set && a.Account != "" {
 		if err := h.checkAccount(c.Request().Context(), a.Account, p); err != nil {

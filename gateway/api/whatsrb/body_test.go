@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -82,6 +83,7 @@ func TestActionStatuses(t *testing.T) {
 func FuzzBody(f *testing.F) {
 	for _, s := range []string{
 		`{"agent":{"name":"x","system_prompt":"y"}}`, `{"agent":{"name":"\ud800"}}`, `{"agent":null}`, `[`, "\xff",
+		`{"agent":{` + ours + `}}`, `{"agent":{"models":[1],"model_settings":{"seed":1e400},"answers":{"tags":[null]}}}`,
 		`{"agent":{"payload_schema":[{"name":1}],"inbound_config":{"ignore_patterns":["("]}}}`, `{"agent":{"name":"\`,
 	} {
 		f.Add([]byte(s))
@@ -104,7 +106,11 @@ func FuzzBody(f *testing.F) {
 		}
 		a := gateway.DefaultAgent()
 		_ = in.apply(&a)
-		for _, s := range append(a.AllowedActions, a.Name, a.SystemPrompt, a.Description, string(a.Account)) {
+		texts := slices.Concat(a.AllowedActions, a.Fallbacks, a.Route.Keywords, a.Route.Languages, a.Route.Tags)
+		for _, b := range a.Blocks {
+			texts = append(texts, b.Label, b.Value)
+		}
+		for _, s := range append(texts, a.Compaction.Model, a.Settings.ReasoningEffort, a.Name, a.SystemPrompt, a.Description, string(a.Account)) {
 			if !utf8.ValidString(s) || strings.Contains(s, "\x00") {
 				t.Errorf("%q can't be stored", s)
 			}

@@ -76,6 +76,9 @@ func TestErrors(t *testing.T) {
 		"the service window is over": {
 			err: &gateway.Error{Kind: gateway.WindowClosed, Msg: "The window is closed"}, status: 422, body: `{"error":"The window is closed"}`,
 		},
+		"what is too long": {
+			err: &gateway.Error{Kind: gateway.TooLong, Msg: "The messages are too long for the model"}, status: 413, body: `{"error":"The messages are too long for the model"}`,
+		},
 		"an echo error of 5xx is internal": {
 			err: echo.NewHTTPError(http.StatusBadGateway, "hunter2"), status: 500, body: `{"error":"Internal error"}`, logged: "ERROR",
 		},

@@ -108,6 +108,8 @@ func translateKind(e *gateway.Error) failure {
 		return answer(http.StatusBadGateway)
 	case gateway.WindowClosed:
 		return answer(http.StatusUnprocessableEntity)
+	case gateway.TooLong:
+		return answer(http.StatusRequestEntityTooLarge)
 	case gateway.Internal:
 	}
 	return internalError
