@@ -40,6 +40,7 @@ type Request struct {
 	Temperature float64
 	MaxTokens   int
 	Settings    gateway.ModelSettings
+	CacheKey    string // of requests that begin alike, such as an agent's id, for providers that keep prompts by a key; at most 64 characters; may be empty
 }
 
 // A Response is what a model answered.
@@ -48,7 +49,8 @@ type Response struct {
 	Truncated    bool   // it ended at MaxTokens
 	Refused      bool   // the model or a content filter would not answer; Text may say why
 	Model        string // as the provider reports it; may be empty
-	InputTokens  int
+	InputTokens  int    // of the whole prompt, what came from a cache included
+	CachedTokens int    // how many of InputTokens the provider had in its cache
 	OutputTokens int
 	Latency      time.Duration
 }

@@ -17,6 +17,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -44,6 +45,8 @@ type Config struct {
 	APIKey     gateway.Secret // sent as X-Api-Key; empty: none is sent
 	Name       string         // what errors call the provider; empty: anthropic
 	HTTPClient *http.Client   // nil: a client of its own; what its CheckRedirect says is not asked
+	Stream     bool           // answers are asked for as a stream, so that a server which has stalled is told from one that works
+	Idle       time.Duration  // how long a stream may be silent; 0: a minute
 }
 
 // Validate returns nil, or an Error of kind Invalid that says what is wrong
@@ -61,6 +64,7 @@ func (c *Config) base() (*url.URL, error) {
 type Model struct {
 	who      remote.Provider
 	invalid  error // what is wrong with the configuration
+	stream   bool
 	messages anthropic.MessageService
 	learned  remote.Forms[form]
 }
@@ -84,7 +88,7 @@ const (
 // New returns a provider. It dials nothing. With a base URL that Validate
 // refuses, every Generate fails with what Validate says.
 func New(cfg Config) *Model {
-	m := &Model{who: remote.Provider{Name: cmp.Or(cfg.Name, "anthropic"), Key: cfg.APIKey}}
+	m := &Model{who: remote.Provider{Name: cmp.Or(cfg.Name, "anthropic"), Key: cfg.APIKey, Idle: cfg.Idle}, stream: cfg.Stream}
 	base, err := cfg.base()
 	if err != nil {
 		m.invalid = err
@@ -94,7 +98,7 @@ func New(cfg Config) *Model {
 		option.WithBaseURL(strings.TrimSuffix(base.String(), "/") + "/"),
 		option.WithHTTPClient(remote.Client(cfg.HTTPClient)),
 		option.WithMaxRetries(0),
-		option.WithMiddleware(m.who.Read),
+		option.WithMiddleware(m.read),
 		option.WithoutOpenTelemetry(),
 		// The library refuses long answers that are not streamed unless it is told
 		// how long they may take; the caller's context says so.
@@ -106,6 +110,14 @@ func New(cfg Config) *Model {
 	// Unlike anthropic.NewClient, the service's constructor reads no environment.
 	m.messages = anthropic.NewMessageService(opts...)
 	return m
+}
+
+// read is what stands between the library and the server.
+func (m *Model) read(req *http.Request, next option.MiddlewareNext) (*http.Response, error) {
+	if m.stream {
+		return m.who.ReadStream(req, next)
+	}
+	return m.who.Read(req, next)
 }
 
 // Generate asks for one message. See [llm.Model].
@@ -122,12 +134,40 @@ func (m *Model) Generate(ctx context.Context, r llm.Request) (llm.Response, erro
 		return llm.Response{}, err
 	}
 	return remote.Ask(ctx, &m.who, &m.learned, f, &r, func(f form) (llm.Response, error) {
+		if m.stream {
+			return m.streamed(ctx, &r, f)
+		}
 		message, err := m.messages.New(ctx, params(&r, f), schema(&r, f)...)
 		if err != nil {
 			return llm.Response{}, err
 		}
 		return m.response(message)
 	})
+}
+
+// streamed asks for one message as a stream.
+func (m *Model) streamed(ctx context.Context, r *llm.Request, f form) (llm.Response, error) {
+	var message anthropic.Message
+	ended := false
+	s := m.messages.NewStreaming(ctx, params(r, f), schema(r, f)...)
+	defer func() { _ = s.Close() }()
+	for s.Next() {
+		event := s.Current()
+		if err := message.Accumulate(event); err != nil {
+			return llm.Response{}, m.who.Unusable("with a stream whose parts do not fit")
+		}
+		ended = ended || event.Type == "message_stop"
+	}
+	if err := s.Err(); err != nil {
+		if e, ok := errors.AsType[*anthropic.Error](err); ok {
+			return llm.Response{}, remote.NewLateRefusal([]byte(e.RawJSON()))
+		}
+		return llm.Response{}, m.who.StreamError(err)
+	}
+	if !ended {
+		return llm.Response{}, m.who.Unusable("with a stream that did not come to its end")
+	}
+	return m.response(&message)
 }
 
 // Less satisfies [remote.Form].
@@ -267,6 +307,7 @@ func (m *Model) response(msg *anthropic.Message) (llm.Response, error) {
 		Refused:      msg.StopReason == anthropic.StopReasonRefusal,
 		Model:        strings.ToValidUTF8(msg.Model, "\uFFFD"),
 		InputTokens:  remote.Tokens(u.InputTokens) + remote.Tokens(u.CacheCreationInputTokens) + remote.Tokens(u.CacheReadInputTokens),
+		CachedTokens: remote.Tokens(u.CacheReadInputTokens),
 		OutputTokens: remote.Tokens(u.OutputTokens),
 	}, nil
 }

@@ -49,7 +49,7 @@ var table = []Provider{
 	},
 	{
 		Name: "azure", Keys: []string{"AZURE_OPENAI_API_KEY", "AZURE_API_KEY"},
-		Traits: openai.Traits{CompletionTokens: true, KeyHeader: "api-key"},
+		Traits: openai.Traits{CompletionTokens: true, API: openai.Auto, CacheKey: true, KeyHeader: "api-key"},
 	},
 	{Name: "baseten", BaseURL: "https://inference.baseten.co/v1", Keys: []string{"BASETEN_API_KEY"}},
 	{
@@ -88,7 +88,7 @@ var table = []Provider{
 	},
 	{ // platform.kimi.ai, api/chat: newer models have an effort, the older ones only switch thinking off
 		Name: "moonshot", BaseURL: "https://api.moonshot.ai/v1", Keys: []string{"MOONSHOT_API_KEY"},
-		Traits: openai.Traits{CompletionTokens: true, MaxTemperature: 1, Seed: openai.None, ThinkingNo: true, NoParallel: true},
+		Traits: openai.Traits{CompletionTokens: true, CacheKey: true, MaxTemperature: 1, Seed: openai.None, ThinkingNo: true, NoParallel: true},
 	},
 	{ // docs.ollama.com, api/openai-compatibility
 		Name: "ollama", BaseURL: "http://127.0.0.1:11434/v1", Keys: []string{"OLLAMA_API_KEY"}, Keyless: true,
@@ -96,7 +96,7 @@ var table = []Provider{
 	},
 	{
 		Name: "openai", BaseURL: openai.DefaultBaseURL, Keys: []string{"OPENAI_API_KEY"},
-		Traits: openai.Traits{CompletionTokens: true},
+		Traits: openai.Traits{CompletionTokens: true, API: openai.Auto, CacheKey: true},
 	},
 	{ // openrouter.ai/docs, reasoning tokens: one object for all the models behind it
 		Name: "openrouter", BaseURL: "https://openrouter.ai/api/v1", Keys: []string{"OPENROUTER_API_KEY"},

@@ -1,6 +1,7 @@
 package modeltest
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/http/httptest"
@@ -13,9 +14,9 @@ import (
 	"wagent/gateway"
 )
 
-// Failures is the table of what servers do instead of answering. An answer in
-// which there is nothing to read is, after the name, as hollow says.
-func Failures(t *testing.T, newModel New, hollow string) {
+// failures is the table of what servers do instead of answering.
+func (s Suite) failures(t *testing.T) {
+	const noObject = "answered 200 with what is no JSON object"
 	reply := func(status int, code string) llmtest.Reply { return llmtest.Reply{Status: status, Code: code} }
 	after := func(status int, h http.Header) llmtest.Reply {
 		return llmtest.Reply{Status: status, Code: "x", Header: h}
@@ -48,29 +49,29 @@ func Failures(t *testing.T, newModel New, hollow string) {
 		"an unknown model":            {reply(404, "model_not_found"), gateway.Invalid, "answered 404 (model_not_found)", 0},
 		"what can't be processed":     {reply(422, "unprocessable"), gateway.Invalid, "answered 422 (unprocessable)", 0},
 		"a redirect is not followed":  {llmtest.Reply{Status: 307, Code: "moved", Header: http.Header{"Location": {"/v2"}}}, gateway.Invalid, "answered 307 (moved)", 0},
-		"garbage":                     {fault(llmtest.Garbage), gateway.Unavailable, "answered 200 with what is no JSON object", 0},
-		"an empty body":               {fault(llmtest.Empty), gateway.Unavailable, "answered 200 with what is no JSON object", 0},
-		"nothing to read":             {fault(llmtest.NoChoices), gateway.Unavailable, hollow, 0},
+		"garbage":                     {fault(llmtest.Garbage), gateway.Unavailable, cmp.Or(s.Garbage, noObject), 0},
+		"an empty body":               {fault(llmtest.Empty), gateway.Unavailable, cmp.Or(s.Empty, noObject), 0},
+		"nothing to read":             {fault(llmtest.NoChoices), gateway.Unavailable, s.Hollow, 0},
 		"an answer without end":       {fault(llmtest.Huge), gateway.Unavailable, "answered 200 with more than 4 MiB", 0},
 		"a cut in the middle of it":   {llmtest.Reply{Fault: llmtest.Cut, Text: strings.Repeat("x", 1000)}, gateway.Unavailable, "broke off in the middle of its answer", 0},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := &llmtest.Server{Answer: llmtest.Queue(tt.reply)}
-			_, err := serve(t, s, newModel).Generate(t.Context(), Request())
+			server := &llmtest.Server{Answer: llmtest.Queue(tt.reply)}
+			_, err := serve(t, server, s.New).Generate(t.Context(), Request())
 			check(t, err, tt.wantKind, Name+" "+tt.wantMsg)
 			if e, ok := err.(*gateway.Error); ok && e.RetryAfter != tt.wantAfter { //nolint:errorlint // the contract is the type itself
 				t.Errorf("retry after %v, want %v", e.RetryAfter, tt.wantAfter)
 			}
-			if n := len(s.Requests()); n != 1 {
+			if n := len(server.Requests()); n != 1 {
 				t.Errorf("%d requests, want 1: the caller repeats them", n)
 			}
 		})
 	}
 }
 
-// Bodies checks what is made of errors in forms that nobody published.
-func Bodies(t *testing.T, newModel New) {
+// bodies checks what is made of errors in forms that nobody published.
+func (s Suite) bodies(t *testing.T) {
 	tests := map[string]struct {
 		status   int
 		body     string
@@ -95,15 +96,15 @@ func Bodies(t *testing.T, newModel New) {
 					_, _ = w.Write([]byte(tt.body))
 				}
 			})
-			_, err := serve(t, h, newModel).Generate(t.Context(), Request())
+			_, err := serve(t, h, s.New).Generate(t.Context(), Request())
 			check(t, err, tt.wantKind, tt.wantMsg)
 		})
 	}
 }
 
-// Absence checks what is said of a server that is not waited for, or not there.
-func Absence(t *testing.T, newModel New) {
-	m := serve(t, &llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{Fault: llmtest.Hang})}, newModel)
+// absence checks what is said of a server that is not waited for, or not there.
+func (s Suite) absence(t *testing.T) {
+	m := serve(t, &llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{Fault: llmtest.Hang})}, s.New)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := m.Generate(ctx, Request())
@@ -114,8 +115,20 @@ func Absence(t *testing.T, newModel New) {
 	check(t, err, gateway.Unavailable, Name+" was not waited for")
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
-	_, err = newModel(gone.URL, gone.Client()).Generate(t.Context(), Request())
+	_, err = s.New(gone.URL, gone.Client()).Generate(t.Context(), Request())
 	check(t, err, gateway.Unavailable, Name+" can not be reached")
+}
+
+// usage checks that the whole prompt is counted, and what of it was cached.
+func (s Suite) usage(t *testing.T) {
+	server := &llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{Text: `{"a":"b"}`, CachedTokens: 20})}
+	got, err := serve(t, server, s.New).Generate(t.Context(), Request())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := len(server.Requests()[0].Body) / 4; got.InputTokens != want || got.CachedTokens != 20 || got.OutputTokens != 3 {
+		t.Errorf("%d tokens read, %d of them cached, and %d written; want %d, 20 and 3", got.InputTokens, got.CachedTokens, got.OutputTokens, want)
+	}
 }
 
 // Environment checks that the variables which the provider's library reads have

@@ -30,6 +30,24 @@ const secret = "my card number is 4111"
 // no path. Its key is [Key].
 type New func(baseURL string, client *http.Client) llm.Model
 
+// A Suite is what a provider is to pass in one of the ways in which it can be
+// asked. The words are those of the errors, after the name.
+type Suite struct {
+	New     New
+	Hollow  string // of an answer in which there is nothing to read
+	Empty   string // of one without a body; empty: that it is no JSON object
+	Garbage string // of one that is garbage; empty: that it is no JSON object
+}
+
+// Run runs all tests but that of the environment, and the fuzzing.
+func (s Suite) Run(t *testing.T) {
+	t.Run("failures", s.failures)
+	t.Run("too long", s.tooLong)
+	t.Run("bodies", s.bodies)
+	t.Run("absence", s.absence)
+	t.Run("usage", s.usage)
+}
+
 // Request is what a model is asked here: a strict schema, and words that no
 // error may repeat.
 func Request() llm.Request {

@@ -7,9 +7,9 @@ import (
 	"wagent/gateway"
 )
 
-// TooLong checks that a prompt which is too long is known for it in the words of
+// tooLong checks that a prompt which is too long is known for it in the words of
 // each server, and that what only sounds like it is not.
-func TooLong(t *testing.T, newModel New) {
+func (s Suite) tooLong(t *testing.T) {
 	tests := map[string]struct {
 		status int
 		body   string
@@ -99,7 +99,7 @@ func TooLong(t *testing.T, newModel New) {
 				w.WriteHeader(tt.status)
 				_, _ = w.Write([]byte(tt.body))
 			})
-			_, err := serve(t, h, newModel).Generate(t.Context(), Request())
+			_, err := serve(t, h, s.New).Generate(t.Context(), Request())
 			check(t, err, tt.want, tt.msg)
 			if asked != 1 {
 				t.Errorf("asked %d times", asked)

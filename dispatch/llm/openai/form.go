@@ -11,18 +11,21 @@ import (
 type format uint8
 
 const (
-	formatSchema format = iota // response_format json_schema
+	formatSchema format = iota // json_schema, in response_format or, of Responses, text.format
 	formatTool                 // a tool that must be called, and whose parameters are the schema
-	formatObject               // response_format json_object
+	formatObject               // json_object, in the same place
 	formatPlain                // nothing but the prompt's words
 )
 
 // A form is how a model is asked. The zero form is the protocol's newest.
 type form struct {
+	responses        bool // it is asked over Responses
 	format           format
 	noTools          bool // formatTool is passed over
 	looseTools       bool // a tool is not said to be strict
 	noTemperature    bool
+	noCacheKey       bool
+	noUsage          bool // a stream's usage is not asked for
 	completionTokens bool // max_completion_tokens, not max_tokens
 	swappedTokens    bool // the other one was refused already
 }
@@ -31,19 +34,28 @@ type form struct {
 // router's prefix ("openai/o3") may stand before the name.
 var reasoning = regexp.MustCompile(`^(?:.*/)?(?:o[0-9]+(?:-|$)|gpt-5)`)
 
+// needsResponses matches the models that Chat Completions does not serve (-pro and
+// codex: "only supported in v1/responses"), or not with tools and an effort
+// (https://github.com/openai/openai-openapi/issues/541).
+var needsResponses = regexp.MustCompile(`^(?:gpt-5\.(?:[4-9]|[1-9][0-9])|gpt-(?:[6-9]|[1-9][0-9])|(?:gpt|o)[0-9.-]*-(?:pro|codex|deep-research))`)
+
 // form returns how a model is asked first, or what was learned of it.
 func (m *Model) form(model string) form {
-	f := form{completionTokens: m.traits.CompletionTokens, noTemperature: reasoning.MatchString(model)}
-	f.noTools = m.traits.NoTools
+	f := form{
+		completionTokens: m.traits.CompletionTokens, noTemperature: reasoning.MatchString(model),
+		noTools: m.traits.NoTools, noCacheKey: !m.traits.CacheKey,
+		responses: m.traits.API == Responses || m.traits.API == Auto && needsResponses.MatchString(model),
+	}
 	if m.traits.NoSchema {
 		f = f.weaker()
 	}
 	return m.learned.Of(model, f)
 }
 
-// weaker returns the form that asks for JSON in the next way.
+// weaker returns the form that asks for JSON in the next way. Tools are Chat
+// Completions' alone: what speaks Responses has a json_schema.
 func (f form) weaker() form {
-	if f.format++; f.format == formatTool && f.noTools {
+	if f.format++; f.format == formatTool && (f.noTools || f.responses) {
 		f.format++
 	}
 	return f
@@ -53,6 +65,9 @@ func (f form) weaker() form {
 func (f form) Join(old form) form {
 	f.format = max(f.format, old.format)
 	f.looseTools = f.looseTools || old.looseTools
+	f.responses = f.responses || old.responses
+	f.noCacheKey = f.noCacheKey || old.noCacheKey
+	f.noUsage = f.noUsage || old.noUsage
 	f.noTemperature = f.noTemperature || old.noTemperature
 	if old.swappedTokens && !f.swappedTokens {
 		f.completionTokens, f.swappedTokens = old.completionTokens, true
@@ -67,19 +82,26 @@ func (f form) Less(a *remote.Refusal, r *llm.Request) (next form, lasting, chang
 	if r.Schema == nil {
 		asked = formatPlain
 	}
-	// Routers say that nobody behind them has tools with a 404.
-	if a.Status != 400 && a.Status != 422 && (a.Status != 404 || asked != formatTool) {
+	// Routers say that nobody behind them has tools with a 404, and OpenAI that a
+	// model needs Responses.
+	if a.Status != 400 && a.Status != 422 && (a.Status != 404 || asked != formatTool && !a.About("v1/responses")) {
 		return f, false, false
 	}
-	switch {
-	case !f.swappedTokens && a.About("max_tokens", "max_completion_tokens") && a.About("unsupported", "not supported", "unrecognized", "unknown", "extra inputs", "not permitted"):
+	switch unknown := a.About("unsupported", "not supported", "unrecognized", "unknown", "extra inputs", "not permitted"); {
+	case !f.responses && a.About("only supported in v1/responses", "use /v1/responses"):
+		f.responses = true
+	case !f.noCacheKey && r.CacheKey != "" && unknown && a.About("prompt_cache_key"):
+		f.noCacheKey = true
+	case !f.noUsage && unknown && a.About("stream_options", "include_usage"):
+		f.noUsage = true
+	case !f.swappedTokens && unknown && a.About("max_tokens", "max_completion_tokens"):
 		f.completionTokens, f.swappedTokens = !f.completionTokens, true
 	case !f.noTemperature && a.About("temperature") && a.About("unsupported", "not supported", "does not support", "deprecated", "only 1 is allowed"):
 		f.noTemperature = true
 	case asked == formatTool && !f.looseTools && r.Strict && a.About("strict", "invalid schema"):
 		f.looseTools = true
 	case asked == formatTool && a.About("tool", "function"),
-		(asked == formatSchema || asked == formatObject) && a.About("response_format", "response format", "json_schema", "json_object", "structured output", "guided_json"):
+		(asked == formatSchema || asked == formatObject) && a.About("response_format", "response format", "text.format", "json_schema", "json_object", "structured output", "guided_json"):
 		f = f.weaker()
 	default:
 		return f, false, false

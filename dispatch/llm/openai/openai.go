@@ -1,5 +1,6 @@
-// Package openai asks models over the Chat Completions protocol: those of
-// OpenAI, and of every server that speaks it at another base URL.
+// Package openai asks models over OpenAI's protocols: Chat Completions, which
+// many servers speak at base URLs of their own, and Responses, which some of
+// OpenAI's own models need.
 //
 // It uses OpenAI's own library, but neither its environment variables nor its
 // retries: what is asked, of whom and with which key is decided by [Config]
@@ -17,16 +18,15 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
-	"github.com/openai/openai-go/v3/shared"
+	"github.com/openai/openai-go/v3/responses"
 
-	"wagent/context/transcript"
 	"wagent/dispatch/llm"
 	"wagent/dispatch/llm/remote"
 	"wagent/gateway"
@@ -42,6 +42,8 @@ type Config struct {
 	Name       string         // what errors call the provider; empty: openai
 	HTTPClient *http.Client   // nil: a client of its own; what its CheckRedirect says is not asked
 	Traits     Traits         // of the server
+	Stream     bool           // answers are asked for as a stream, so that a server which has stalled is told from one that works
+	Idle       time.Duration  // how long a stream may be silent; 0: a minute
 }
 
 // Validate returns nil, or an Error of kind Invalid that says what is wrong
@@ -62,12 +64,14 @@ func (c *Config) name() string {
 	return c.Name
 }
 
-// A Model is a provider that speaks Chat Completions. It is safe for
-// concurrent use.
+// A Model is a provider that speaks Chat Completions, or Responses. It is safe
+// for concurrent use.
 type Model struct {
 	who         remote.Provider
 	invalid     error // what is wrong with the configuration
+	stream      bool
 	completions openai.ChatCompletionService
+	responses   responses.ResponseService
 	traits      Traits // of the server
 	learned     remote.Forms[form]
 }
@@ -75,19 +79,22 @@ type Model struct {
 // New returns a provider. It dials nothing. With a base URL that Validate
 // refuses, every Generate fails with what Validate says.
 func New(cfg Config) *Model {
-	m := &Model{who: remote.Provider{Name: cfg.name(), Key: cfg.APIKey}}
+	m := &Model{who: remote.Provider{Name: cfg.name(), Key: cfg.APIKey, Idle: cfg.Idle}, stream: cfg.Stream}
 	base, err := cfg.base()
 	if err != nil {
 		m.invalid = err
 		return m
 	}
 	m.traits = cfg.Traits
-	m.traits.CompletionTokens = cfg.Traits.CompletionTokens || isOpenAI(base.Hostname())
+	if isOpenAI(base.Hostname()) {
+		m.traits.CompletionTokens, m.traits.CacheKey = true, true
+		m.traits.API = cmp.Or(m.traits.API, Auto)
+	}
 	opts := []option.RequestOption{
 		option.WithBaseURL(strings.TrimSuffix(base.String(), "/") + "/"),
 		option.WithHTTPClient(remote.Client(cfg.HTTPClient)),
 		option.WithMaxRetries(0),
-		option.WithMiddleware(m.who.Read),
+		option.WithMiddleware(m.read),
 	}
 	switch {
 	case cfg.APIKey == "":
@@ -96,9 +103,18 @@ func New(cfg Config) *Model {
 	default:
 		opts = append(opts, option.WithAPIKey(string(cfg.APIKey)))
 	}
-	// Unlike openai.NewClient, the service's constructor reads no environment.
+	// Unlike openai.NewClient, the services' constructors read no environment.
 	m.completions = openai.NewChatCompletionService(opts...)
+	m.responses = responses.NewResponseService(opts...)
 	return m
+}
+
+// read is what stands between the library and the server.
+func (m *Model) read(req *http.Request, next option.MiddlewareNext) (*http.Response, error) {
+	if m.stream {
+		return m.who.ReadStream(req, next)
+	}
+	return m.who.Read(req, next)
 }
 
 // isOpenAI reports whether a host is OpenAI's own API, regional hosts and
@@ -121,122 +137,9 @@ func (m *Model) Generate(ctx context.Context, r llm.Request) (llm.Response, erro
 		return llm.Response{}, err
 	}
 	return remote.Ask(ctx, &m.who, &m.learned, f, &r, func(f form) (llm.Response, error) {
-		completion, err := m.completions.New(ctx, params(&r, f), m.options(&r, f)...)
-		if err != nil {
-			return llm.Response{}, err
+		if f.responses {
+			return m.respond(ctx, &r, f)
 		}
-		return m.response(completion)
+		return m.complete(ctx, &r, f)
 	})
-}
-
-// toolName is the tool that carries an answer.
-const toolName = "answer"
-
-// options are what a request has beside its parameters.
-func (m *Model) options(r *llm.Request, f form) []option.RequestOption {
-	out := m.traits.settings(r)
-	if r.Schema != nil && f.format == formatTool {
-		// The library's type would lose the order of the schema's members, in which
-		// models write them.
-		out = append(out, option.WithJSONSet("tools.0.function.parameters", r.Schema))
-	}
-	return out
-}
-
-// params is the body of the request.
-func params(r *llm.Request, f form) openai.ChatCompletionNewParams {
-	p := openai.ChatCompletionNewParams{Model: r.Model}
-	system := r.System
-	if r.Schema != nil && f.format != formatSchema && f.format != formatTool {
-		// The server does not carry the schema, so the prompt must; OpenAI
-		// also wants the word JSON in a prompt that asks for json_object.
-		system = strings.TrimSpace(system + "\n\nAnswer with one JSON object and nothing else. It must satisfy this JSON Schema:\n" + string(r.Schema))
-	}
-	if system != "" {
-		p.Messages = append(p.Messages, openai.SystemMessage(system))
-	}
-	for _, t := range r.Turns {
-		if t.Role == transcript.Assistant {
-			p.Messages = append(p.Messages, openai.AssistantMessage(t.Text))
-		} else {
-			p.Messages = append(p.Messages, openai.UserMessage(t.Text))
-		}
-	}
-	if !f.noTemperature {
-		p.Temperature = openai.Float(r.Temperature)
-	}
-	switch {
-	case r.MaxTokens <= 0:
-	case f.completionTokens:
-		p.MaxCompletionTokens = openai.Int(int64(r.MaxTokens))
-	default:
-		p.MaxTokens = openai.Int(int64(r.MaxTokens))
-	}
-	if r.Schema == nil {
-		return p
-	}
-	switch f.format {
-	case formatSchema:
-		p.ResponseFormat.OfJSONSchema = &shared.ResponseFormatJSONSchemaParam{
-			JSONSchema: shared.ResponseFormatJSONSchemaJSONSchemaParam{
-				Name: "answer", Schema: r.Schema, Strict: openai.Bool(r.Strict),
-			},
-		}
-	case formatTool:
-		fn := shared.FunctionDefinitionParam{Name: toolName, Description: openai.String("Gives the answer. Call it once."), Parameters: shared.FunctionParameters{}}
-		if r.Strict && !f.looseTools {
-			fn.Strict = openai.Bool(true)
-		}
-		p.Tools = []openai.ChatCompletionToolUnionParam{openai.ChatCompletionFunctionTool(fn)}
-		// A choice by name is passed over by some servers (llama.cpp); there is but
-		// one tool.
-		p.ToolChoice.OfAuto = openai.String("required")
-		if parallel := r.Settings.ParallelToolCalls; parallel != nil {
-			p.ParallelToolCalls = openai.Bool(*parallel)
-		}
-	case formatObject:
-		p.ResponseFormat.OfJSONObject = &shared.ResponseFormatJSONObjectParam{}
-	case formatPlain:
-	}
-	return p
-}
-
-// response reads the first choice; we never ask for more.
-func (m *Model) response(c *openai.ChatCompletion) (llm.Response, error) {
-	if c == nil || len(c.Choices) == 0 {
-		return llm.Response{}, m.hollow(c)
-	}
-	choice := &c.Choices[0]
-	text := choice.Message.Content
-	// Where a tool had to be called, its first call is the answer; some models
-	// write one nevertheless.
-	if calls := choice.Message.ToolCalls; len(calls) > 0 && calls[0].Function.Arguments != "" {
-		text = calls[0].Function.Arguments
-	}
-	resp := llm.Response{
-		Text:         strings.ToValidUTF8(text, "\uFFFD"),
-		Truncated:    choice.FinishReason == "length",
-		Refused:      choice.FinishReason == "content_filter" || choice.Message.Refusal != "",
-		Model:        strings.ToValidUTF8(c.Model, "\uFFFD"),
-		InputTokens:  remote.Tokens(c.Usage.PromptTokens),
-		OutputTokens: remote.Tokens(c.Usage.CompletionTokens),
-	}
-	if choice.Message.Refusal != "" {
-		resp.Text = strings.ToValidUTF8(choice.Message.Refusal, "\uFFFD")
-	}
-	return resp, nil
-}
-
-// hollow is the error of an answer without choices. Some routers answer 200
-// and put the error of the server behind them into the body, its status as
-// the code.
-func (m *Model) hollow(c *openai.ChatCompletion) error {
-	if c != nil {
-		a := remote.NewRefusal(http.StatusOK, nil, []byte(c.RawJSON()))
-		if a.Inner >= 400 && a.Inner < 600 {
-			a.Status = a.Inner
-			return a
-		}
-	}
-	return &gateway.Error{Kind: gateway.Unavailable, Msg: fmt.Sprintf("%s answered 200 without choices", m.who.Name)}
 }

@@ -14,6 +14,13 @@ import (
 // None says of a setting that a server has no parameter for it.
 const None = "-"
 
+// The protocols that a server may be asked over.
+const (
+	Chat      = "chat"      // Chat Completions, at …/chat/completions
+	Responses = "responses" // Responses, at …/responses
+	Auto      = "auto"      // Chat Completions, but Responses for the models of OpenAI's that need it
+)
+
 // Traits are in what a server differs from most that speak the protocol. It also
 // learns from what a server refuses; traits are for what is not said, and save
 // the first request. The zero Traits are those of a server that has what
@@ -22,6 +29,8 @@ type Traits struct {
 	NoSchema         bool    // it takes no json_schema; the next way to ask for JSON is used
 	NoTools          bool    // it takes no tool that must be called
 	CompletionTokens bool    // the limit is max_completion_tokens, not max_tokens; OpenAI's hosts are known
+	API              string  // Chat, Responses or Auto; empty: Auto at OpenAI's hosts, else Chat
+	CacheKey         bool    // it has prompt_cache_key; OpenAI's hosts are known
 	KeyHeader        string  // carries the key; empty: Authorization, as a bearer token
 	MaxTemperature   float64 // 0: 2, as OpenAI has it
 
@@ -49,11 +58,15 @@ func (t *Traits) Check(name string, r *llm.Request) error {
 		return wrong("takes a temperature of at most %v", t.MaxTemperature)
 	case s.Seed != nil && t.Seed == None:
 		return wrong("has no seed")
+	case s.Seed != nil && t.API == Responses:
+		return wrong("has no seed in Responses")
+	case s.Seed != nil && t.API == Auto && needsResponses.MatchString(r.Model):
+		return wrong("has no seed in Responses, which %s needs", r.Model)
 	case s.ReasoningEffort != "" && t.Effort == None:
 		return wrong("has no reasoning_effort")
 	case s.ReasoningEffort != "" && t.Efforts != "" && !slices.Contains(strings.Fields(t.Efforts), s.ReasoningEffort):
 		return wrong("takes a reasoning_effort of %s, not %s", strings.ReplaceAll(t.Efforts, " ", ", "), s.ReasoningEffort)
-	case s.ThinkingBudget > 0 && (t.Budget == "" || t.Budget == None):
+	case s.ThinkingBudget > 0 && (t.Budget == "" || t.Budget == None || t.API == Responses):
 		return wrong("has no thinking_budget_tokens")
 	case s.ThinkingBudget > 0 && s.ReasoningEffort != "":
 		// Google and OpenRouter refuse both, others let one win.
@@ -64,7 +77,8 @@ func (t *Traits) Check(name string, r *llm.Request) error {
 	return nil
 }
 
-// settings puts a request's settings where the server has them.
+// settings puts a request's settings where the server has them in Chat
+// Completions.
 func (t *Traits) settings(r *llm.Request) []option.RequestOption {
 	var out []option.RequestOption
 	set := func(path, standard string, value any) {

@@ -18,6 +18,7 @@ import (
 type Refusal struct {
 	Status     int
 	Inner      int           // a status that the body gives as its code, or 0
+	late       bool          // it came in the middle of an answer
 	code       string        // such as insufficient_quota; may be empty
 	param      string        // the parameter that is wrong; may be empty
 	words      string        // all that the server said, in lower case: to be looked into, never shown
@@ -27,6 +28,10 @@ type Refusal struct {
 // Error returns the status and the code.
 func (a *Refusal) Error() string {
 	switch {
+	case a.late && a.code != "":
+		return "an error (" + a.code + ")"
+	case a.late:
+		return "an error"
 	case a.code != "" && a.param != "":
 		return fmt.Sprintf("%d (%s: %s)", a.Status, a.code, a.param)
 	case a.code != "" || a.param != "":
@@ -124,6 +129,28 @@ func NewRefusal(status int, h http.Header, body []byte) *Refusal {
 	return a
 }
 
+// NewLateRefusal reads an error that came in the middle of an answer, after the
+// status, which was 200. The status that it would have had as an answer of its
+// own follows from its code.
+func NewLateRefusal(body []byte) *Refusal {
+	a := NewRefusal(http.StatusInternalServerError, nil, body)
+	a.late = true
+	has := func(words ...string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(a.code, w) })
+	}
+	switch {
+	case a.Inner >= 400 && a.Inner < 600:
+		a.Status = a.Inner
+	case has("rate_limit", "insufficient_quota"):
+		a.Status = http.StatusTooManyRequests
+	case has("authentication", "invalid_api_key", "permission", "billing"):
+		a.Status = http.StatusUnauthorized
+	case has("content_filter", "content_policy", "context_length", "invalid_request", "invalid_prompt"):
+		a.Status = http.StatusBadRequest
+	}
+	return a
+}
+
 func safe(v any) string {
 	s, _ := v.(string)
 	if code.MatchString(s) {
@@ -138,6 +165,9 @@ func (p *Provider) ClassifyRefusal(a *Refusal) error {
 		a.code, a.param = "", ""
 	}
 	e := &gateway.Error{Msg: p.Name + " answered " + a.Error(), RetryAfter: a.retryAfter}
+	if a.late {
+		e.Msg = p.Name + " broke off its answer with " + a.Error()
+	}
 	switch s := a.Status; {
 	case a.TooLong():
 		e.Kind = gateway.TooLong

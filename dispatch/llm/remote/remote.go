@@ -6,28 +6,21 @@
 package remote
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 
 	"wagent/gateway"
-)
-
-// What is read of an answer: of a good one, and of an error.
-const (
-	maxAnswer = 4 << 20
-	maxError  = 64 << 10
 )
 
 // A Provider is whom errors are about.
 type Provider struct {
 	Name string
 	Key  gateway.Secret // is kept out of errors; may be empty
+	Idle time.Duration  // how long a stream may be silent; 0: a minute
 }
 
 // BaseURL reads a base URL, or returns an Error of kind Invalid that says what is
@@ -52,44 +45,6 @@ func Client(c *http.Client) *http.Client {
 	}
 	out.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return out
-}
-
-// Read is a middleware of the providers' libraries: it reads the whole answer
-// within our limits and turns what is no completion into an error of ours, so
-// that nothing else of a stranger's answer reaches the library.
-func (p *Provider) Read(req *http.Request, next func(*http.Request) (*http.Response, error)) (*http.Response, error) {
-	resp, err := next(req)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	limit := int64(maxAnswer)
-	if resp.StatusCode != http.StatusOK {
-		limit = maxError
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
-	if resp.StatusCode != http.StatusOK {
-		// A status is news enough, even where the words after it are cut.
-		return nil, NewRefusal(resp.StatusCode, resp.Header, body)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read answer: %w", err)
-	}
-	if int64(len(body)) > limit {
-		return nil, p.unusable("with more than 4 MiB")
-	}
-	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
-	var object map[string]json.RawMessage
-	if json.Unmarshal(body, &object) != nil || object == nil {
-		return nil, p.unusable("with what is no JSON object")
-	}
-	resp.Body = io.NopCloser(bytes.NewReader(body))
-	resp.Header.Set("Content-Type", "application/json") // not every server says so
-	return resp, nil
-}
-
-func (p *Provider) unusable(how string) error {
-	return &gateway.Error{Kind: gateway.Unavailable, Msg: p.Name + " answered 200 " + how}
 }
 
 // Classify turns what went wrong without an HTTP error into a gateway.Error.
