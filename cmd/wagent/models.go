@@ -31,9 +31,9 @@ func newModels(cfg *config.Config, client *http.Client) (models, error) {
 		}
 		switch p.Kind {
 		case config.OpenAI:
-			out[name] = provider{Model: openai.New(openai.Config{Name: name, BaseURL: p.BaseURL, APIKey: p.APIKey, HTTPClient: client, Traits: p.Traits})}
+			out[name] = provider{Model: openai.New(openai.Config{Name: name, BaseURL: p.BaseURL, APIKey: p.APIKey, HTTPClient: client, Traits: p.Traits, Stream: p.Stream})}
 		case config.Anthropic:
-			out[name] = provider{Model: anthropic.New(anthropic.Config{Name: name, BaseURL: p.BaseURL, APIKey: p.APIKey, HTTPClient: client})}
+			out[name] = provider{Model: anthropic.New(anthropic.Config{Name: name, BaseURL: p.BaseURL, APIKey: p.APIKey, HTTPClient: client, Stream: p.Stream})}
 		default:
 			rules := p.Rules
 			if rules == nil {

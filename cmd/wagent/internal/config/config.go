@@ -77,7 +77,8 @@ type Provider struct {
 	BaseURL string         // of kind openai: with the version; of kind anthropic: without; no trailing slash; empty: see Lacks
 	APIKey  gateway.Secret // not of kind scripted; may be empty
 	Rules   []byte         // of kind scripted: what scripted.New takes; nil: the built-in rules
-	Traits  openai.Traits  // of kind openai; the range of temperatures of each
+	Traits  openai.Traits  // of kind openai
+	Stream  bool           // answers are asked for as streams; not of kind scripted
 }
 
 // The kinds of provider.

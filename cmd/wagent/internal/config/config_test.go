@@ -165,7 +165,12 @@ func TestParse(t *testing.T) {
 			c.Providers["house"] = Provider{Kind: Scripted, Rules: []byte("{default: {output: {intent: other}}}\n")}
 		})},
 		"openai elsewhere": {"providers: {openai: {base_url: \"https://proxy/v1/\"}}", with(func(c *Config) {
-			c.Providers["openai"] = Provider{Kind: OpenAI, BaseURL: "https://proxy/v1", Traits: openai.Traits{CompletionTokens: true}}
+			c.Providers["openai"] = Provider{Kind: OpenAI, BaseURL: "https://proxy/v1", Traits: Default().Providers["openai"].Traits}
+		})},
+		"how a provider is asked": {"providers: {openai: {api: responses, stream: true}}", with(func(c *Config) {
+			p := c.Providers["openai"]
+			p.Traits.API, p.Stream = openai.Responses, true
+			c.Providers["openai"] = p
 		})},
 	}
 	for name, tt := range tests {

@@ -14,6 +14,7 @@ import (
 	"wagent/cmd/wagent/internal/config/spelling"
 	"wagent/dispatch/llm"
 	"wagent/dispatch/llm/known"
+	"wagent/dispatch/llm/openai"
 	"wagent/dispatch/llm/scripted"
 )
 
@@ -45,9 +46,11 @@ func (v value) provider(p *Provider) {
 		"base_url": func(v value) { v.baseURL(&p.BaseURL) },
 		"api_key":  func(v value) { v.secret(&p.APIKey) },
 		"rules":    func(v value) { v.rules(&p.Rules) },
+		"api":      func(v value) { v.OneOf(&p.Traits.API, openai.Chat, openai.Responses) },
+		"stream":   func(v value) { v.Boolean(&p.Stream) },
 	})
 	v.Require(set, ", it is openai, anthropic or scripted", map[string]bool{"kind": p.Kind == ""})
-	foreign := map[string][]string{OpenAI: {"rules"}, Anthropic: {"rules"}, Scripted: {"base_url", "api_key"}}[p.Kind]
+	foreign := map[string][]string{OpenAI: {"rules"}, Anthropic: {"rules", "api"}, Scripted: {"base_url", "api_key", "api", "stream"}}[p.Kind]
 	for _, key := range foreign {
 		if at, ok := set[key]; ok && !at.Null() {
 			at.Fault("means nothing to a provider of kind %s, remove it", p.Kind)
@@ -58,11 +61,10 @@ func (v value) provider(p *Provider) {
 			at.Fault("must have no user, query or fragment, a key goes into api_key")
 		}
 	}
-	if p.Kind == OpenAI || p.Kind == Anthropic {
-		v.Require(set, " for a provider of kind "+p.Kind, map[string]bool{"base_url": p.BaseURL == ""})
-	}
 	if p.Kind == Scripted {
 		p.BaseURL = ""
+	} else if p.Kind != "" {
+		v.Require(set, " for a provider of kind "+p.Kind, map[string]bool{"base_url": p.BaseURL == ""})
 	}
 }
 
@@ -152,8 +154,7 @@ func (c *Config) fill(env func(string) (string, bool)) {
 	}
 }
 
-// Lacks says what a provider can't be asked without, and where to give it; empty
-// if it can be asked.
+// Lacks says what a provider can't be asked without, and where to give it, if anything.
 func (c *Config) Lacks(name string) string {
 	if row, ok := known.Find(name); ok && c.Providers[name].Kind == row.Kind() {
 		return row.Lacks(c.Providers[name].BaseURL, c.Providers[name].APIKey, "providers."+name)
