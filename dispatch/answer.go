@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -156,7 +157,11 @@ func (d *Dispatcher) ask(ctx context.Context, r *gateway.Run, a *gateway.Agent, 
 		return gateway.Run{}, fmt.Errorf("run %s interrupted: %w", r.ID, context.Cause(ctx))
 	}
 	if err != nil {
-		d.log.ErrorContext(ctx, "agent gave no answer", "run", r.ID, "agent", a.ID, "stop_reason", f.Stop, "err", err)
+		level := slog.LevelWarn // what there is to do is said once, by who knows the provider, not by each run
+		if f.Stop == gateway.StopError {
+			level = slog.LevelError
+		}
+		d.log.Log(ctx, level, "agent gave no answer", "run", r.ID, "agent", a.ID, "stop_reason", f.Stop, "err", err)
 		return failed(r, f), nil
 	}
 	done := *r

@@ -13,8 +13,9 @@
 // of the context, of which no model gets so much that none is left for the
 // next.
 //
-// It keeps no state between answers. A crash in the middle loses the request
-// in hand, and whoever claims the run next asks again.
+// Between answers it keeps in memory which providers are down (see package
+// circuit), and nothing else. A crash in the middle loses the request in hand,
+// and whoever claims the run next asks again.
 package agent
 
 import (
@@ -27,6 +28,7 @@ import (
 
 	"wagent/context/prompt"
 	"wagent/dispatch/agent/check"
+	"wagent/dispatch/agent/circuit"
 	"wagent/dispatch/llm"
 	"wagent/gateway"
 )
@@ -41,14 +43,15 @@ type Models interface {
 
 // An Answerer asks models. It is safe for concurrent use.
 type Answerer struct {
-	models  Models
-	log     *slog.Logger
-	metrics *metrics
+	models   Models
+	circuits *circuit.Breakers
+	log      *slog.Logger
+	metrics  *metrics
 }
 
 // New returns an Answerer; a nil reg keeps its metrics to itself.
 func New(models Models, log *slog.Logger, reg prometheus.Registerer) *Answerer {
-	return &Answerer{models: models, log: log, metrics: newMetrics(reg)}
+	return &Answerer{models: models, circuits: circuit.New(log, reg), log: log, metrics: newMetrics(reg)}
 }
 
 // An Answer is what a model answered, fit to be acted on.

@@ -24,6 +24,10 @@ const (
 	outcomeInternal      = "internal"
 )
 
+// outcomeNotAsked is a reason of fallbacks only: no request was made, because
+// the provider is known to be down, or because it said when to come back.
+const outcomeNotAsked = "not_asked"
+
 func outcomes() []string {
 	return []string{
 		outcomeOK, outcomeInvalidAnswer, outcomeTruncated, outcomeRefused, outcomeTimeout, outcomeCancelled,
@@ -70,7 +74,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 
 // prepareFallbacks is prepare for a model that is not an agent's last.
 func (m *metrics) prepareFallbacks(provider, model string) {
-	for _, o := range outcomes() {
+	for _, o := range append(outcomes(), outcomeNotAsked) {
 		if o != outcomeOK && o != outcomeCancelled {
 			m.fallbacks.WithLabelValues(provider, model, o)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"wagent/context/transcript"
 	"wagent/dispatch/agent/check"
+	"wagent/dispatch/agent/circuit"
 	"wagent/dispatch/llm"
 	"wagent/gateway"
 )
@@ -36,7 +37,9 @@ func (t *talk) handle() string { return t.provider + "/" + t.name }
 // that were too many for the model are gone from r then. Its error is a
 // Failure.
 func (t *talk) ask(ctx context.Context, r *llm.Request) (string, check.Verdict, error) {
-	for try := 0; ; {
+	var asked error // of the last request that was made: it tells more than that none was
+	tries := 0      // requests
+	for round := 0; ; {
 		resp, err := t.generate(ctx, r)
 		if err == nil {
 			return t.judge(&resp)
@@ -48,15 +51,24 @@ func (t *talk) ask(ctx context.Context, r *llm.Request) (string, check.Verdict, 
 				continue
 			}
 		}
-		wait, again := t.retry(ctx, err, try)
-		try++
+		notAsked := errors.Is(err, circuit.ErrNotAsked)
+		if !notAsked {
+			tries++
+		}
+		if !notAsked || asked == nil {
+			asked = err
+		}
+		wait, again := t.retry(ctx, err, round)
 		if !again {
-			return "", check.Verdict{}, failure(ctx, err, try)
+			return "", check.Verdict{}, failure(ctx, asked, tries)
+		}
+		if !notAsked || gateway.KindOf(err) != gateway.RateLimited {
+			round++ // to wait for one's turn is none
 		}
 		t.log.WarnContext(ctx, "model request is repeated", "provider", t.provider, "model", t.name,
-			"kind", gateway.KindOf(err), "reason", clientText(err, "unclassified"), "try", try, "wait", wait)
-		if err := sleep(ctx, wait); err != nil {
-			return "", check.Verdict{}, failure(ctx, err, try)
+			"kind", gateway.KindOf(err), "reason", clientText(err, "unclassified"), "tries", tries, "wait", wait)
+		if sleep(ctx, wait) != nil {
+			return "", check.Verdict{}, failure(ctx, asked, tries)
 		}
 	}
 }
@@ -81,13 +93,21 @@ func shorten(r *llm.Request) int {
 	return n
 }
 
-// generate makes one request, and counts it if it fails.
+// generate makes one request, unless it is known to be in vain, and counts it if
+// it fails.
 func (t *talk) generate(ctx context.Context, r *llm.Request) (llm.Response, error) {
-	start := time.Now()
-	resp, err := t.model.Generate(ctx, *r)
-	took := time.Since(start)
-	t.latency += took
-	t.metrics.durations.WithLabelValues(t.provider, t.name).Observe(took.Seconds())
+	var resp llm.Response
+	err := t.circuits.Do(ctx, t.provider, t.name, func() (err error) {
+		start := time.Now()
+		resp, err = t.model.Generate(ctx, *r)
+		took := time.Since(start)
+		t.latency += took
+		t.metrics.durations.WithLabelValues(t.provider, t.name).Observe(took.Seconds())
+		return err
+	})
+	if errors.Is(err, circuit.ErrNotAsked) {
+		return resp, err
+	}
 	if err != nil {
 		t.count(failedOutcome(ctx, err))
 		return resp, err
@@ -124,18 +144,28 @@ func (t *talk) count(outcome string) {
 }
 
 // retry says whether a failed request is made again, and when. It is not if
-// ctx would end first: then there is nothing to wait for.
-func (t *talk) retry(ctx context.Context, err error, try int) (time.Duration, bool) {
+// ctx would end first: then there is nothing to wait for. Nor is it if there is
+// another model to ask and this one is known to be down, or asks for patience.
+func (t *talk) retry(ctx context.Context, err error, round int) (time.Duration, bool) {
 	kind := gateway.KindOf(err)
-	if ctx.Err() != nil || try >= len(backoff) || kind != gateway.RateLimited && kind != gateway.Unavailable {
+	if ctx.Err() != nil || round >= len(backoff) || kind != gateway.RateLimited && kind != gateway.Unavailable {
 		return 0, false
 	}
-	// ±20 %, so that the runs that failed together do not come back together.
-	wait := time.Duration(float64(backoff[try]) * (0.8 + 0.4*rand.Float64()))
-	if e, ok := errors.AsType[*gateway.Error](err); ok && e.RetryAfter > 0 {
+	notAsked := errors.Is(err, circuit.ErrNotAsked)
+	wait := backoff[round]
+	e, ok := errors.AsType[*gateway.Error](err)
+	told := ok && e.RetryAfter > 0
+	if told {
 		wait = e.RetryAfter
 	}
-	if t.more && wait > patience {
+	// So that the runs that failed together do not come back together.
+	switch {
+	case notAsked: // whoever waits for the same provider waits for the same time
+		wait = time.Duration(float64(wait) * (1 + 0.2*rand.Float64()))
+	case !told:
+		wait = time.Duration(float64(wait) * (0.8 + 0.4*rand.Float64()))
+	}
+	if t.more && (notAsked || wait > patience) {
 		return 0, false
 	}
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
@@ -181,6 +211,9 @@ func failedOutcome(ctx context.Context, err error) string {
 		return outcomeCancelled
 	case ctx.Err() != nil:
 		return outcomeTimeout
+	}
+	if errors.Is(err, circuit.ErrNotAsked) {
+		return outcomeNotAsked
 	}
 	switch gateway.KindOf(err) {
 	case gateway.RateLimited:

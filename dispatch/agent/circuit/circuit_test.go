@@ -1,0 +1,457 @@
+package circuit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"wagent/gateway"
+)
+
+// A rig is Breakers with their log, in front of a provider that is a variable.
+type rig struct {
+	*Breakers
+	t    *testing.T
+	log  bytes.Buffer
+	mu   sync.Mutex // guards log
+	says error      // what the provider answers
+	n    atomic.Int64
+}
+
+func (r *rig) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.log.Write(p)
+}
+
+func newRig(t *testing.T) *rig {
+	r := &rig{t: t}
+	r.Breakers = New(slog.New(slog.NewTextHandler(r, nil)), prometheus.NewRegistry())
+	return r
+}
+
+var (
+	errDown    = &gateway.Error{Kind: gateway.Unavailable, Msg: "p answered 503"}
+	errKey     = &gateway.Error{Kind: gateway.Unauthorized, Msg: "p answered 401"}
+	errBad     = &gateway.Error{Kind: gateway.Invalid, Msg: "p answered 400"}
+	errLimited = &gateway.Error{Kind: gateway.RateLimited, Msg: "p answered 429"}
+)
+
+func limitedFor(d time.Duration) error {
+	return &gateway.Error{Kind: gateway.RateLimited, Msg: "p answered 429", RetryAfter: d}
+}
+
+// ask asks the provider p once for a model.
+func (r *rig) ask(model string) error {
+	return r.Do(r.t.Context(), "p", model, func() error { r.n.Add(1); return r.says })
+}
+
+// wantAsked asks once and checks that the provider was asked.
+func (r *rig) wantAsked(model string) {
+	r.t.Helper()
+	before := r.n.Load()
+	if err := r.ask(model); err != r.says { //nolint:errorlint // it is to be the very same
+		r.t.Errorf("error = %v, want the provider's: %v", err, r.says)
+	}
+	if r.n.Load() == before {
+		r.t.Error("the provider was not asked")
+	}
+}
+
+// wantLeftAlone asks once, checks that the provider was not asked, and returns
+// when it may be.
+func (r *rig) wantLeftAlone(model string, kind gateway.Kind, from, to time.Duration) time.Duration {
+	r.t.Helper()
+	before := r.n.Load()
+	err := r.ask(model)
+	e, ok := errors.AsType[*gateway.Error](err)
+	if !ok || !errors.Is(err, ErrNotAsked) || e.Kind != kind || e.RetryAfter < from || e.RetryAfter > to {
+		r.t.Fatalf("error = %+v, want one of kind %v, to be repeated after %v to %v", err, kind, from, to)
+	}
+	if r.n.Load() != before {
+		r.t.Error("the provider was asked")
+	}
+	return e.RetryAfter
+}
+
+func (r *rig) wantGauges(open, unauthorized float64) {
+	r.t.Helper()
+	if o, u := testutil.ToFloat64(r.open.WithLabelValues("p")), testutil.ToFloat64(r.unauthorized.WithLabelValues("p")); o != open || u != unauthorized {
+		r.t.Errorf("open %v, unauthorized %v, want %v and %v", o, u, open, unauthorized)
+	}
+}
+
+func (r *rig) wantLines(level string, want int) {
+	r.t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := strings.Count(r.log.String(), "level="+level); n != want {
+		r.t.Errorf("%d lines of level %s, want %d:\n%s", n, level, want, r.log.String())
+	}
+}
+
+// bubble runs a test in virtual time.
+func bubble(t *testing.T, f func(r *rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { f(newRig(t)) })
+}
+
+func TestACircuitOpensAndCloses(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.says = errDown
+		for range inARow {
+			r.wantGauges(0, 0)
+			r.wantAsked("m")
+		}
+		r.wantGauges(1, 0)
+		r.wantLeftAlone("m", gateway.Unavailable, openFor, openFor+time.Millisecond)
+		r.wantLeftAlone("other", gateway.Unavailable, openFor, openFor+time.Millisecond)
+		time.Sleep(4 * time.Second)
+		left := r.wantLeftAlone("m", gateway.Unavailable, openFor-4*time.Second, openFor-4*time.Second+time.Millisecond)
+
+		// Whoever waits as long as it was told is let through, and finds it down.
+		time.Sleep(left)
+		r.wantAsked("m")
+		r.wantGauges(1, 0)
+		r.wantLeftAlone("m", gateway.Unavailable, openFor, openFor+time.Millisecond)
+
+		time.Sleep(openFor + time.Millisecond)
+		r.says = nil
+		r.wantAsked("m")
+		r.wantAsked("m")
+		r.wantGauges(0, 0)
+		r.wantLines("WARN", 1)
+		r.wantLines("INFO", 1)
+		r.wantLines("ERROR", 0)
+	})
+}
+
+func TestOneRequestAtATimeLooksWhetherAProviderIsBack(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.says = errDown
+		for range inARow {
+			r.wantAsked("m")
+		}
+		time.Sleep(openFor + time.Millisecond)
+		done := make(chan error)
+		go func() {
+			done <- r.Do(r.t.Context(), "p", "m", func() error { time.Sleep(5 * time.Second); return nil })
+		}()
+		synctest.Wait()
+		r.wantLeftAlone("m", gateway.Unavailable, probeFor, probeFor)
+		if err := <-done; err != nil {
+			r.t.Error(err)
+		}
+		r.says = nil
+		r.wantAsked("m")
+	})
+}
+
+func TestHalfOfManyRequestsOpenACircuit(t *testing.T) {
+	tests := map[string]struct {
+		everyNth int // request succeeds
+		open     bool
+	}{
+		"every second one succeeds": {2, true},
+		"two of three fail":         {3, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				for i := range enough {
+					r.says = errDown
+					if i%tt.everyNth == 0 {
+						r.says = nil
+					}
+					r.wantAsked("m")
+				}
+				r.wantGauges(1, 0)
+			})
+		})
+	}
+	t.Run("a third that fails does not", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			for i := range 10 * enough {
+				r.says = nil
+				if i%3 == 2 {
+					r.says = errDown
+				}
+				r.wantAsked("m")
+			}
+			r.wantGauges(0, 0)
+		})
+	})
+	t.Run("nor does what failed an hour ago", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			for range 10 {
+				r.says = errDown
+				for range inARow - 1 {
+					r.wantAsked("m")
+				}
+				r.says = nil
+				r.wantAsked("m")
+				time.Sleep(time.Hour)
+			}
+			r.wantGauges(0, 0)
+		})
+	})
+}
+
+func TestWhatSaysNothingOfAProvider(t *testing.T) {
+	tests := map[string]error{
+		"a request that is wrong":      errBad,
+		"a limit":                      errLimited,
+		"an error that nobody knows":   errors.New("odd"),
+		"a prompt that is too long":    &gateway.Error{Kind: gateway.TooLong, Msg: "x"},
+		"a model that does not exist":  &gateway.Error{Kind: gateway.NotFound, Msg: "x"},
+		"a success, as a matter of it": nil,
+	}
+	for name, err := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				r.says = err
+				for range 10 * enough {
+					r.wantAsked("m")
+				}
+				r.wantGauges(0, 0)
+			})
+		})
+	}
+	t.Run("runs that were cancelled", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			ctx, cancel := context.WithCancel(r.t.Context())
+			cancel()
+			for range 10 * enough {
+				if err := r.Do(ctx, "p", "m", func() error { return errDown }); !errors.Is(err, errDown) {
+					r.t.Fatal(err)
+				}
+			}
+			r.wantGauges(0, 0)
+		})
+	})
+	t.Run("but a deadline that passed does", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			for range inARow {
+				ctx, cancel := context.WithTimeout(r.t.Context(), time.Second)
+				_ = r.Do(ctx, "p", "m", func() error { <-ctx.Done(); return errDown })
+				cancel()
+			}
+			r.wantGauges(1, 0)
+		})
+	})
+}
+
+func TestACancelledProbeDoesNotKeepTheCircuitOpen(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.says = errDown
+		for range inARow {
+			r.wantAsked("m")
+		}
+		time.Sleep(openFor + time.Millisecond)
+		ctx, cancel := context.WithCancel(r.t.Context())
+		_ = r.Do(ctx, "p", "m", func() error { cancel(); return errDown })
+		r.says = nil
+		r.wantAsked("m")
+		r.wantGauges(0, 0)
+	})
+}
+
+func TestAProbeThatPanicsDoesNotKeepTheCircuitOpen(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.says = errDown
+		for range inARow {
+			r.wantAsked("m")
+		}
+		time.Sleep(openFor + time.Millisecond)
+		func() {
+			defer func() { _ = recover() }()
+			_ = r.Do(r.t.Context(), "p", "m", func() error { panic("odd") })
+		}()
+		r.wantLeftAlone("m", gateway.Unavailable, openFor, openFor+time.Millisecond)
+		time.Sleep(openFor + time.Millisecond)
+		r.says = nil
+		r.wantAsked("m")
+	})
+}
+
+func TestALimitBetweenFailuresIsNoSuccess(t *testing.T) {
+	bubble(t, func(r *rig) {
+		for i := range inARow {
+			r.says = errDown
+			r.wantAsked("m")
+			if i < inARow-1 {
+				r.says = errLimited
+				r.wantAsked("m")
+			}
+		}
+		r.wantGauges(1, 0)
+	})
+}
+
+func TestALimitHoldsItsModelOff(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.says = limitedFor(7 * time.Second)
+		r.wantAsked("m")
+		r.says = nil
+		time.Sleep(3 * time.Second)
+		r.wantLeftAlone("m", gateway.RateLimited, 4*time.Second, 4*time.Second)
+		r.wantAsked("other")
+		time.Sleep(4 * time.Second)
+		r.wantAsked("m")
+		r.wantGauges(0, 0)
+	})
+}
+
+func TestALimitOfADayIsTriedEveryMinute(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.says = limitedFor(24 * time.Hour)
+		r.wantAsked("m")
+		r.wantLeftAlone("m", gateway.RateLimited, longestHold, longestHold)
+		time.Sleep(longestHold)
+		r.wantAsked("m")
+		r.wantLeftAlone("m", gateway.RateLimited, longestHold, longestHold)
+	})
+}
+
+func TestAShorterLimitDoesNotEndALongerOne(t *testing.T) {
+	bubble(t, func(r *rig) {
+		// Both were under way when the first limit came.
+		_ = r.Do(r.t.Context(), "p", "m", func() error {
+			r.says = limitedFor(30 * time.Second)
+			r.wantAsked("m")
+			return limitedFor(time.Second)
+		})
+		r.wantLeftAlone("m", gateway.RateLimited, 30*time.Second, 30*time.Second)
+	})
+}
+
+// TestARefusedKeyIsToldOnce has a hundred runs whose key is refused: whoever
+// watches the log or the gauge hears of it once, and the provider is asked
+// every 30 seconds until it takes the key.
+func TestARefusedKeyIsToldOnce(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.says = errKey
+		r.wantAsked("m")
+		r.wantGauges(0, 1)
+		for range 100 {
+			r.wantLeftAlone("m", gateway.Unauthorized, keyEvery, keyEvery)
+		}
+		for range 5 {
+			time.Sleep(keyEvery)
+			r.wantAsked("m")
+			r.wantLeftAlone("m", gateway.Unauthorized, keyEvery, keyEvery)
+			r.wantGauges(0, 1)
+		}
+		r.wantLines("ERROR", 1)
+		time.Sleep(keyEvery)
+		r.says = nil
+		r.wantAsked("m")
+		r.wantAsked("m")
+		r.wantGauges(0, 0)
+		r.wantLines("INFO", 1)
+
+		r.says = errKey
+		r.wantAsked("m")
+		r.wantLines("ERROR", 2)
+	})
+}
+
+func TestAKeyThatAllModelsRefuseIsToldOnce(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.says = errKey
+		r.wantAsked("a")
+		r.wantAsked("b")
+		r.wantLines("ERROR", 1)
+		r.wantGauges(0, 1)
+	})
+}
+
+func TestALimitDoesNotMendAKey(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.says = errKey
+		r.wantAsked("m")
+		time.Sleep(keyEvery)
+		r.says = limitedFor(longestHold)
+		r.wantAsked("m")
+		r.wantLeftAlone("m", gateway.Unauthorized, keyEvery, keyEvery)
+		r.wantGauges(0, 1)
+	})
+}
+
+func TestARefusedKeyIsTriedByOneRequest(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.says = errKey
+		r.wantAsked("m")
+		time.Sleep(keyEvery)
+		before := r.n.Load()
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				_ = r.Do(r.t.Context(), "p", "m", func() error { r.n.Add(1); time.Sleep(time.Second); return errKey })
+			})
+		}
+		wg.Wait()
+		if n := r.n.Load() - before; n != 1 {
+			r.t.Errorf("%d requests, want 1", n)
+		}
+	})
+}
+
+func TestAKeyThatIsGoodForOneModelKeepsIt(t *testing.T) {
+	bubble(t, func(r *rig) {
+		for range 10 {
+			r.says = errKey
+			r.wantAsked("forbidden")
+			r.wantGauges(0, 1)
+			r.says = nil
+			r.wantAsked("m")
+			r.wantGauges(0, 0)
+			r.wantLeftAlone("forbidden", gateway.Unauthorized, keyEvery, keyEvery)
+			time.Sleep(keyEvery)
+		}
+		r.wantLines("ERROR", 1)
+		r.wantLines("INFO", 1)
+	})
+}
+
+func TestProvidersDoNotMix(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.says = errDown
+		for range inARow {
+			r.wantAsked("m")
+		}
+		asked := false
+		if err := r.Do(r.t.Context(), "q", "m", func() error { asked = true; return nil }); err != nil || !asked {
+			r.t.Errorf("asked %v, %v", asked, err)
+		}
+	})
+}
+
+func TestManyAtOnce(t *testing.T) {
+	bubble(t, func(r *rig) {
+		var wg sync.WaitGroup
+		for i := range 200 {
+			wg.Go(func() {
+				err := [...]error{nil, errDown, errKey, limitedFor(time.Second), errBad}[i%5]
+				for range 20 {
+					_ = r.Do(r.t.Context(), "p", "m", func() error { time.Sleep(time.Millisecond); return err })
+				}
+			})
+		}
+		wg.Wait()
+		time.Sleep(time.Minute + openFor)
+		r.says = nil
+		r.wantAsked("m")
+		r.wantGauges(0, 0)
+	})
+}

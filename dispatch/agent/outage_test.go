@@ -1,0 +1,206 @@
+package agent
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"wagent/dispatch/llm/llmtest"
+	"wagent/gateway"
+)
+
+// outage is a provider that answers as its reply says, with another behind it.
+type outage struct {
+	*bench
+	reply  llmtest.Reply
+	backup *llmtest.Server
+}
+
+func newOutage(t *testing.T, reply llmtest.Reply) *outage {
+	t.Helper()
+	o := &outage{reply: reply, backup: &llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{Text: good})}}
+	o.bench = inBubble(t, &llmtest.Server{Answer: func(llmtest.Request) llmtest.Reply { return o.reply }})
+	o.provider(t, "backup", o.backup)
+	return o
+}
+
+// run answers once, and returns which model did, how often openai was asked for
+// it and how long it took.
+func (o *outage) run(t *testing.T, ag *gateway.Agent) (model string, asked int, took time.Duration, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	before, start := len(o.server.Requests()), time.Now()
+	got, err := o.Answer(ctx, ag, ask())
+	return got.Model, len(o.server.Requests()) - before, time.Since(start), err
+}
+
+func TestAProviderThatIsDownCostsNobodyTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutage(t, llmtest.Reply{Status: 503, Code: "x"})
+		for range 2 { // three requests of the first run and two of the second
+			if model, _, took, err := o.run(t, backedUp()); model != "backup/m-2" || err != nil || took == 0 {
+				t.Fatalf("%q after %v, %v", model, took, err)
+			}
+		}
+		time.Sleep(4 * time.Second) // so that it would not be long to wait
+		for range 50 {
+			model, asked, took, err := o.run(t, backedUp())
+			if model != "backup/m-2" || asked != 0 || took != 0 || err != nil {
+				t.Fatalf("%q after %d requests and %v, %v", model, asked, took, err)
+			}
+		}
+		if n := testutil.ToFloat64(o.metrics.fallbacks.WithLabelValues("openai", "m-1", outcomeNotAsked)); n != 50 {
+			t.Errorf("%v runs are counted that did not ask, want 50", n)
+		}
+		if n := strings.Count(o.log.String(), "failed too often"); n != 1 {
+			t.Errorf("the log says so %d times:\n%s", n, o.log)
+		}
+
+		// It comes back, and one run finds out.
+		time.Sleep(15 * time.Second)
+		o.reply = llmtest.Reply{Text: good}
+		if model, asked, _, err := o.run(t, backedUp()); model != "openai/m-1" || asked != 1 || err != nil {
+			t.Errorf("%q after %d requests, %v", model, asked, err)
+		}
+		if o.tellsNothing(t); !strings.Contains(o.log.String(), "answers again") {
+			t.Errorf("the log does not say that it is back:\n%s", o.log)
+		}
+	})
+}
+
+func TestAProviderThatIsDownIsWaitedForWhereThereIsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutage(t, llmtest.Reply{Status: 503, Code: "x"})
+		if _, asked, _, err := o.run(t, hotel()); asked != 3 {
+			t.Fatalf("%d requests, %v", asked, err)
+		}
+		// The fifth failure is this run's second: its third request is not made, and
+		// it says what it was told before.
+		_, asked, took, err := o.run(t, hotel())
+		checkFailure(t, err, gateway.StopLLMError, "openai answered 503 (x) (2 tries)")
+		if asked != 2 {
+			t.Errorf("%d requests", asked)
+		}
+		retried.check(t, took)
+
+		// And now it comes back while the next run waits.
+		time.AfterFunc(2*time.Second, func() { o.reply = llmtest.Reply{Text: good} })
+		model, asked, took, err := o.run(t, hotel())
+		if model != "openai/m-1" || asked != 1 || err != nil {
+			t.Errorf("%q after %d requests, %v", model, asked, err)
+		}
+		span{2 * time.Second, 12 * time.Second}.check(t, took)
+	})
+}
+
+func TestALimitIsAskedAgainWhenItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutage(t, llmtest.Reply{Status: 429, Code: "x", Header: http.Header{"Retry-After": {"30"}}})
+		ag := backedUp("openai/m-1-small")
+		ag.Fallbacks = []string{"openai/m-1-small", "backup/m-2"}
+		// Each model has its own limit: both are asked, once.
+		if model, asked, took, err := o.run(t, ag); model != "backup/m-2" || asked != 2 || took != 0 || err != nil {
+			t.Errorf("%q after %d requests and %v, %v", model, asked, took, err)
+		}
+		if model, asked, took, err := o.run(t, ag); model != "backup/m-2" || asked != 0 || took != 0 || err != nil {
+			t.Errorf("%q after %d requests and %v, %v", model, asked, took, err)
+		}
+		time.Sleep(10 * time.Second)
+		o.reply = llmtest.Reply{Text: good}
+		// Who has no other model waits for its turn, which is no try.
+		model, asked, took, err := o.run(t, hotel())
+		if model != "openai/m-1" || asked != 1 || err != nil {
+			t.Errorf("%q after %d requests, %v", model, asked, err)
+		}
+		span{20 * time.Second, 24 * time.Second}.check(t, took)
+		if testutil.ToFloat64(o.metrics.fallbacks.WithLabelValues("openai", "m-1", outcomeRateLimited)) != 1 {
+			t.Error("the first run's reason is not counted")
+		}
+	})
+}
+
+// TestWaitingForALimitIsNoTry has requests under way that come back limited one
+// after the other, so that the time to come back is put off again and again.
+func TestWaitingForALimitIsNoTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutage(t, llmtest.Reply{Text: good})
+		for i := range 5 {
+			go func() {
+				_ = o.circuits.Do(t.Context(), "openai", "m-1", func() error {
+					time.Sleep(time.Duration(i)*7*time.Second + time.Millisecond)
+					return &gateway.Error{Kind: gateway.RateLimited, Msg: "x", RetryAfter: 8 * time.Second}
+				})
+			}()
+		}
+		time.Sleep(time.Second)
+		model, asked, took, err := o.run(t, hotel())
+		if model != "openai/m-1" || asked != 1 || err != nil {
+			t.Errorf("%q after %d requests, %v", model, asked, err)
+		}
+		span{35 * time.Second, 38 * time.Second}.check(t, took)
+	})
+}
+
+func TestARefusedKeyIsOneAlertForAllRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutage(t, llmtest.Reply{Status: 401, Code: "invalid_api_key", Message: key})
+		total := 0
+		for range 200 {
+			model, asked, took, err := o.run(t, backedUp())
+			if model != "backup/m-2" || took != 0 || err != nil {
+				t.Fatalf("%q after %v, %v", model, took, err)
+			}
+			total += asked
+			time.Sleep(time.Second)
+		}
+		if total != 7 { // in 200 seconds: at 0, 30, … and 180
+			t.Errorf("%d requests, want 7", total)
+		}
+		_, _, _, err := o.run(t, hotel())
+		checkFailure(t, err, gateway.StopLLMError, "openai refused our key and is left alone for a moment")
+		if n := strings.Count(o.log.String(), "level=ERROR"); n != 1 {
+			t.Errorf("%d lines of level ERROR:\n%s", n, o.log)
+		}
+		want := `
+			# HELP wagent_llm_provider_unauthorized 1 from when a provider of models refused our key until a request to it succeeds; else 0.
+			# TYPE wagent_llm_provider_unauthorized gauge
+			wagent_llm_provider_unauthorized{provider="backup"} 0
+			wagent_llm_provider_unauthorized{provider="openai"} 1
+		`
+		if err := testutil.GatherAndCompare(o.reg, strings.NewReader(want), "wagent_llm_provider_unauthorized"); err != nil {
+			t.Error(err)
+		}
+
+		o.reply = llmtest.Reply{Text: good}
+		time.Sleep(30 * time.Second)
+		model, _, _, err := o.run(t, backedUp())
+		if model != "openai/m-1" || err != nil {
+			t.Errorf("%q, %v", model, err)
+		}
+		if err := testutil.GatherAndCompare(o.reg, strings.NewReader(strings.Replace(want, "} 1", "} 0", 1)), "wagent_llm_provider_unauthorized"); err != nil {
+			t.Error(err)
+		}
+		o.tellsNothing(t)
+	})
+}
+
+func TestNotesOfARunThatDidNotAsk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutage(t, llmtest.Reply{Status: 403, Code: "x"})
+		_, _, _, _ = o.run(t, backedUp())
+		got, err := o.Answer(t.Context(), backedUp(), ask())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"openai/m-1 gave no answer: openai refused our key and is left alone for a moment"}, got.Notes); diff != "" {
+			t.Errorf("notes (-want +got):\n%s", diff)
+		}
+	})
+}
