@@ -19,6 +19,9 @@ import (
 type Prompt struct {
 	System string
 	Turns  []transcript.Turn // never empty; the last one is the user's
+	// Now is what the model was told the time is. What it says of days and hours
+	// without a zone is meant in Now's location; zero: in UTC.
+	Now time.Time
 }
 
 // An Input is what a run is given. Marshalled, it is what a batch's run keeps

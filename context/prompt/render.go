@@ -35,7 +35,7 @@ func Render(in Input) Prompt {
 	writeActions(&b, in.Agent)
 	fmt.Fprintf(&b, dataRules, f.open(), f.close())
 	writeMemory(&b, &in, f)
-	return Prompt{System: strings.TrimSpace(b.String()), Turns: turns(&in, f)}
+	return Prompt{System: strings.TrimSpace(b.String()), Turns: turns(&in, f), Now: in.Now}
 }
 
 const answerRules = `# Your answer

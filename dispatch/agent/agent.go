@@ -100,7 +100,7 @@ func (f *Failure) Unwrap() error { return f.Err }
 // Answer.Stop is StopApproval if the agent wants actions confirmed and there
 // are any but system actions, else StopEndTurn.
 func (a *Answerer) Answer(ctx context.Context, ag *gateway.Agent, p prompt.Prompt) (Answer, error) {
-	c, err := check.New(ag)
+	c, err := check.New(ag, p.Now.Location())
 	if err != nil {
 		return Answer{}, &Failure{Stop: gateway.StopError, Msg: "the agent's payload_schema can not be used", Err: err}
 	}

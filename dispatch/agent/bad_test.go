@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -139,7 +140,7 @@ func TestBadAnswers(t *testing.T) {
 		"a date the other way round":       {with(`{"room":"12","day":"30.11.2026"}`), repaired, false, 0, "payload.day must be an RFC 3339 date"},
 		"a time in words":                  {with(`{"room":"12","hour":"7pm"}`), repaired, false, 0, "payload.hour must be an RFC 3339 time"},
 		"an hour too late":                 {with(`{"room":"12","hour":"24:00:00"}`), repaired, false, 0, "payload.hour must be an RFC 3339 time"},
-		"a datetime without a zone":        {with(`{"room":"12","at":"2026-11-30T14:30:00"}`), repaired, false, 0, "payload.at must be an RFC 3339 date and time"},
+		"a datetime of no calendar":        {with(`{"room":"12","at":"2026-02-30T14:30:00"}`), repaired, false, 0, "payload.at must be an RFC 3339 date and time"},
 		"a datetime with a space and zone": {with(`{"room":"12","at":"2026-11-30 14:30 CET"}`), repaired, false, 0, "payload.at must be an RFC 3339 date and time"},
 		"a payload of a megabyte":          {with(`{"room":"` + strings.Repeat("x", 100_000) + `"}`), repaired, false, 0, "payload must be smaller"},
 	}
@@ -182,7 +183,7 @@ func holds(t *testing.T, o *gateway.Output) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := check.New(hotel())
+	c, err := check.New(hotel(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,5 +193,46 @@ func holds(t *testing.T, o *gateway.Output) {
 	}
 	if diff := cmp.Diff(*o, v.Output); diff != "" {
 		t.Errorf("output, checked again (-want +got):\n%s", diff)
+	}
+}
+
+// TestTimesAreThoseOfTheBusiness is over HTTP what package check does with them.
+func TestTimesAreThoseOfTheBusiness(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]struct {
+		now   time.Time
+		at    string
+		want  any // nil: the action is dropped
+		wantN int
+	}{
+		"a zone":                    {time.Now().In(berlin), "2026-11-30 14:30:00", "2026-11-30T14:30:00+01:00", 1},
+		"no time, no zone":          {time.Time{}, "2026-11-30T14:30", "2026-11-30T14:30:00Z", 1},
+		"a time that there is not":  {time.Now().In(berlin), "2026-03-29T02:30", nil, 2},
+		"a time that there is once": {time.Now().In(time.UTC), "2026-03-29T02:30", "2026-03-29T02:30:00Z", 1},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			b := overTCP(t, &llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{Text: with(`{"room":"12","at":"` + tt.at + `"}`)})})
+			p := ask()
+			p.Now = tt.now
+			got, err := b.Answer(t.Context(), hotel(), p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var at any
+			if len(got.Output.Actions) > 0 {
+				at = got.Output.Actions[0].Payload["at"]
+			}
+			all := b.server.Requests()
+			if at != tt.want || len(all) != tt.wantN {
+				t.Errorf("%v after %d requests, want %v after %d; notes %q", at, len(all), tt.want, tt.wantN, got.Notes)
+			}
+			if tt.want == nil && !strings.Contains(all[1].Messages[3].Content, "clocks in Europe/Berlin are put forward past this one") {
+				t.Errorf("the repair does not say why:\n%s", all[1].Messages[3].Content)
+			}
+		})
 	}
 }

@@ -333,18 +333,6 @@ func TestSettingsReachEachModel(t *testing.T) {
 	}
 }
 
-// overflowing is a model of which every server refuses a prompt that is too
-// long, as context_length_exceeded.
-type overflowing struct{ llm.Model }
-
-func (m overflowing) Generate(ctx context.Context, r llm.Request) (llm.Response, error) {
-	resp, err := m.Model.Generate(ctx, r)
-	if e, ok := errors.AsType[*gateway.Error](err); ok && strings.Contains(e.Msg, "context_length_exceeded") {
-		e.Kind = gateway.TooLong
-	}
-	return resp, err
-}
-
 // TestPromptsThatAreTooLong has a server that takes so many bytes at most.
 func TestPromptsThatAreTooLong(t *testing.T) {
 	talk := func(n int) prompt.Prompt {
@@ -400,7 +388,6 @@ func TestPromptsThatAreTooLong(t *testing.T) {
 					}
 					return llmtest.Reply{Text: good}
 				}})
-				b.registry["openai"] = overflowing{b.registry["openai"]}
 				backup := &llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{Text: good})}
 				b.provider(t, "backup", backup)
 				ag := hotel()

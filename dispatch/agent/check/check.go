@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
@@ -55,18 +56,23 @@ var compiledEnvelope = sync.OnceValues(func() (*jsonschema.Schema, error) { retu
 // A Checker validates the answers of one agent. It is used by one goroutine.
 type Checker struct {
 	agent    *gateway.Agent
+	zone     *time.Location
 	envelope *jsonschema.Schema
 	payload  *jsonschema.Schema // nil: payloads are free
 }
 
-// New returns an agent's Checker. It fails if the agent's payload schema is not what Agent.Validate
-// lets through.
-func New(ag *gateway.Agent) (*Checker, error) {
+// New returns an agent's Checker. Dates and times that name no zone are taken
+// to be of zone; nil: of UTC. It fails if the agent's payload schema is not what
+// Agent.Validate lets through.
+func New(ag *gateway.Agent, zone *time.Location) (*Checker, error) {
 	env, err := compiledEnvelope()
 	if err != nil {
 		return nil, err
 	}
-	c := &Checker{agent: ag, envelope: env}
+	c := &Checker{agent: ag, zone: time.UTC, envelope: env}
+	if zone != nil {
+		c.zone = zone
+	}
 	if len(ag.PayloadSchema) > 0 {
 		c.payload, err = compile(payloadSchema(ag.PayloadSchema))
 	}
@@ -234,10 +240,11 @@ func (c *Checker) action(v *Verdict, i int, raw any) {
 
 // payloadFaults checks a payload against the agent's fields. Beforehand it
 // brings it into their form: nulls of optional fields and fields that nobody
-// declared are removed, 19:30 becomes 19:30:00.
+// declared are removed, 19:30 becomes 19:30:00, and a date and time without a
+// zone is given that of the business.
 func (c *Checker) payloadFaults(v *Verdict, i int, payload map[string]any) {
 	if c.payload != nil {
-		if n := c.tidy(payload); n > 0 {
+		if n := c.tidy(v, i, payload); n > 0 {
 			v.note("dropped what was not declared of action %d (fields: %d)", i, n)
 		}
 		for _, f := range violations(c.payload, payload) {
@@ -257,7 +264,7 @@ func (c *Checker) payloadFaults(v *Verdict, i int, payload map[string]any) {
 
 var shortTime = regexp.MustCompile(`^(?:[01][0-9]|2[0-3]):[0-5][0-9]$`)
 
-func (c *Checker) tidy(payload map[string]any) (undeclared int) {
+func (c *Checker) tidy(v *Verdict, i int, payload map[string]any) (undeclared int) {
 	declared := make(map[string]bool, len(c.agent.PayloadSchema))
 	for _, f := range c.agent.PayloadSchema {
 		declared[f.Name] = true
@@ -265,8 +272,15 @@ func (c *Checker) tidy(payload map[string]any) (undeclared int) {
 		if ok && value == nil && !f.Required {
 			delete(payload, f.Name)
 		}
-		if s, ok := value.(string); ok && f.Type == gateway.FieldTime && shortTime.MatchString(s) {
+		s, ok := value.(string)
+		switch {
+		case !ok:
+		case f.Type == gateway.FieldTime && shortTime.MatchString(s):
 			payload[f.Name] = s + ":00"
+		case f.Type == gateway.FieldDateTime:
+			if clock, ok := wallClock(s); ok {
+				payload[f.Name] = c.locate(v, fmt.Sprintf("actions[%d].payload.%s", i, f.Name), clock)
+			}
 		}
 	}
 	for name := range payload {
@@ -276,6 +290,19 @@ func (c *Checker) tidy(payload map[string]any) (undeclared int) {
 		}
 	}
 	return undeclared
+}
+
+// locate returns a date and time of the business's clocks as one of RFC 3339.
+func (c *Checker) locate(v *Verdict, where string, clock time.Time) string {
+	times := at(clock, c.zone)
+	switch len(times) {
+	case 0:
+		v.fault(false, "%s must be a time that exists: clocks in %s are put forward past this one", where, c.zone)
+		return clock.Format(time.RFC3339Nano) // not used, and no second fault
+	case 2:
+		v.note("%s happens twice, since clocks in %s are put back: the earlier one was taken", where, c.zone)
+	}
+	return times[0].Format(time.RFC3339Nano)
 }
 
 // actionType is what the types of free-form agents look like; nobody may make

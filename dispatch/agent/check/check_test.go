@@ -108,7 +108,7 @@ func TestPayloadsThatAreRight(t *testing.T) {
 		"only what is required":                 {`{"room":"12"}`, map[string]any{"room": "12"}},
 		"zero and false are not the same as no": {`{"room":"0","count":0,"urgent":false}`, map[string]any{"room": "0", "count": 0.0, "urgent": false}},
 	}
-	c, err := New(hotel())
+	c, err := New(hotel(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestLanguageTags(t *testing.T) {
 func TestDeepPayloadsOfFreeAgents(t *testing.T) {
 	ag := hotel()
 	ag.PayloadSchema = nil
-	c, err := New(ag)
+	c, err := New(ag, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func FuzzCheck(f *testing.F) {
 		f.Add(s)
 	}
 	ag := hotel()
-	c, err := New(ag)
+	c, err := New(ag, nil)
 	if err != nil {
 		f.Fatal(err)
 	}
