@@ -36,6 +36,7 @@ var diagram = []rule{
 	{"gateway/client", []string{"gateway", "gateway/client/..."}, edge},
 	{"debounce", []string{"debounce/..."}, "a stranger can use the windows without the rest"},
 	{"context/transcript", contextual, downward},
+	{"context/budget", contextual, downward},
 	{"context/recall", contextual, downward},
 	{"context/prompt", contextual, downward},
 	{"dispatch", []string{"gateway", "debounce", "context/...", "dispatch/..."}, "runs reach the edges through interfaces that only cmd satisfies"},
@@ -67,6 +68,7 @@ var confinements = []confinement{
 	{"database/sql", []string{"gateway/store/...", "gateway/whatsapp/..."}, "SQL has one home, and whatsmeow's store"},
 	{"github.com/jackc/pgx", []string{"gateway/store/...", "gateway/whatsapp/...", "cmd/wagent/internal/bench/runs"}, "SQL has one home, and whatsmeow's store; a bench asks the server what it did"},
 	{"modernc.org/sqlite", []string{"gateway/store/...", "gateway/whatsapp/..."}, "SQL has one home, and whatsmeow's store"},
+	{"github.com/tiktoken-go/tokenizer", []string{"context/budget"}, "one package counts tokens, and knows how far the count is to be believed"},
 	{"github.com/openai/openai-go", []string{"dispatch/llm/openai/..."}, "a provider's types end in its package"},
 	{"github.com/prometheus/client_golang/prometheus/promhttp", []string{"gateway/api/..."}, "only the API serves metrics"},
 }
