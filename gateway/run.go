@@ -175,8 +175,9 @@ type Finish struct {
 	Run        Run    // with its final status, output, actions and times
 	Sends      []Send // the reply, in parts where it is long; nil: nothing is said
 	Deliveries []Delivery
-	Pause      *Pause  // nil: none is wanted
-	Memory     *string // what the agent keeps of the contact from now on; nil: what it kept
+	Pause      *Pause          // nil: none is wanted
+	Memory     *string         // what the agent keeps of the contact from now on; nil: what it kept
+	Summary    *ContextSummary // what the run read of older turns, to live on; nil: nothing
 }
 
 // A Decision is what somebody says of one pending action.

@@ -26,6 +26,9 @@ func newFence(in *Input) fence {
 	for _, r := range in.RecentMessages {
 		texts = append(texts, r.Text)
 	}
+	if in.EarlierSummary != "" {
+		texts = append(texts, in.EarlierSummary)
+	}
 	if in.LastAgentOutput != nil {
 		texts = append(texts, encode(in.LastAgentOutput))
 	}

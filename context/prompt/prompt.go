@@ -36,6 +36,7 @@ type Input struct {
 	LastMessage     string          `json:"last_message"`       // the batch's texts joined by newlines
 	Messages        []Message       `json:"messages,omitempty"` // the batch; where empty, LastMessage is shown
 	RecentMessages  []Recent        `json:"recent_messages,omitempty"`
+	EarlierSummary  string          `json:"earlier_summary,omitempty"` // of turns before RecentMessages
 	ContextSummary  string          `json:"context_summary,omitempty"`
 	LastAgentOutput *LastOutput     `json:"last_agent_output,omitempty"`
 	Extra           json.RawMessage `json:"-"` // the rest of an API run's input, shown as data; that run's record keeps the whole

@@ -114,6 +114,9 @@ func writeMemory(b *strings.Builder, in *Input, f fence) {
 	if facts := in.facts(); facts != "" {
 		fmt.Fprintf(b, "# Who writes to whom\n\n%s\n\n", f.around(facts))
 	}
+	if in.EarlierSummary != "" {
+		fmt.Fprintf(b, "# Earlier in this conversation\n\n%s\n\n", f.around(in.EarlierSummary))
+	}
 	if in.ContextSummary != "" {
 		fmt.Fprintf(b, "# What you remember of this conversation\n\n%s\n\n", f.around(in.ContextSummary))
 	}

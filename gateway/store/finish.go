@@ -9,11 +9,11 @@ import (
 )
 
 // FinishRun writes the end of a run and all that follows from it: actions,
-// sends with their messages, deliveries, a pause. It fills the ids and times
-// that f lacks. Conflict, and nothing is written: the run has ended or is in
-// other hands, or its conversation is paused. ErrSuperseded, and nothing of f is
-// written but its tokens: a newer message waits that calls the run back, as by
-// SupersedeRun.
+// sends with their messages, deliveries, a pause, what is to be kept of the
+// contact and of older turns. It fills the ids and times that f lacks. Conflict,
+// and nothing is written: the run has ended or is in other hands, or its
+// conversation is paused. ErrSuperseded, and nothing of f is written but its
+// tokens: a newer message waits that calls the run back, as by SupersedeRun.
 func (s *Store) FinishRun(ctx context.Context, f *gateway.Finish) error {
 	r := &f.Run
 	if r.Status != gateway.RunCompleted && r.Status != gateway.RunFailed {
@@ -63,6 +63,14 @@ func writeFinish(ctx context.Context, q queries, f *gateway.Finish) error {
 	}
 	if err := insertDeliveries(ctx, q, f.Deliveries); err != nil {
 		return err
+	}
+	if err := learn(ctx, q, f); err != nil {
+		return fmt.Errorf("memory: %w", err)
+	}
+	if f.Summary != nil {
+		if err := putSummary(ctx, q, f.Summary); err != nil {
+			return fmt.Errorf("summary: %w", err)
+		}
 	}
 	if f.Pause != nil { // f.Deliveries tell of it
 		_, err := putPause(ctx, q, f.Pause)

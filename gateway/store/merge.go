@@ -107,6 +107,9 @@ func mergeContact(ctx context.Context, q queries, account gateway.AccountID, gon
 	if err := joinTags(ctx, q, gone, kept); err != nil {
 		return "", err
 	}
+	if err := joinMemories(ctx, q, gone, kept); err != nil {
+		return "", err
+	}
 	_, err = q.exec(ctx, `DELETE FROM contacts WHERE id = $1`, gone)
 	return into, err
 }
@@ -155,6 +158,8 @@ func mergeConversation(ctx context.Context, q queries, gone, kept gateway.Conver
 		`UPDATE messages SET conversation = $2 WHERE conversation = $1`,
 		`UPDATE deliveries SET conversation = $2 WHERE conversation = $1`,
 		`UPDATE pauses SET conversation = $2 WHERE conversation = $1`,
+		// Neither covers what was said in the other.
+		`DELETE FROM context_summaries WHERE conversation IN ($1, $2)`,
 		`DELETE FROM conversation_windows WHERE conversation = $1 AND EXISTS (SELECT 1 FROM conversation_windows o WHERE o.conversation = $2)`,
 		`UPDATE conversation_windows SET conversation = $2 WHERE conversation = $1`,
 		`UPDATE conversations SET last_inbound_at = (SELECT MAX(o.last_inbound_at) FROM conversations o WHERE o.id IN ($1, $2)),

@@ -121,6 +121,12 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 		"overrides":     func() error { _, _, err := s.WindowOverrides(ctx, "acc", 0); return err },
 		"active pauses": func() error { _, _, err := s.Pauses(ctx, "acc", false, 0); return err },
 		"waiting in":    func() error { _, err := s.WaitingIn(ctx, "cnv"); return err },
+		"memory":        func() error { _, err := s.MemoryIn(ctx, "agent", "cnv"); return err },
+		"summary":       func() error { _, err := s.Summary(ctx, "agent", "cnv"); return err },
+		"forget context": func() error {
+			_, err := forgetConversation(ctx, q, "cnv", "")
+			return err
+		},
 	} {
 		if err := do(); err != nil && gateway.KindOf(err) != gateway.NotFound {
 			t.Errorf("%s: %v", what, err)

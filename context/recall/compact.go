@@ -1,0 +1,219 @@
+package recall
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"wagent/context/budget"
+	"wagent/context/prompt"
+	"wagent/context/transcript"
+	"wagent/gateway"
+)
+
+// A Summarizer asks a model for a summary.
+type Summarizer interface {
+	// Summarize puts a prompt before the model of a handle, which answers in at
+	// most so many tokens. What it cost counts beside an error, too.
+	Summarize(ctx context.Context, model string, p prompt.Prompt, maxTokens int) (Summarized, error)
+}
+
+// Summarized is what a model answered, and what it cost.
+type Summarized struct {
+	Text         string
+	InputTokens  int
+	OutputTokens int
+}
+
+// Summaries keeps what a Compactor made, in SQL.
+type Summaries interface {
+	// Summary returns the one of an agent's conversation whose life is not over,
+	// or an Error of kind NotFound.
+	Summary(ctx context.Context, agent gateway.AgentID, conversation gateway.ConversationID) (gateway.ContextSummary, error)
+	// PutSummary replaces it, unless what is kept covers more.
+	PutSummary(ctx context.Context, s *gateway.ContextSummary) error
+	// DropSummary forgets it. That there is none is no error.
+	DropSummary(ctx context.Context, agent gateway.AgentID, conversation gateway.ConversationID) error
+}
+
+// A Compactor fits what an agent reads into its budget of tokens
+// ([budget.Of]). The zero Compactor makes no summaries: what does not fit is
+// left out. It is safe for concurrent use.
+type Compactor struct {
+	Summaries  Summaries
+	Summarizer Summarizer
+	Log        *slog.Logger
+}
+
+// An Overlong is what is to be fitted.
+type Overlong struct {
+	Input        prompt.Input           // its Agent is set
+	Conversation gateway.ConversationID // empty: no summary is made
+	Earlier      []gateway.Message      // what was said before the batch, oldest first, to become Input.RecentMessages; empty: those stay
+	Over         bool                   // the context that a kept summary may belong to has ended
+}
+
+// Fitted is what an agent reads, and what became of the rest.
+type Fitted struct {
+	Input        prompt.Input
+	Summary      *gateway.ContextSummary // which Input shows, and whose life is to be renewed when the run completes; nil: none
+	Notes        []string                // what was left out or cut, for the run's notes
+	InputTokens  int                     // of summaries
+	OutputTokens int
+}
+
+// What a summary may cost.
+const (
+	maxSummary = 1024             // tokens, of the largest budgets
+	minSummary = 128              // tokens, of the smallest
+	lowWater   = 0.7              // how full the room for turns is after older ones became a summary
+	atMost     = 20 * time.Second // for a model to make one
+)
+
+// Fit returns what the agent is to read: Input with the earlier turns, if they
+// fit; else with a summary of the older ones or of all, as the agent's
+// Compaction says, or without them. A summary is kept, and serves until its turns
+// and those that follow it do not fit again. What comes after it is left out
+// only where the model gave none, which is noted.
+//
+// The batch's newest message is always there: if nothing else is left to leave
+// out, it loses its head. Only where the agent's own prompt leaves it no room at
+// all is the budget exceeded, by at most [64] tokens of the message.
+//
+// An error is SQL's, or the context's.
+func (c *Compactor) Fit(ctx context.Context, x Overlong) (Fitted, error) {
+	f := Fitted{Input: x.Input}
+	a := x.Input.Agent
+	compacts := c.Summarizer != nil && x.Conversation != "" && a.ContextTTL > 0 &&
+		(a.Compaction.Mode == gateway.CompactionSliding || a.Compaction.Mode == gateway.CompactionAll)
+	if compacts {
+		if err := c.recall(ctx, &x, &f); err != nil {
+			return f, err
+		}
+	}
+	if len(x.Earlier) > 0 {
+		f.Input.RecentMessages = prompt.Recents(transcript.FromMessages(x.Earlier))
+	}
+	limit := budget.Of(a)
+	if budget.Fits(a.Model, prompt.Render(f.Input), limit) {
+		return f, nil
+	}
+	if compacts && len(x.Earlier) > 0 {
+		if err := c.compact(ctx, &x, &f, limit); err != nil {
+			return f, err
+		}
+	}
+	left := leaveOut(&f.Input, limit)
+	if f.Input.EarlierSummary == "" {
+		f.Summary = nil
+	}
+	if len(left) > 0 {
+		f.Notes = append(f.Notes, fmt.Sprintf("left out to fit into %d tokens: %s", limit, strings.Join(left, ", ")))
+	}
+	return f, nil
+}
+
+// recall puts the summary that is kept in place of the turns that it covers.
+func (c *Compactor) recall(ctx context.Context, x *Overlong, f *Fitted) error {
+	agent := x.Input.Agent.ID
+	if x.Over {
+		if err := c.Summaries.DropSummary(ctx, agent, x.Conversation); err != nil {
+			return fmt.Errorf("drop summary of conversation %s: %w", x.Conversation, err)
+		}
+		return nil
+	}
+	s, err := c.Summaries.Summary(ctx, agent, x.Conversation)
+	if gateway.KindOf(err) == gateway.NotFound {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("find summary of conversation %s: %w", x.Conversation, err)
+	}
+	f.Summary, f.Input.EarlierSummary = &s, s.Text
+	for len(x.Earlier) > 0 && x.Earlier[0].Seq <= s.Until {
+		x.Earlier = x.Earlier[1:]
+	}
+	return nil
+}
+
+// compact has older turns summarised, those that a summary kept covers included.
+// Where that fails everything stays as it is.
+func (c *Compactor) compact(ctx context.Context, x *Overlong, f *Fitted, limit int) error {
+	a, in := x.Input.Agent, &f.Input
+	size := min(max(limit/8, minSummary), maxSummary)
+	n := len(in.RecentMessages)
+	if a.Compaction.Mode == gateway.CompactionSliding {
+		n = older(in, limit, size)
+	}
+	model := a.Compaction.Model
+	if model == "" {
+		model = a.Model
+	}
+	p, ok := summaryPrompt(in, n, model, size)
+	if !ok {
+		f.Notes = append(f.Notes, "no summary was made: the model that makes them reads too little")
+		return nil
+	}
+	limited, cancel := context.WithTimeout(ctx, atMost)
+	defer cancel()
+	made, err := c.Summarizer.Summarize(limited, model, p, size)
+	f.InputTokens += made.InputTokens
+	f.OutputTokens += made.OutputTokens
+	text := strings.TrimSpace(made.Text)
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("summarise conversation %s: %w", x.Conversation, context.Cause(ctx))
+	case err != nil || text == "":
+		f.Notes = append(f.Notes, "no summary was made: the model gave none")
+		c.Log.WarnContext(ctx, "conversation not summarised: older messages are left out", "conversation", x.Conversation, "agent", a.ID, "model", model, "err", err)
+		return nil
+	case budget.Count(a.Model, text) > size:
+		text = budget.Tail(a.Model, text, size)
+	}
+	s := &gateway.ContextSummary{
+		Agent: a.ID, Conversation: x.Conversation, Until: x.Earlier[n-1].Seq, Text: text, ExpiresAt: time.Now().Add(a.ContextTTL),
+	}
+	// At once, for the run may be superseded, or fail.
+	if err := c.Summaries.PutSummary(ctx, s); err != nil {
+		c.Log.WarnContext(ctx, "summary not kept: the next run makes it again", "conversation", x.Conversation, "err", err)
+	}
+	f.Summary, in.EarlierSummary, in.RecentMessages = s, text, in.RecentMessages[n:]
+	return nil
+}
+
+// older returns how many of the recent turns are to become a summary of so many
+// tokens, so that it and the others come to the low-water mark of the room that
+// the rest of the prompt leaves them: at least one, and all if there is no room.
+func older(in *prompt.Input, limit, size int) int {
+	bare := *in
+	bare.RecentMessages, bare.EarlierSummary = nil, ""
+	model := in.Agent.Model
+	room := int(lowWater*float64(limit-budget.Prompt(model, prompt.Render(bare)))) - size
+	turns := prompt.Render(*in).Turns
+	turns = turns[:len(in.RecentMessages)]
+	n := len(turns)
+	for n > 1 {
+		room -= budget.Turns(model, turns[n-1:n])
+		if room < 0 {
+			break
+		}
+		n--
+	}
+	return n
+}
+
+// summaryPrompt returns what the summariser reads of the first n turns: without
+// the oldest ones if they are more than it can. It reports false if that leaves
+// none.
+func summaryPrompt(in *prompt.Input, n int, model string, size int) (prompt.Prompt, bool) {
+	reads := budget.Of(&gateway.Agent{Model: model, MaxTokens: size})
+	for turns := in.RecentMessages[:n]; len(turns) > 0; turns = turns[(len(turns)+3)/4:] {
+		p := prompt.Summary(in.EarlierSummary, turns, size/2) // a word is more than a token nearly everywhere
+		if budget.Fits(model, p, reads) {
+			return p, true
+		}
+	}
+	return prompt.Prompt{}, false
+}
