@@ -18,10 +18,12 @@ import (
 )
 
 // What an agent is shown from before the batch, if it is within the context's
-// life: so many messages, and so many characters of them.
+// life: so many messages, and so many characters of them. Where older ones
+// become a summary their tokens alone count, and a run sums up at most so many.
 const (
 	recentMessages = 30
 	recentBudget   = 12_000
+	compactedMost  = 300
 )
 
 // answer takes a claimed run to its end: asks the agent, and writes what came
@@ -45,9 +47,10 @@ func (d *Dispatcher) answer(ctx context.Context, c *gateway.Claim) error {
 		if err != nil {
 			return err
 		}
-		if f.Run, err = d.ask(ctx, r, a, in); err != nil {
+		if f.Run, err = d.ask(ctx, r, a, in.Input); err != nil {
 			return err
 		}
+		f.Run.Notes, f.Summary = append(in.Notes, f.Run.Notes...), in.Summary
 	}
 	hooks, err := d.Directory.Webhooks(ctx)
 	if err != nil {
@@ -77,14 +80,15 @@ func (d *Dispatcher) agent(ctx context.Context, r *gateway.Run) (*gateway.Agent,
 	return nil, nil
 }
 
-// input gathers what the agent is to know: the batch, the turns before it and
-// the summary of the last run, both within the context's life.
-func (d *Dispatcher) input(ctx context.Context, c *gateway.Claim, a *gateway.Agent) (prompt.Input, error) {
+// input gathers what the agent is to know: the batch, and within the context's
+// life the turns before it and the summary of the last run. It fits into the
+// agent's budget, and c.Run counts what that cost.
+func (d *Dispatcher) input(ctx context.Context, c *gateway.Claim, a *gateway.Agent) (recall.Fitted, error) {
 	in := prompt.FromBatch(c.Messages)
 	if c.Run.Trigger == gateway.TriggerAPI {
 		var err error
 		if in, err = prompt.FromAPI(c.Run.Input); err != nil {
-			return in, fmt.Errorf("read input of run %s: %w", c.Run.ID, err)
+			return recall.Fitted{}, fmt.Errorf("read input of run %s: %w", c.Run.ID, err)
 		}
 	}
 	in.Agent, in.Now = a, c.Run.StartedAt
@@ -92,33 +96,59 @@ func (d *Dispatcher) input(ctx context.Context, c *gateway.Claim, a *gateway.Age
 	if c.Run.Account != "" {
 		account, err := d.Directory.Account(ctx, c.Run.Account)
 		if err != nil {
-			return in, fmt.Errorf("find account of run %s: %w", c.Run.ID, err)
+			return recall.Fitted{}, fmt.Errorf("find account of run %s: %w", c.Run.ID, err)
 		}
 		in.Account = prompt.Facts{Name: account.Name, Phone: account.PhoneNumber}
 		in.Now, in.Hours = in.Now.In(account.Location()), account.Hours
 	}
+	x := recall.Overlong{Input: in, Conversation: c.Run.Conversation}
+	if err := d.remember(ctx, c, a, &x); err != nil {
+		return recall.Fitted{}, err
+	}
+	f, err := d.Compactor.Fit(ctx, x)
+	c.Run.InputTokens += f.InputTokens
+	c.Run.OutputTokens += f.OutputTokens
+	if err != nil {
+		return f, fmt.Errorf("fit the input of run %s: %w", c.Run.ID, err)
+	}
+	return f, nil
+}
+
+// remember adds what is remembered of a run's context, if it has one.
+func (d *Dispatcher) remember(ctx context.Context, c *gateway.Claim, a *gateway.Agent, x *recall.Overlong) error {
 	key := contextKey(&c.Run)
 	if key == "" || a.ContextTTL == 0 {
-		return in, nil
+		return nil
 	}
 	m, err := d.Memory.Recall(ctx, a.ID, key, a.ContextTTL)
 	if err != nil {
-		return in, fmt.Errorf("recall context of run %s: %w", c.Run.ID, err)
+		return fmt.Errorf("recall context of run %s: %w", c.Run.ID, err)
 	}
+	x.Over = m == nil
 	if m != nil {
-		in.ContextSummary = m.Summary
-		in.LastAgentOutput = &prompt.LastOutput{Intent: m.Intent, Actions: m.Actions}
+		x.Input.ContextSummary = m.Summary
+		x.Input.LastAgentOutput = &prompt.LastOutput{Intent: m.Intent, Actions: m.Actions}
 	}
-	if len(c.Messages) > 0 {
-		recent, err := d.Directory.Recent(ctx, c.Run.Conversation, c.Messages[0].Seq, recentMessages)
-		if err != nil {
-			return in, fmt.Errorf("list messages before run %s: %w", c.Run.ID, err)
-		}
-		since := c.Run.StartedAt.Add(-a.ContextTTL)
-		recent = slices.DeleteFunc(recent, func(m gateway.Message) bool { return !m.ReceivedAt.After(since) })
-		in.RecentMessages = prompt.Recents(transcript.Trim(transcript.FromMessages(recent), recentBudget))
+	if len(c.Messages) == 0 {
+		return nil
 	}
-	return in, nil
+	compacts := a.Compaction.Mode == gateway.CompactionSliding || a.Compaction.Mode == gateway.CompactionAll
+	most := recentMessages
+	if compacts {
+		most = compactedMost
+	}
+	recent, err := d.Directory.Recent(ctx, c.Run.Conversation, c.Messages[0].Seq, most)
+	if err != nil {
+		return fmt.Errorf("list messages before run %s: %w", c.Run.ID, err)
+	}
+	since := c.Run.StartedAt.Add(-a.ContextTTL)
+	recent = slices.DeleteFunc(recent, func(m gateway.Message) bool { return !m.ReceivedAt.After(since) })
+	if compacts {
+		x.Earlier, x.More = recent, len(recent) == most
+	} else {
+		x.Input.RecentMessages = prompt.Recents(transcript.Trim(transcript.FromMessages(recent), recentBudget))
+	}
+	return nil
 }
 
 // contextKey is what a run's context is kept under; empty for a stateless run.

@@ -23,9 +23,13 @@ func (d *Dispatcher) conclude(f *gateway.Finish, c *gateway.Claim, a *gateway.Ag
 	r := &f.Run
 	r.CompletedAt, r.Duration = now, now.Sub(r.StartedAt)
 	if r.Status == gateway.RunFailed {
+		f.Summary = nil
 		f.Sends = reply(c, a.FallbackReply, gateway.FromRun, now)
 		f.Deliveries = route.Failed(hooks, r, now)
 		return
+	}
+	if f.Summary != nil {
+		f.Summary.ExpiresAt = now.Add(a.ContextTTL)
 	}
 	skip, pause := false, false
 	r.Actions = make([]gateway.Action, len(r.Output.Actions))

@@ -60,8 +60,10 @@ type Parts struct {
 	Directory Directory
 	Memory    Memory
 	Answerer  Answerer
-	Sent      func() // told that the outbox has something to send
-	Delivered func() // told that webhooks have something to deliver
+	Contacts  ContactMemories   // nil: agents keep nothing of contacts
+	Compactor *recall.Compactor // nil: what does not fit is left out
+	Sent      func()            // told that the outbox has something to send
+	Delivered func()            // told that webhooks have something to deliver
 	// Working is told of each batch that is being answered, until stop is
 	// called, so that the customer can be shown it. It must not block.
 	Working func(ctx context.Context, c *gateway.Claim) (stop func())
@@ -124,6 +126,13 @@ type Memory interface {
 	Keep(ctx context.Context, agent gateway.AgentID, contextKey string, m recall.Memory, ttl time.Duration) error
 }
 
+// ContactMemories are what agents keep of contacts.
+type ContactMemories interface {
+	// MemoryIn returns what an agent keeps of the peer of a conversation, or an
+	// Error of kind NotFound.
+	MemoryIn(ctx context.Context, agent gateway.AgentID, id gateway.ConversationID) (gateway.ContactMemory, error)
+}
+
 // Answerer asks a model and returns an answer that the agent may give.
 type Answerer interface {
 	Answer(ctx context.Context, a *gateway.Agent, p prompt.Prompt) (agent.Answer, error)
@@ -144,6 +153,9 @@ type Dispatcher struct {
 func New(p Parts, cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Dispatcher, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("dispatch: %w", err)
+	}
+	if p.Compactor == nil {
+		p.Compactor = &recall.Compactor{}
 	}
 	d := &Dispatcher{Parts: p, cfg: cfg, log: log, metrics: newMetrics(reg)}
 	d.requests = gateway.Loop[gateway.Run]{

@@ -52,6 +52,7 @@ type Overlong struct {
 	Input        prompt.Input           // its Agent is set
 	Conversation gateway.ConversationID // empty: no summary is made
 	Earlier      []gateway.Message      // what was said before the batch, oldest first, to become Input.RecentMessages; empty: those stay
+	More         bool                   // more was said than Earlier could hold: a summary is due even if it fits
 	Over         bool                   // the context that a kept summary may belong to has ended
 }
 
@@ -97,7 +98,7 @@ func (c *Compactor) Fit(ctx context.Context, x Overlong) (Fitted, error) {
 		f.Input.RecentMessages = prompt.Recents(transcript.FromMessages(x.Earlier))
 	}
 	limit := budget.Of(a)
-	if budget.Fits(a.Model, prompt.Render(f.Input), limit) {
+	if !x.More && budget.Fits(a.Model, prompt.Render(f.Input), limit) {
 		return f, nil
 	}
 	if compacts && len(x.Earlier) > 0 {
@@ -133,7 +134,7 @@ func (c *Compactor) recall(ctx context.Context, x *Overlong, f *Fitted) error {
 	}
 	f.Summary, f.Input.EarlierSummary = &s, s.Text
 	for len(x.Earlier) > 0 && x.Earlier[0].Seq <= s.Until {
-		x.Earlier = x.Earlier[1:]
+		x.Earlier, x.More = x.Earlier[1:], false
 	}
 	return nil
 }
@@ -146,6 +147,9 @@ func (c *Compactor) compact(ctx context.Context, x *Overlong, f *Fitted, limit i
 	n := len(in.RecentMessages)
 	if a.Compaction.Mode == gateway.CompactionSliding {
 		n = older(in, limit, size)
+		if x.More {
+			n = max(n, len(in.RecentMessages)*3/10)
+		}
 	}
 	model := a.Compaction.Model
 	if model == "" {

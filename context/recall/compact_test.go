@@ -181,6 +181,19 @@ func TestCompactionModes(t *testing.T) {
 	}
 }
 
+// A model may read far more than we read of a conversation at once.
+func TestMoreThanWasReadMakesASummaryDue(t *testing.T) {
+	r := newCompactRig()
+	in := newest("Hello?")
+	in.Agent = talkative(gateway.CompactionSliding, 100_000)
+	for i, want := range []int{70, 70} { // the second time the summary stands for what is missing
+		f, err := r.Fit(t.Context(), Overlong{Input: in, Conversation: conversation, Earlier: said(100, line), More: true})
+		if err != nil || len(texts(&f)) != want || len(r.scribe.asked) != 1 || f.Notes != nil {
+			t.Errorf("run %d: %d turns stay, %d summaries, notes %q, %v", i, len(texts(&f)), len(r.scribe.asked), f.Notes, err)
+		}
+	}
+}
+
 // A long conversation costs a summary per overflow, not per run.
 func TestTheNextRunsUseTheSummaryAndExtendIt(t *testing.T) {
 	r := newCompactRig()
