@@ -24,8 +24,8 @@ func (a *Answerer) Summarize(ctx context.Context, handle string, p prompt.Prompt
 		return recall.Summarized{}, fmt.Errorf("find the model that summarises: %w", err)
 	}
 	a.metrics.prepare(provider, name)
-	t := &talk{Answerer: a, model: m, provider: provider, name: name}
-	resp, err := t.generate(ctx, llm.Request{
+	t := &talk{quest: &quest{Answerer: a}, model: m, provider: provider, name: name}
+	resp, err := t.generate(ctx, &llm.Request{
 		Model: name, System: p.System, Turns: p.Turns, Temperature: summaryTemperature, MaxTokens: maxTokens,
 	})
 	made := recall.Summarized{Text: strings.TrimSpace(resp.Text), InputTokens: t.in, OutputTokens: t.out}
