@@ -39,6 +39,11 @@ func (d *Dispatcher) answer(ctx context.Context, c *gateway.Claim) error {
 		return d.cancel(ctx, r, "no active agent answers this account")
 	}
 	r.Agent = a.ID
+	if r.Conversation == "" && a.ContactMemory > 0 { // it knows no contact
+		stranger := *a
+		stranger.ContactMemory = 0
+		a = &stranger
+	}
 	var f gateway.Finish
 	if r.Attempt > d.cfg.MaxAttempts {
 		f.Run = failed(r, &agent.Failure{Stop: gateway.StopError, Msg: fmt.Sprintf("given up: the run did not end in %d attempts", d.cfg.MaxAttempts)})
@@ -47,7 +52,7 @@ func (d *Dispatcher) answer(ctx context.Context, c *gateway.Claim) error {
 		if err != nil {
 			return err
 		}
-		if f.Run, err = d.ask(ctx, r, a, in.Input); err != nil {
+		if f.Run, f.Memory, err = d.ask(ctx, r, a, in.Input); err != nil {
 			return err
 		}
 		f.Run.Notes, f.Summary = append(in.Notes, f.Run.Notes...), in.Summary
@@ -100,6 +105,13 @@ func (d *Dispatcher) input(ctx context.Context, c *gateway.Claim, a *gateway.Age
 		}
 		in.Account = prompt.Facts{Name: account.Name, Phone: account.PhoneNumber}
 		in.Now, in.Hours = in.Now.In(account.Location()), account.Hours
+	}
+	if a.ContactMemory > 0 && d.Contacts != nil {
+		m, err := d.Contacts.MemoryIn(ctx, a.ID, c.Run.Conversation)
+		if err != nil && gateway.KindOf(err) != gateway.NotFound {
+			return recall.Fitted{}, fmt.Errorf("read what is kept of the contact of run %s: %w", c.Run.ID, err)
+		}
+		in.ContactMemory = m.Text
 	}
 	x := recall.Overlong{Input: in, Conversation: c.Run.Conversation}
 	if err := d.remember(ctx, c, a, &x); err != nil {
@@ -164,11 +176,12 @@ func contextKey(r *gateway.Run) string {
 }
 
 // ask puts the input before the agent's model. Its error means that the run
-// was interrupted and is not over; a model's failure is a failed run.
-func (d *Dispatcher) ask(ctx context.Context, r *gateway.Run, a *gateway.Agent, in prompt.Input) (gateway.Run, error) {
+// was interrupted and is not over; a model's failure is a failed run. It also
+// returns what is to be kept of the contact; nil: what was kept.
+func (d *Dispatcher) ask(ctx context.Context, r *gateway.Run, a *gateway.Agent, in prompt.Input) (run gateway.Run, memory *string, err error) {
 	stored, err := json.Marshal(in)
 	if err != nil {
-		return gateway.Run{}, fmt.Errorf("encode input of run %s: %w", r.ID, err)
+		return gateway.Run{}, nil, fmt.Errorf("encode input of run %s: %w", r.ID, err)
 	}
 	if r.Trigger == gateway.TriggerInbound {
 		r.Input = stored
@@ -184,7 +197,7 @@ func (d *Dispatcher) ask(ctx context.Context, r *gateway.Run, a *gateway.Agent, 
 	r.InputTokens += answer.InputTokens + f.InputTokens
 	r.OutputTokens += answer.OutputTokens + f.OutputTokens
 	if ctx.Err() != nil {
-		return gateway.Run{}, fmt.Errorf("run %s interrupted: %w", r.ID, context.Cause(ctx))
+		return gateway.Run{}, nil, fmt.Errorf("run %s interrupted: %w", r.ID, context.Cause(ctx))
 	}
 	if err != nil {
 		level := slog.LevelWarn // what there is to do is said once, by who knows the provider, not by each run
@@ -192,12 +205,12 @@ func (d *Dispatcher) ask(ctx context.Context, r *gateway.Run, a *gateway.Agent, 
 			level = slog.LevelError
 		}
 		d.log.Log(ctx, level, "agent gave no answer", "run", r.ID, "agent", a.ID, "stop_reason", f.Stop, "err", err)
-		return failed(r, f), nil
+		return failed(r, f), nil, nil
 	}
 	done := *r
 	done.Status, done.StopReason = gateway.RunCompleted, gateway.StopEndTurn
 	done.Output, done.Notes, done.Model, done.Latency = &answer.Output, answer.Notes, answer.Model, answer.Latency
-	return done, nil
+	return done, answer.Memory, nil
 }
 
 // failed returns the end of a run that came to no answer.

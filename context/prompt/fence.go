@@ -26,8 +26,13 @@ func newFence(in *Input) fence {
 	for _, r := range in.RecentMessages {
 		texts = append(texts, r.Text)
 	}
-	if in.EarlierSummary != "" {
-		texts = append(texts, in.EarlierSummary)
+	for _, b := range in.Agent.Blocks {
+		texts = append(texts, b.Value)
+	}
+	for _, s := range []string{in.EarlierSummary, in.ContactMemory} {
+		if s != "" {
+			texts = append(texts, s)
+		}
 	}
 	if in.LastAgentOutput != nil {
 		texts = append(texts, encode(in.LastAgentOutput))

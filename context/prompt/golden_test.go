@@ -26,11 +26,14 @@ type sample struct {
 		SystemPrompt   string          `json:"system_prompt"`
 		AllowedActions []string        `json:"allowed_actions"`
 		PayloadSchema  []gateway.Field `json:"payload_schema"`
+		Blocks         []gateway.Block `json:"blocks"`
+		ContactMemory  int             `json:"contact_memory"`
 	} `json:"agent"`
 	Now          string                  `json:"now"` // RFC 3339
 	Zone         string                  `json:"zone"`
 	Hours        map[time.Weekday]string `json:"hours"`
 	ContactPhone string                  `json:"contact_phone"`
+	Kept         string                  `json:"kept"` // of the contact
 	Input        Input                   `json:"input"`
 	API          json.RawMessage         `json:"api"` // in place of input
 	Batch        []struct {
@@ -60,8 +63,9 @@ func (s *sample) read(t *testing.T) Input {
 	}
 	in.Agent = &gateway.Agent{
 		SystemPrompt: s.Agent.SystemPrompt, AllowedActions: s.Agent.AllowedActions, PayloadSchema: s.Agent.PayloadSchema,
+		Blocks: s.Agent.Blocks, ContactMemory: s.Agent.ContactMemory,
 	}
-	in.Contact.Phone = s.ContactPhone
+	in.Contact.Phone, in.ContactMemory = s.ContactPhone, s.Kept
 	if s.Now != "" {
 		now, err := time.Parse(time.RFC3339, s.Now)
 		if err != nil {

@@ -39,6 +39,7 @@ type Input struct {
 	EarlierSummary  string          `json:"earlier_summary,omitempty"` // of turns before RecentMessages
 	ContextSummary  string          `json:"context_summary,omitempty"`
 	LastAgentOutput *LastOutput     `json:"last_agent_output,omitempty"`
+	ContactMemory   string          `json:"-"` // what the agent keeps of the contact, if it may; no record of the run has it, since people erase it elsewhere
 	Extra           json.RawMessage `json:"-"` // the rest of an API run's input, shown as data; that run's record keeps the whole
 }
 

@@ -74,12 +74,14 @@ var attacks = map[string]string{
 // Wherever a stranger's text stands, the prompt outside the fences is the same
 // as with a harmless text in its place, and the text inside is whole.
 func TestStrangersTextStaysInsideItsFence(t *testing.T) {
-	agent := &gateway.Agent{SystemPrompt: "You are a concierge.", AllowedActions: []string{"hotel.room.request"}}
+	agent := &gateway.Agent{SystemPrompt: "You are a concierge.", AllowedActions: []string{"hotel.room.request"}, ContactMemory: 500}
 	places := map[string]func(text string) Input{
 		"the batch":         func(s string) Input { return Input{Messages: []Message{{Type: gateway.TypeText, Text: s}}} },
 		"the last message":  func(s string) Input { return Input{LastMessage: s} },
 		"a recent message":  func(s string) Input { return Input{RecentMessages: []Recent{{Role: transcript.User, Text: s}}} },
 		"the summary":       func(s string) Input { return Input{ContextSummary: s} },
+		"a long talk's":     func(s string) Input { return Input{EarlierSummary: s} },
+		"what is kept":      func(s string) Input { return Input{ContactMemory: s} },
 		"the contact":       func(s string) Input { return Input{Contact: Facts{Name: s}} },
 		"the last output":   func(s string) Input { return Input{LastAgentOutput: &LastOutput{Intent: s}} },
 		"an API's own data": func(s string) Input { return Input{Extra: json.RawMessage(encode(map[string]string{"note": s}))} },

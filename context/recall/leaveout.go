@@ -15,7 +15,8 @@ const cut = "[…] "
 const leastNewest = 64
 
 // leaveOut makes a prompt fit: what matters least goes first, the newest message
-// never. It returns what went. Every try is rendered anew, since the tag of the
+// never, nor what is kept of the contact: a model that does not read it would
+// write over it. It returns what went. Every try is rendered anew, since the tag of the
 // fences, which stands in every turn, changes with the texts.
 func leaveOut(in *prompt.Input, limit int) (left []string) {
 	fits := func() bool { return budget.Fits(in.Agent.Model, prompt.Render(*in), limit) }

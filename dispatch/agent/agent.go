@@ -63,6 +63,7 @@ type Answer struct {
 	OutputTokens int
 	Latency      time.Duration // of the model, waits between requests not counted
 	Stop         gateway.StopReason
+	Memory       *string // what the agent wants kept of the contact, within its limit; nil: what it kept
 }
 
 // A Failure is why there is no Answer. It is the error of [Answerer.Answer].
@@ -116,7 +117,7 @@ func (a *Answerer) Answer(ctx context.Context, ag *gateway.Agent, p prompt.Promp
 	}
 	return Answer{
 		Output: v.Output, Notes: v.Notes, Model: model, InputTokens: q.in, OutputTokens: q.out,
-		Latency: q.latency, Stop: stopReason(ag, &v.Output),
+		Latency: q.latency, Stop: stopReason(ag, &v.Output), Memory: v.Memory,
 	}, nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
@@ -142,6 +143,7 @@ type Verdict struct {
 	Faults []string       // what a repair should mend, without the values
 	Fatal  []string       // those of the faults that leave no answer
 	Notes  []string       // what was dropped
+	Memory *string        // what is to be kept of the contact; nil: what was kept
 }
 
 func (v *Verdict) fault(fatal bool, format string, args ...any) {
@@ -191,7 +193,31 @@ func (c *Checker) Check(text string) Verdict {
 	for i, a := range actions {
 		c.action(&v, i, a)
 	}
+	c.memory(&v, answer[memory])
 	return v
+}
+
+// memory takes what the agent wants kept of the contact. A text that is too long
+// is not cut: what was kept until now says more than half of another.
+func (c *Checker) memory(v *Verdict, raw any) {
+	limit := c.agent.ContactMemory
+	if limit == 0 || raw == nil {
+		return
+	}
+	var fault string
+	text, ok := raw.(string)
+	text = strings.TrimSpace(text)
+	switch n := utf8.RuneCountInString(text); {
+	case !ok:
+		fault = memory + " must be of type string or null"
+	case n > limit:
+		fault = fmt.Sprintf("%s must have at most %d characters, not %d", memory, limit, n)
+	default:
+		v.Memory = &text
+		return
+	}
+	v.fault(false, "%s", fault)
+	v.note("dropped %s: %s", memory, fault)
 }
 
 var languageCode = regexp.MustCompile(`^[a-z]{2}$`)

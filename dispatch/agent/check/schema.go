@@ -20,16 +20,24 @@ import (
 func Schema(ag *gateway.Agent) (schema json.RawMessage, strict bool) {
 	strict = len(ag.AllowedActions) > 0 && len(ag.PayloadSchema) > 0
 	text := func(about string) any { return map[string]any{"type": "string", "description": about} }
-	return object(true,
-		property{name: "intent", schema: text("what the customer wants, in a word or a few, snake_case")},
-		property{name: "confidence", schema: map[string]any{"type": "number", "description": "how sure the intent is, from 0 to 1"}},
-		property{name: "actions", schema: map[string]any{"type": "array", "items": actionSchema(ag, strict)}},
-		property{name: "language", schema: text("the customer's language, ISO 639-1, such as en")},
-		property{name: "suggested_reply", schema: text("what is sent to the customer")},
-		property{name: "analysis_summary", schema: text("what happened, for the business")},
-		property{name: "context_summary", schema: text("what to remember of the conversation")},
-	), strict
+	members := []property{
+		{name: "intent", schema: text("what the customer wants, in a word or a few, snake_case")},
+		{name: "confidence", schema: map[string]any{"type": "number", "description": "how sure the intent is, from 0 to 1"}},
+		{name: "actions", schema: map[string]any{"type": "array", "items": actionSchema(ag, strict)}},
+		{name: "language", schema: text("the customer's language, ISO 639-1, such as en")},
+		{name: "suggested_reply", schema: text("what is sent to the customer")},
+		{name: "analysis_summary", schema: text("what happened, for the business")},
+		{name: "context_summary", schema: text("what to remember of the conversation")},
+	}
+	if ag.ContactMemory > 0 {
+		about := fmt.Sprintf("all that is to be kept of the customer for good, at most %d characters; null: as it is", ag.ContactMemory)
+		members = append(members, property{name: memory, schema: map[string]any{"type": []string{"string", "null"}, "description": about}})
+	}
+	return object(true, members...), strict
 }
+
+// memory is the member that only agents with a ContactMemory have.
+const memory = "contact_memory"
 
 // actionSchema is the schema of one action. System actions carry nothing.
 func actionSchema(ag *gateway.Agent, strict bool) any {

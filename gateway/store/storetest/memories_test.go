@@ -200,20 +200,23 @@ func TestASummaryWhoseLifeIsOverIsNotRead(t *testing.T) {
 	})
 }
 
+// remembered finishes a run of somebody's that leaves all that there is to forget.
+func remembered(t *testing.T, s *store.Store, phone, id string) (gateway.Run, gateway.Contact) {
+	t.Helper()
+	f := finish(claimed(t, s, sandbox, phone, id), "reply")
+	f.Run.Input, f.Run.Output.ContextSummary = json.RawMessage(`{"context_summary":"x"}`), "secret"
+	f.Memory = new("kept")
+	f.Summary = &gateway.ContextSummary{Agent: f.Run.Agent, Conversation: f.Run.Conversation, Until: 1, Text: "old turns", ExpiresAt: time.Now().Add(time.Hour)}
+	must(t, s.FinishRun(t.Context(), f))
+	return f.Run, contactOf(t, s, phone)
+}
+
 func TestForgetContext(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		seed(t, s)
 		ctx := t.Context()
-		remembered := func(phone, id string) (gateway.Run, gateway.Contact) {
-			f := finish(claimed(t, s, sandbox, phone, id), "reply")
-			f.Run.Input, f.Run.Output.ContextSummary = json.RawMessage(`{"context_summary":"x"}`), "secret"
-			f.Memory = new("kept")
-			f.Summary = &gateway.ContextSummary{Agent: f.Run.Agent, Conversation: f.Run.Conversation, Until: 1, Text: "old turns", ExpiresAt: time.Now().Add(time.Hour)}
-			must(t, s.FinishRun(ctx, f))
-			return f.Run, contactOf(t, s, phone)
-		}
-		a, who := remembered(alice, "wamid.1")
-		b, neighbour := remembered(bob, "wamid.2")
+		a, who := remembered(t, s, alice, "wamid.1")
+		b, neighbour := remembered(t, s, bob, "wamid.2")
 		holds := func(r gateway.Run, c gateway.Contact) (out []bool) {
 			back := got(s.Run(ctx, "", r.ID))(t)
 			_, noSummary := s.Summary(ctx, r.Agent, r.Conversation)
