@@ -22,6 +22,7 @@ import (
 	"wagent/dispatch/webhook"
 	"wagent/gateway"
 	"wagent/gateway/api"
+	"wagent/gateway/api/contacts"
 	"wagent/gateway/api/pauses"
 	"wagent/gateway/api/sessions"
 	"wagent/gateway/api/whatsrb"
@@ -175,11 +176,12 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	if err != nil {
 		return nil, err
 	}
+	answerer, memory := agent.New(models, log, reg), recall.New(rdb, db, prefix, log, reg)
 	parts := dispatch.Parts{
-		Runs: db, Requests: db, Actions: db, Directory: db,
-		Memory:   recall.New(rdb, db, prefix, log, reg),
-		Answerer: agent.New(models, log, reg),
-		Sent:     devices.sent, Delivered: hooks.Wake, Working: devices.working,
+		Runs: db, Requests: db, Actions: db, Directory: db, Contacts: db,
+		Memory: memory, Answerer: answerer,
+		Compactor: &recall.Compactor{Summaries: db, Summarizer: answerer, Log: log},
+		Sent:      devices.sent, Delivered: hooks.Wake, Working: devices.working,
 		Rearm: timers.Rearm, Drop: timers.Drop,
 	}
 	if h.parts != nil {
@@ -209,6 +211,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		Sessions: sessions.API{Accounts: db, Links: db, Pairings: db, Person: db, Files: db, Changed: devices.changed},
 		Pauses:   pauses.API{Conversations: db, Pauses: db, Editor: pausing{db, timers, log}},
 		Windows:  windows.API{Conversations: db, Agents: db, Overrides: db, Answerer: timers},
+		Contacts: contacts.API{People: db, Agents: db, Memories: db, Contexts: contexts{db, memory}},
 		// Without Redis messages are still taken in safely, so it does not count.
 		Ready: map[string]api.Check{"database": db.Ping},
 	})

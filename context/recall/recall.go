@@ -82,6 +82,12 @@ func (s *Store) Recall(ctx context.Context, agent gateway.AgentID, contextKey st
 	return m, err
 }
 
+// Peek is Recall for somebody who only looks: no run is counted.
+func (s *Store) Peek(ctx context.Context, agent gateway.AgentID, contextKey string, ttl time.Duration) (*Memory, error) {
+	m, _, err := s.recall(ctx, agent, contextKey, ttl)
+	return m, err
+}
+
 func (s *Store) recall(ctx context.Context, agent gateway.AgentID, contextKey string, ttl time.Duration) (m *Memory, how string, err error) {
 	if ttl <= 0 {
 		return nil, outcomeStateless, nil

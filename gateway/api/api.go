@@ -1,8 +1,8 @@
 // Package api is wagent's HTTP server: who may come in, what a request may
 // cost, and what an operator's tools ask for. What stands at /api/v1 is in the
 // packages that it mounts there: agents in whatsrb, linked devices in sessions,
-// people who take over in pauses, when conversations are answered in windows;
-// package wire is how they all look.
+// people who take over in pauses, when conversations are answered in windows,
+// what agents remember of whom in contacts; package wire is how they all look.
 //
 // It guarantees that nothing under /api/v1 is reached without a key, except
 // over connections that the process itself trusts ([Trusted]), that every request ends in one answer and one line in the log, a panic included,
@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"wagent/gateway/api/contacts"
 	"wagent/gateway/api/pauses"
 	"wagent/gateway/api/sessions"
 	"wagent/gateway/api/whatsrb"
@@ -42,6 +43,7 @@ type Deps struct {
 	Sessions sessions.API
 	Pauses   pauses.API
 	Windows  windows.API
+	Contacts contacts.API
 	// Ready asks each dependency whether it can be worked with. A name is
 	// shown to whoever asks, an error only to the log.
 	Ready    map[string]Check
@@ -58,7 +60,7 @@ func New(d Deps) (http.Handler, error) {
 	case d.Log == nil:
 		return nil, errors.New("api: no Log")
 	}
-	for _, validate := range []func() error{d.AgentAPI.Validate, d.Sessions.Validate, d.Pauses.Validate, d.Windows.Validate} {
+	for _, validate := range []func() error{d.AgentAPI.Validate, d.Sessions.Validate, d.Pauses.Validate, d.Windows.Validate, d.Contacts.Validate} {
 		if err := validate(); err != nil {
 			return nil, fmt.Errorf("api: %w", err)
 		}
@@ -84,6 +86,7 @@ func New(d Deps) (http.Handler, error) {
 	d.Sessions.Mount(v1)
 	d.Pauses.Mount(v1)
 	d.Windows.Mount(v1)
+	d.Contacts.Mount(v1)
 
 	o.metrics = newMetrics(d.Registry, e.Routes())
 	return e, nil

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"wagent/gateway"
+	"wagent/gateway/api/contacts"
 	"wagent/gateway/api/pauses"
 	"wagent/gateway/api/sessions"
 	"wagent/gateway/api/whatsrb"
@@ -122,6 +123,14 @@ type (
 	}
 )
 
+// people is idle, too.
+type people struct {
+	contacts.People
+	contacts.Agents
+	contacts.Memories
+	contacts.Contexts
+}
+
 func deps(list func(context.Context) error) Deps {
 	p := parts{list: list}
 	return Deps{
@@ -130,6 +139,7 @@ func deps(list func(context.Context) error) Deps {
 		Sessions: sessions.API{Accounts: idle{}, Links: idle{}, Pairings: idle{}, Person: idle{}, Files: idle{}},
 		Pauses:   pauses.API{Conversations: idle{}, Pauses: idle{}, Editor: idle{}},
 		Windows:  windows.API{Conversations: idle{}, Agents: idle{}, Overrides: idle{}, Answerer: idle{}},
+		Contacts: contacts.API{People: people{}, Agents: people{}, Memories: people{}, Contexts: people{}},
 		Log:      slog.New(slog.DiscardHandler),
 	}
 }
