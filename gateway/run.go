@@ -15,7 +15,7 @@ type Run struct {
 	ConversationKey string         // what an API run's metadata named; may be empty
 	Peer            Address        // of the conversation; zero for API runs
 	Trigger         Trigger
-	Routed          string // why this agent answers: default, keyword, language, tag, hours, router, or more than one of them; empty for API runs
+	Routed          string // why this agent answers, once that is decided: see package route; empty for API runs
 	Status          RunStatus
 	Generation      int64 // raised at each claim: the fence of whatever the claimer writes
 	Attempt         int   // how often it was claimed, claims that were superseded aside

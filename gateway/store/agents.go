@@ -86,8 +86,9 @@ func (s *Store) Agents(ctx context.Context) ([]gateway.Agent, error) {
 	return as, s.fail(err, "list agents")
 }
 
-// DefaultAgent returns the account's oldest active agent that runs by itself,
-// or an Error of kind NotFound. What another process changes shows within two
+// DefaultAgent returns the account's oldest active agent that runs by itself and
+// answers what no other does or, if there is none, the oldest that runs by
+// itself; or an Error of kind NotFound. What another process changes shows within two
 // seconds.
 func (s *Store) DefaultAgent(ctx context.Context, account gateway.AccountID) (gateway.Agent, error) {
 	if a, known := s.answers.get(account); known {
@@ -104,7 +105,8 @@ func (s *Store) DefaultAgent(ctx context.Context, account gateway.AccountID) (ga
 }
 
 func defaultAgent(ctx context.Context, q queries, account gateway.AccountID) (gateway.Agent, error) {
-	return one(ctx, q, scanAgent, agentSelect+`WHERE account = $1 AND active AND auto_run AND deleted_at = 0 ORDER BY seq LIMIT 1`, account)
+	return one(ctx, q, scanAgent, agentSelect+`WHERE account = $1 AND active AND auto_run AND deleted_at = 0
+		ORDER BY CASE answers WHEN '' THEN 0 ELSE 1 END, seq LIMIT 1`, account)
 }
 
 // agentTTL is how long an agent is believed to be its account's default.

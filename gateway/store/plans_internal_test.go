@@ -25,7 +25,7 @@ type explainer struct {
 // conversations, were it of one account.
 var tooMuch = regexp.MustCompile(`^SCAN (sends|messages|media|pauses|pairings|runs|r|m|o|p)\b( USING INDEX messages_run|$)|` +
 	`^SCAN (conversations|v)\b|^SEARCH (conversations|v)\b.*\(account=\?\)$|^SCAN (pauses|p) USING INDEX pauses_active$|` +
-	`\(origin=\?\)|INDEX sends_conversation\b|USING (COVERING )?INDEX (messages_conversation|messages_run) ?(\(conversation=\?\))?$`)
+	`\(origin=\?\)|INDEX sends_conversation\b|INDEX runs_agent\b|USING (COVERING )?INDEX (messages_conversation|messages_run) ?(\(conversation=\?\))?$`)
 
 // everyMessage also matches plans that read whatever somebody, or an account,
 // ever wrote.
@@ -125,6 +125,17 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 		"summary":       func() error { _, err := s.Summary(ctx, "agent", "cnv"); return err },
 		"forget context": func() error {
 			_, err := forgetConversation(ctx, q, "cnv", "")
+			return err
+		},
+		"last run of": func() error {
+			_, err := s.LastRunOf(ctx, "cnv", []gateway.AgentID{"agt_1", "agt_2"}, at)
+			return err
+		},
+		"route run": func() error {
+			err := s.RouteRun(ctx, &gateway.Run{ID: "run"})
+			if gateway.KindOf(err) == gateway.Conflict {
+				err = nil
+			}
 			return err
 		},
 	} {

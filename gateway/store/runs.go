@@ -59,6 +59,32 @@ func (s *Store) LastRun(ctx context.Context, agent gateway.AgentID, contextKey s
 	return rs[0], nil
 }
 
+// LastRunOf returns the last run of a conversation that one of the agents
+// completed after a moment, or an Error of kind NotFound.
+func (s *Store) LastRunOf(ctx context.Context, id gateway.ConversationID, agents []gateway.AgentID, after time.Time) (gateway.Run, error) {
+	rs, err := runs(ctx, s.q, `WHERE r.agent IN (`+places(3, len(agents))+`) AND r.context_key = $1 AND r.context_key <> '' AND r.status = 'completed'
+		AND r.completed_at > $2 ORDER BY r.completed_at DESC, r.seq DESC LIMIT 1`, append([]any{id, after}, anys(agents)...)...)
+	if err == nil && len(rs) == 0 {
+		err = &gateway.Error{Kind: gateway.NotFound, Msg: "There is no completed run in this conversation"}
+	}
+	if err != nil {
+		return gateway.Run{}, s.fail(err, "find the last run of conversation %s", id)
+	}
+	return rs[0], nil
+}
+
+// RouteRun keeps which agent answers a run that is in hand, and why, and what
+// deciding it cost: r's Agent, Routed and tokens. Conflict: the run has ended,
+// or somebody else claimed it.
+func (s *Store) RouteRun(ctx context.Context, r *gateway.Run) error {
+	n, err := s.q.exec(ctx, `UPDATE runs SET agent = $3, routed = $4, input_tokens = $5, output_tokens = $6
+		WHERE id = $1 AND generation = $2 AND status = 'running'`, r.ID, r.Generation, r.Agent, r.Routed, r.InputTokens, r.OutputTokens)
+	if err == nil && n == 0 {
+		err = lostRun(r.ID)
+	}
+	return s.fail(err, "route run %s", r.ID)
+}
+
 // StrandedRuns returns the unfinished runs of conversations that nobody holds:
 // their lease ended, and no message waits whose window will bring them back.
 // They come oldest first, at most a thousand. The plus keeps
