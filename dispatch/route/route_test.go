@@ -25,38 +25,6 @@ var (
 
 const agentID = gateway.AgentID("0a1b2c3d-1111-4222-8333-444455556666")
 
-func TestPick(t *testing.T) {
-	agent := func(id string, account string, age time.Duration) gateway.Agent {
-		return gateway.Agent{ID: gateway.AgentID(id), Account: gateway.AccountID(account), Active: true, AutoRun: true, CreatedAt: t0.Add(-age)}
-	}
-	off := agent("off", "acc_1", time.Hour)
-	off.Active = false
-	byHand := agent("by hand", "acc_1", time.Hour)
-	byHand.AutoRun = false
-	tests := map[string]struct {
-		give    []gateway.Agent
-		account gateway.AccountID
-		want    gateway.AgentID
-	}{
-		"none answers where there is none":        {nil, "acc_1", ""},
-		"the oldest answers":                      {[]gateway.Agent{agent("b", "acc_1", 1), agent("a", "acc_1", 2), agent("c", "acc_1", 0)}, "acc_1", "a"},
-		"of two of an age, the lesser id":         {[]gateway.Agent{agent("b", "acc_1", 0), agent("a", "acc_1", 0)}, "acc_1", "a"},
-		"one that is off does not answer":         {[]gateway.Agent{off, agent("a", "acc_1", 0)}, "acc_1", "a"},
-		"one that is started by hand does not":    {[]gateway.Agent{byHand}, "acc_1", ""},
-		"another account's does not":              {[]gateway.Agent{agent("a", "acc_2", 0)}, "acc_1", ""},
-		"one without an account answers nobody":   {[]gateway.Agent{agent("a", "", 0)}, "acc_1", ""},
-		"nobody answers messages without account": {[]gateway.Agent{agent("a", "", 0)}, "", ""},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			got, ok := Pick(tt.give, tt.account)
-			if got.ID != tt.want || ok != (tt.want != "") {
-				t.Errorf("Pick = %q, %v, want %q", got.ID, ok, tt.want)
-			}
-		})
-	}
-}
-
 // inbound is a run that answered a batch.
 func inbound() *gateway.Run {
 	return &gateway.Run{
