@@ -40,6 +40,18 @@ func newFence(in *Input) fence {
 	return fence{tag: newTag(texts, tagDigits)}
 }
 
+// Fenced returns each text between the two lines of one fence, whose tag stands
+// in none of them: what strangers wrote, for a prompt that is not made of an
+// [Input]. What the fence means is for the caller's own words to say.
+func Fenced(texts ...string) []string {
+	f := fence{tag: newTag(texts, tagDigits)}
+	out := make([]string, len(texts))
+	for i, t := range texts {
+		out[i] = f.around(t)
+	}
+	return out
+}
+
 // newTag returns a tag of at least so many hexadecimal digits that occurs in
 // none of the texts, in either case. It is made from the texts: the same ones
 // give the same tag. It ends, because a tag grows with every few tries and no
