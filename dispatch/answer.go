@@ -13,7 +13,6 @@ import (
 	"wagent/context/recall"
 	"wagent/context/transcript"
 	"wagent/dispatch/agent"
-	"wagent/dispatch/route"
 	"wagent/gateway"
 )
 
@@ -31,8 +30,11 @@ const (
 func (d *Dispatcher) answer(ctx context.Context, c *gateway.Claim) error {
 	r := &c.Run
 	r.StartedAt = time.Now()
-	a, err := d.agent(ctx, r)
-	if err != nil {
+	a, err := d.agent(ctx, c)
+	switch {
+	case gateway.KindOf(err) == gateway.Conflict:
+		return nil // the run has ended, or is in other hands, which will end it
+	case err != nil:
 		return err
 	}
 	if a == nil {
@@ -63,26 +65,6 @@ func (d *Dispatcher) answer(ctx context.Context, c *gateway.Claim) error {
 	}
 	d.conclude(&f, c, a, hooks)
 	return d.finish(ctx, &f, a)
-}
-
-// agent returns the agent of a run, or nil if nobody answers.
-func (d *Dispatcher) agent(ctx context.Context, r *gateway.Run) (*gateway.Agent, error) {
-	agents, err := d.Directory.Agents(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list agents: %w", err)
-	}
-	for i := range agents {
-		if agents[i].ID == r.Agent && agents[i].Active {
-			return &agents[i], nil
-		}
-	}
-	if r.Trigger == gateway.TriggerAPI {
-		return nil, nil
-	}
-	if a, ok := route.Pick(agents, r.Account); ok {
-		return &a, nil
-	}
-	return nil, nil
 }
 
 // input gathers what the agent is to know: the batch, and within the context's
@@ -254,7 +236,7 @@ func (d *Dispatcher) finish(ctx context.Context, f *gateway.Finish, a *gateway.A
 		d.metrics.actions.WithLabelValues(string(r.Actions[i].Status)).Inc()
 	}
 	d.log.InfoContext(ctx, "run", "run", r.ID, "agent", r.Agent, "account", r.Account, "conversation", r.Conversation,
-		"trigger", r.Trigger, "status", r.Status, "stop_reason", r.StopReason, "attempt", r.Attempt, "model", r.Model,
+		"trigger", r.Trigger, "routed", r.Routed, "status", r.Status, "stop_reason", r.StopReason, "attempt", r.Attempt, "model", r.Model,
 		"actions", len(r.Actions), "sends", len(f.Sends), "deliveries", len(f.Deliveries), "notes", len(r.Notes),
 		"latency_ms", r.Latency.Milliseconds(), "duration_ms", r.Duration.Milliseconds())
 	d.expiries.Wake()

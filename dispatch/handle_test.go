@@ -41,7 +41,7 @@ func TestABatchBecomesAFinishedRun(t *testing.T) {
 		}
 		equal(t, "run", run, gateway.Run{
 			ID: run.ID, Agent: r.agent.ID, Account: account, Conversation: first.Conversation, Peer: gateway.Address{Phone: ada},
-			Trigger: gateway.TriggerInbound, Status: gateway.RunCompleted, Generation: 1, Attempt: 1, StopReason: gateway.StopEndTurn,
+			Trigger: gateway.TriggerInbound, Routed: "default", Status: gateway.RunCompleted, Generation: 1, Attempt: 1, StopReason: gateway.StopEndTurn,
 			Notes: []string{"noted"}, Model: "fake/model", InputTokens: 7, OutputTokens: 5, Latency: time.Second, Duration: 2 * time.Second,
 			Actions: actions, CreatedAt: r.start.UTC(), StartedAt: r.start.UTC(), CompletedAt: r.start.UTC().Add(2 * time.Second),
 		}, cmpopts.IgnoreFields(gateway.Run{}, "Input", "Output", "LeaseUntil"))

@@ -6,12 +6,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"wagent/dispatch/route"
 	"wagent/gateway"
 )
 
 type metrics struct {
 	runs     *prometheus.CounterVec
 	duration prometheus.Histogram
+	routed   *prometheus.CounterVec
 	actions  *prometheus.CounterVec
 	swept    *prometheus.CounterVec
 
@@ -33,6 +35,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			NativeHistogramMaxBucketNumber:  160,
 			NativeHistogramMinResetDuration: time.Hour,
 		}),
+		routed: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "wagent_runs_routed_total",
+			Help: "Runs of batches that ended, by why their agent answered.",
+		}, []string{"reason"}),
 		actions: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "wagent_actions_total",
 			Help: "Actions of runs, by what became of them.",
@@ -53,6 +59,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			m.runs.WithLabelValues(string(gateway.RunFailed), string(t), string(s))
 		}
 	}
+	for _, r := range route.Reasons() {
+		m.routed.WithLabelValues(r)
+	}
 	for _, s := range []gateway.ActionStatus{gateway.ActionAuto, gateway.ActionPending, gateway.ActionConfirmed, gateway.ActionRejected, gateway.ActionExpired} {
 		m.actions.WithLabelValues(string(s))
 	}
@@ -64,4 +73,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 func (m *metrics) ended(r *gateway.Run) {
 	m.runs.WithLabelValues(string(r.Status), string(r.Trigger), string(r.StopReason)).Inc()
 	m.duration.Observe(r.Duration.Seconds())
+	if r.Routed != "" {
+		m.routed.WithLabelValues(r.Routed).Inc()
+	}
 }

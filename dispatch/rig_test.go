@@ -41,6 +41,8 @@ const (
 // settings are what a test may have otherwise.
 type settings struct {
 	agent  gateway.Agent
+	others []gateway.Agent // younger ones
+	place  gateway.Account // time zone, hours and router of the account
 	config dispatch.Config
 	parts  func(*dispatch.Parts) // puts doubles before the store; may be nil
 }
@@ -71,6 +73,7 @@ func inRig(t *testing.T, answer script, change func(*settings), play func(*rig))
 	synctest.Test(t, func(t *testing.T) {
 		s := settings{
 			agent:  gateway.DefaultAgent(),
+			place:  gateway.Account{ID: account, Kind: gateway.Sandbox},
 			config: dispatch.Config{Concurrency: 4, Timeout: 10 * time.Minute, Lease: lease, MaxAttempts: 3, Drain: 20 * time.Second},
 		}
 		s.agent.Key, s.agent.Account, s.agent.Name, s.agent.SystemPrompt, s.agent.AutoRun = "concierge", account, "Concierge", "Be kind.", true
@@ -79,7 +82,7 @@ func inRig(t *testing.T, answer script, change func(*settings), play func(*rig))
 		}
 		r := &rig{T: t, db: storetest.Open(t), model: &model{answer: answer}, registry: prometheus.NewRegistry(), log: &logbook{}, start: time.Now()}
 		hooks := []gateway.Webhook{{Key: "all", URL: "https://example.com/hook", Secret: "s", Active: true}}
-		must(t, r.db.Declare(t.Context(), []gateway.Account{{ID: account, Kind: gateway.Sandbox}}, []gateway.Agent{s.agent}, hooks, nil))
+		must(t, r.db.Declare(t.Context(), []gateway.Account{s.place}, append([]gateway.Agent{s.agent}, s.others...), hooks, nil))
 		r.agent = got(r.db.Agents(t.Context()))(t)[0]
 		log := slog.New(slog.NewTextHandler(r.log, nil))
 		rdb := redistest.InMemory(t)

@@ -19,6 +19,7 @@ import (
 	"wagent/dispatch"
 	"wagent/dispatch/agent"
 	"wagent/dispatch/route"
+	"wagent/dispatch/route/router"
 	"wagent/dispatch/webhook"
 	"wagent/gateway"
 	"wagent/gateway/api"
@@ -181,6 +182,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		Runs: db, Requests: db, Actions: db, Directory: db, Contacts: db,
 		Memory: memory, Answerer: answerer,
 		Compactor: &recall.Compactor{Summaries: db, Summarizer: answerer, Log: log},
+		Router:    router.New(models, reg).Ask,
 		Sent:      devices.sent, Delivered: hooks.Wake, Working: devices.working,
 		Rearm: timers.Rearm, Drop: timers.Drop,
 	}
