@@ -239,9 +239,7 @@ func (d *Dispatcher) finish(ctx context.Context, f *gateway.Finish, a *gateway.A
 		"trigger", r.Trigger, "routed", r.Routed, "status", r.Status, "stop_reason", r.StopReason, "attempt", r.Attempt, "model", r.Model,
 		"actions", len(r.Actions), "sends", len(f.Sends), "deliveries", len(f.Deliveries), "notes", len(r.Notes),
 		"latency_ms", r.Latency.Milliseconds(), "duration_ms", r.Duration.Milliseconds())
-	d.expiries.Wake()
-	wake(d.Sent)
-	wake(d.Delivered)
+	d.follow(f)
 	if f.Pause != nil && d.Drop != nil {
 		if err := d.Drop(ctx, f.Pause.Conversation); err != nil {
 			d.log.WarnContext(ctx, "window of a paused conversation left to its end", "run", r.ID, "err", err)
@@ -254,6 +252,20 @@ func (d *Dispatcher) finish(ctx context.Context, f *gateway.Finish, a *gateway.A
 		}
 	}
 	return nil
+}
+
+// follow wakes those who have something to do since a run ended, and nobody
+// else: each looks into SQL.
+func (d *Dispatcher) follow(f *gateway.Finish) {
+	if pending(f.Run.Actions) {
+		d.expiries.Wake()
+	}
+	if len(f.Sends) > 0 {
+		wake(d.Sent)
+	}
+	if len(f.Deliveries) > 0 {
+		wake(d.Delivered)
+	}
 }
 
 func (d *Dispatcher) cancel(ctx context.Context, r *gateway.Run, reason string) error {

@@ -140,7 +140,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 
 	// gateway: the way in.
 	inbox := &gateway.Inbox{Store: db, Agents: db, Window: timers, MaxAge: cfg.MaxMessageAge, Skipped: newSkipped(reg), Log: log}
-	a.sandbox = sandbox.New(inbox, db, log, reg)
+	a.sandbox = sandbox.New(inbox, db.Directory(), log, reg)
 	events := cloudapi.NewHandler(db, inbox, db, log, reg)
 
 	// gateway: accounts that are linked devices, both ways.
@@ -179,7 +179,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	}
 	answerer, memory := agent.New(models, log, reg), recall.New(rdb, db, prefix, log, reg)
 	parts := dispatch.Parts{
-		Runs: db, Requests: db, Actions: db, Directory: db, Contacts: db,
+		Runs: db, Requests: db, Actions: db, Directory: db.Directory(), Contacts: db,
 		Memory: memory, Answerer: answerer,
 		Compactor: &recall.Compactor{Summaries: db, Summarizer: answerer, Log: log},
 		Router:    router.New(models, reg).Ask,

@@ -23,6 +23,7 @@ func (s *Store) PutAccount(ctx context.Context, a gateway.Account) error {
 		}
 		return s.upsertAccount(ctx, q, &a, now())
 	})
+	s.forget()
 	return s.fail(err, "put account %s", a.ID)
 }
 

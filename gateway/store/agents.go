@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"sync"
 	"time"
 
 	"wagent/gateway"
@@ -30,7 +29,7 @@ func (s *Store) CreateAgent(ctx context.Context, a *gateway.Agent) error {
 		}
 		return insertAgent(ctx, q, a)
 	})
-	s.answers.forget()
+	s.forget()
 	return s.fail(err, "create agent %s", a.ID)
 }
 
@@ -56,7 +55,7 @@ func (s *Store) UpdateAgent(ctx context.Context, a *gateway.Agent) error {
 		}
 		return updateAgent(ctx, q, a)
 	})
-	s.answers.forget()
+	s.forget()
 	return s.fail(err, "update agent %s", a.ID)
 }
 
@@ -70,7 +69,7 @@ func (s *Store) DeleteAgent(ctx context.Context, id gateway.AgentID) error {
 		_, err := q.exec(ctx, `UPDATE agents SET deleted_at = $2, active = FALSE WHERE id = $1`, id, now())
 		return err
 	})
-	s.answers.forget()
+	s.forget()
 	return s.fail(err, "delete agent %s", id)
 }
 
@@ -91,17 +90,17 @@ func (s *Store) Agents(ctx context.Context) ([]gateway.Agent, error) {
 // itself; or an Error of kind NotFound. What another process changes shows within two
 // seconds.
 func (s *Store) DefaultAgent(ctx context.Context, account gateway.AccountID) (gateway.Agent, error) {
-	if a, known := s.answers.get(account); known {
-		return a.result(account)
-	}
-	version := s.answers.version()
-	a, err := defaultAgent(ctx, s.q, account)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	a, err := s.answers.remember(account, func() (answering, error) {
+		a, err := defaultAgent(ctx, s.q, account)
+		if errors.Is(err, sql.ErrNoRows) {
+			return answering{none: true}, nil
+		}
+		return answering{agent: a}, err
+	})
+	if err != nil {
 		return gateway.Agent{}, s.fail(err, "find agent of account %s", account)
 	}
-	found := answering{agent: a, none: err != nil, at: time.Now()}
-	s.answers.put(account, found, version)
-	return found.result(account)
+	return a.result(account)
 }
 
 func defaultAgent(ctx context.Context, q queries, account gateway.AccountID) (gateway.Agent, error) {
@@ -109,20 +108,9 @@ func defaultAgent(ctx context.Context, q queries, account gateway.AccountID) (ga
 		ORDER BY CASE answers WHEN '' THEN 0 ELSE 1 END, seq LIMIT 1`, account)
 }
 
-// agentTTL is how long an agent is believed to be its account's default.
-const agentTTL = 2 * time.Second
-
-// An agentCache remembers who answers an account: every message asks.
-type agentCache struct {
-	mu     sync.Mutex
-	by     map[gateway.AccountID]answering
-	forgot int // counts forget: what was read before must not be put after it
-}
-
 type answering struct {
 	agent gateway.Agent
 	none  bool
-	at    time.Time
 }
 
 func (a *answering) result(account gateway.AccountID) (gateway.Agent, error) {
@@ -130,38 +118,6 @@ func (a *answering) result(account gateway.AccountID) (gateway.Agent, error) {
 		return gateway.Agent{}, &gateway.Error{Kind: gateway.NotFound, Msg: "No agent answers account " + string(account)}
 	}
 	return a.agent, nil
-}
-
-func (c *agentCache) get(account gateway.AccountID) (answering, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	a, ok := c.by[account]
-	return a, ok && time.Since(a.at) < agentTTL
-}
-
-func (c *agentCache) version() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.forgot
-}
-
-func (c *agentCache) put(account gateway.AccountID, a answering, version int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if version != c.forgot {
-		return
-	}
-	if c.by == nil {
-		c.by = map[gateway.AccountID]answering{}
-	}
-	c.by[account] = a
-}
-
-func (c *agentCache) forget() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.forgot++
-	clear(c.by)
 }
 
 // editableAgent reads and locks an agent that the API may change.

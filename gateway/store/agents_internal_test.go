@@ -1,29 +1,34 @@
 package store
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"wagent/gateway"
 )
 
 func TestWhatWasReadBeforeAChangeIsNotRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var c agentCache
-		before := c.version()
-		c.forget() // an agent was changed while it was being read
-		c.put("acc_1", answering{agent: gateway.Agent{Name: "old"}, at: time.Now()}, before)
-		if a, known := c.get("acc_1"); known {
-			t.Errorf("%q is remembered", a.agent.Name)
+		var c cache[string, string]
+		read := func(want, now string, meanwhile func()) {
+			t.Helper()
+			got, err := c.remember("key", func() (string, error) { meanwhile(); return now, nil })
+			if got != want || err != nil {
+				t.Errorf("remember = %q, %v, want %q", got, err, want)
+			}
 		}
-		c.put("acc_1", answering{agent: gateway.Agent{Name: "new"}, at: time.Now()}, c.version())
-		if _, known := c.get("acc_1"); !known {
-			t.Error("what was read after the change is not remembered")
+		nothing := func() {}
+		read("old", "old", c.forget) // it was changed while it was being read
+		read("new", "new", nothing)
+		read("new", "newer", nothing)
+		time.Sleep(rememberTTL)
+		read("newer", "newer", nothing)
+		c.forget()
+		read("newest", "newest", nothing)
+		c.forget()
+		if _, err := c.remember("key", func() (string, error) { return "", errors.New("away") }); err == nil {
+			t.Error("an error is none")
 		}
-		time.Sleep(agentTTL)
-		if _, known := c.get("acc_1"); known {
-			t.Error("it is remembered for too long")
-		}
+		read("back", "back", nothing)
 	})
 }

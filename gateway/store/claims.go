@@ -25,20 +25,13 @@ func (s *Store) ClaimRun(ctx context.Context, id gateway.ConversationID, lease t
 		if err := lockConversation(ctx, q, id); err != nil {
 			return err
 		}
-		open, err := unfinished(ctx, q, id)
-		if err != nil {
-			return err
-		}
-		is, err := paused(ctx, q, id)
+		is, open, err := standing(ctx, q, id, &c.Conversation)
 		if err != nil {
 			return err
 		}
 		if is {
 			none = &gateway.Error{Kind: gateway.NotFound, Msg: "The conversation is paused"}
 			return holdMessages(ctx, q, id, open)
-		}
-		if c.Conversation, err = conversation(ctx, q, id); err != nil {
-			return err
 		}
 		if open != "" {
 			if err := appendNewer(ctx, q, &c.Conversation, open); err != nil {
@@ -70,6 +63,20 @@ func (s *Store) ClaimRun(ctx context.Context, id gateway.ConversationID, lease t
 	return c, nil
 }
 
+// standing reads a conversation that is locked, whether it is paused, and the id
+// of its unfinished run, which it locks too: "" if there is none, and then none
+// can begin until the lock ends.
+func standing(ctx context.Context, q queries, id gateway.ConversationID, c *gateway.Conversation) (paused bool, open gateway.RunID, err error) {
+	_, err = one(ctx, q, func(r row) (struct{}, error) {
+		return struct{}{}, r.Scan(&c.ID, &c.Account, &c.Peer.Phone, &c.Peer.LID, &c.Peer.Group, &c.Name, at(&c.LastInboundAt), from(&c.Tags), &paused, &open)
+	}, `SELECT `+conversationColumns+`, EXISTS (`+pauseOf+`), COALESCE((`+unfinishedOf+`), '') `+conversationFrom, id, now())
+	if err != nil || open == "" {
+		return paused, open, or(err, "There is no conversation %s", id)
+	}
+	open, err = unfinished(ctx, q, id)
+	return paused, open, err
+}
+
 var errNothing = &gateway.Error{Kind: gateway.NotFound, Msg: "No message waits"}
 
 // resumeRun claims an unfinished run that nobody holds.
@@ -99,19 +106,18 @@ func startRun(ctx context.Context, q queries, c *gateway.Claim, lease time.Durat
 		Trigger: gateway.TriggerInbound, Status: gateway.RunRunning, Generation: 1, Attempt: 1,
 		LeaseUntil: at.Add(lease), CreatedAt: at, StartedAt: at,
 	}
-	n, err := takeWaiting(ctx, q, r.Conversation, r.ID)
+	taken, err := takeWaiting(ctx, q, r.Conversation, r.ID)
 	if err != nil {
 		return err
 	}
-	if n == 0 {
+	if len(taken) == 0 {
 		return errNothing
 	}
 	if err := insertRun(ctx, q, &r); err != nil {
 		return err
 	}
-	c.Run = r
-	c.Messages, err = batch(ctx, q, r.ID)
-	return err
+	c.Run, c.Messages = r, taken
+	return nil
 }
 
 // batch returns the messages that a run took and is to answer.

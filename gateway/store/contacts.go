@@ -114,12 +114,16 @@ func (s *Store) Conversation(ctx context.Context, id gateway.ConversationID) (ga
 	return c, s.fail(err, "read conversation %s", id)
 }
 
+const (
+	conversationColumns = `v.id, v.account, c.phone, c.lid, c.group_id, c.name, v.last_inbound_at, c.tags`
+	conversationFrom    = `FROM conversations v JOIN contacts c ON c.id = v.contact WHERE v.id = $1`
+)
+
 func conversation(ctx context.Context, q queries, id gateway.ConversationID) (gateway.Conversation, error) {
 	c, err := one(ctx, q, func(r row) (gateway.Conversation, error) {
 		var c gateway.Conversation
 		err := r.Scan(&c.ID, &c.Account, &c.Peer.Phone, &c.Peer.LID, &c.Peer.Group, &c.Name, at(&c.LastInboundAt), from(&c.Tags))
 		return c, err
-	}, `SELECT v.id, v.account, c.phone, c.lid, c.group_id, c.name, v.last_inbound_at, c.tags
-		FROM conversations v JOIN contacts c ON c.id = v.contact WHERE v.id = $1`, id)
+	}, `SELECT `+conversationColumns+` `+conversationFrom, id)
 	return c, or(err, "There is no conversation %s", id)
 }

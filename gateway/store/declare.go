@@ -36,7 +36,7 @@ func (s *Store) Declare(ctx context.Context, accounts []gateway.Account, agents 
 		}
 		return declareKeys(ctx, q, keys)
 	})
-	s.answers.forget()
+	s.forget()
 	return s.fail(err, "declare the configuration")
 }
 

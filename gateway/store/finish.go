@@ -25,16 +25,18 @@ func (s *Store) FinishRun(ctx context.Context, f *gateway.Finish) error {
 	superseded := false // which is written
 	err := s.inTx(ctx, func(q queries) (err error) {
 		superseded = false
-		if r.Conversation != "" {
-			if err := mayAnswer(ctx, q, r.Conversation); err != nil {
-				return err
-			}
+		if r.Conversation == "" {
+			return writeFinish(ctx, q, f)
 		}
-		if err := lockRun(ctx, q, r.ID, r.Generation); err != nil {
+		newer, err := mayAnswer(ctx, q, r.Conversation)
+		if err != nil {
 			return err
 		}
-		if r.Conversation != "" {
-			if superseded, err = newerWaits(ctx, q, r.Account, r.Conversation); err != nil {
+		if newer { // which is seldom: most runs are locked by their own update
+			if err := lockRun(ctx, q, r.ID, r.Generation); err != nil {
+				return err
+			}
+			if superseded, err = maySupersede(ctx, q, r.Account, r.Conversation); err != nil {
 				return err
 			}
 		}
@@ -80,33 +82,39 @@ func writeFinish(ctx context.Context, q queries, f *gateway.Finish) error {
 }
 
 // mayAnswer locks a conversation that an agent may answer, or returns
-// Conflict.
-func mayAnswer(ctx context.Context, q queries, id gateway.ConversationID) error {
-	err := lockConversation(ctx, q, id)
+// Conflict. It reports whether a message waits there that may call the run back.
+func mayAnswer(ctx context.Context, q queries, id gateway.ConversationID) (newer bool, err error) {
+	err = lockConversation(ctx, q, id)
 	if gateway.KindOf(err) == gateway.NotFound {
-		return &gateway.Error{Kind: gateway.Conflict, Msg: "The conversation became one with another", Err: err}
+		return false, &gateway.Error{Kind: gateway.Conflict, Msg: "The conversation became one with another", Err: err}
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	is, err := paused(ctx, q, id)
+	var is bool
+	_, err = one(ctx, q, func(r row) (struct{}, error) { return struct{}{}, r.Scan(&is, &newer) },
+		`SELECT EXISTS (`+pauseOf+`), EXISTS (`+waitingOf+`)`, id, now())
 	if err == nil && is {
 		err = &gateway.Error{Kind: gateway.Conflict, Msg: "The conversation is paused"}
 	}
-	return err
+	return newer, err
 }
 
+// writeEnd ends a run that is in hand under its generation, or returns Conflict.
 func writeEnd(ctx context.Context, q queries, r *gateway.Run) error {
 	var output any = ""
 	if r.Output != nil {
 		output = asJSON{r.Output}
 	}
-	_, err := q.exec(ctx, `UPDATE runs SET agent = $2, status = $3, lease_until = 0, input = $4, metadata = $5, output = $6, stop_reason = $7,
+	n, err := q.exec(ctx, `UPDATE runs SET agent = $2, status = $3, lease_until = 0, input = $4, metadata = $5, output = $6, stop_reason = $7,
 			error = $8, notes = $9, model = $10, input_tokens = $11, output_tokens = $12, latency_ms = $13, duration_ms = $14,
-			actions_decided = $15, completed_at = $16, routed = $17 WHERE id = $1`,
+			actions_decided = $15, completed_at = $16, routed = $17 WHERE id = $1 AND generation = $18 AND status = 'running'`,
 		r.ID, r.Agent, r.Status, r.Input, r.Metadata, output, r.StopReason,
 		r.Error, asJSON{r.Notes}, r.Model, r.InputTokens, r.OutputTokens, r.Latency, r.Duration,
-		r.ActionsDecided, r.CompletedAt, r.Routed)
+		r.ActionsDecided, r.CompletedAt, r.Routed, r.Generation)
+	if err == nil && n == 0 {
+		err = lostRun(r.ID)
+	}
 	return err
 }
 

@@ -188,5 +188,6 @@ func (s *Store) DeleteAccount(ctx context.Context, id gateway.AccountID) error {
 		_, err = q.exec(ctx, `UPDATE links SET logging_out = TRUE, updated_at = $2 WHERE account = $1 AND device <> ''`, id, now())
 		return err
 	})
+	s.forget()
 	return s.fail(err, "delete account %s", id)
 }

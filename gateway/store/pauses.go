@@ -105,8 +105,11 @@ func (s *Store) Paused(ctx context.Context, id gateway.ConversationID) (bool, er
 }
 
 func paused(ctx context.Context, q queries, id gateway.ConversationID) (bool, error) {
-	return exists(ctx, q, `SELECT 1 FROM pauses WHERE conversation = $1 AND resumed_at = 0 AND expires_at > $2`, id, now())
+	return exists(ctx, q, pauseOf, id, now())
 }
+
+// pauseOf finds the pause of conversation $1 at $2.
+const pauseOf = `SELECT 1 FROM pauses WHERE conversation = $1 AND resumed_at = 0 AND expires_at > $2`
 
 func scanPause(r row) (gateway.Pause, error) {
 	var p gateway.Pause

@@ -78,6 +78,7 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 	s.q = q
 	at, ctx := time.Now(), t.Context()
 	for what, do := range map[string]func() error{
+		"settle by rule": func() error { _, err := settleByRule(ctx, q, true, at); return err },
 		"lose claims":    func() error { _, err := loseClaims(ctx, q, at); return err },
 		"end quarantine": func() error { return endQuarantine(ctx, q, true, at) },
 		"stop sends":     func() error { _, err := stopSends(ctx, q, at); return err },
@@ -117,6 +118,11 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 		"supersede":     func() error { return supersede(ctx, q, &gateway.Run{ID: "run"}) },
 		"append newer":  func() error { return appendNewer(ctx, q, &gateway.Conversation{ID: "cnv"}, "run") },
 		"take waiting":  func() error { _, err := takeWaiting(ctx, q, "cnv", "run"); return err },
+		"standing":      func() error { _, _, err := standing(ctx, q, "cnv", &gateway.Conversation{}); return err },
+		"may answer": func() error {
+			_, err := one(ctx, q, scanInt, `SELECT EXISTS (`+pauseOf+`) + EXISTS (`+waitingOf+`)`, "cnv", at)
+			return err
+		},
 		"set aside":     func() error { return setAside(ctx, q, "cnv") },
 		"overrides":     func() error { _, _, err := s.WindowOverrides(ctx, "acc", 0); return err },
 		"active pauses": func() error { _, _, err := s.Pauses(ctx, "acc", false, 0); return err },

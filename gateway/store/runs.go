@@ -148,9 +148,12 @@ func insertRun(ctx context.Context, q queries, r *gateway.Run) error {
 	return err
 }
 
+// unfinishedOf finds the run in hand of conversation $1.
+const unfinishedOf = `SELECT id FROM runs WHERE conversation = $1 AND conversation <> '' AND status IN ('pending', 'running')`
+
 // unfinished returns the run in hand of a conversation, or "".
 func unfinished(ctx context.Context, q queries, id gateway.ConversationID) (gateway.RunID, error) {
-	run, err := one(ctx, q, scanText[gateway.RunID], `SELECT id FROM runs WHERE conversation = $1 AND conversation <> '' AND status IN ('pending', 'running')`+q.lock, id)
+	run, err := one(ctx, q, scanText[gateway.RunID], unfinishedOf+q.lock, id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}

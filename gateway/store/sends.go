@@ -54,17 +54,9 @@ func (s *Store) ClaimSends(ctx context.Context, holder string, resend bool, limi
 		at := now()
 		next = time.Time{}
 		var err error
-		if settled, err = loseClaims(ctx, q, at); err != nil {
+		if settled, err = settleByRule(ctx, q, resend, at); err != nil {
 			return err
 		}
-		if err := endQuarantine(ctx, q, resend, at); err != nil {
-			return err
-		}
-		stopped, err := stopSends(ctx, q, at)
-		if err != nil {
-			return err
-		}
-		settled = append(settled, stopped...)
 		due, err := dueHeads(ctx, q, holder, limit, at)
 		if err != nil {
 			return err
@@ -83,6 +75,40 @@ func (s *Store) ClaimSends(ctx context.Context, holder string, resend bool, limi
 	return claimed, settled, next, nil
 }
 
+// settleByRule ends what the rules end. Hardly ever is there anything, which
+// one statement tells.
+func settleByRule(ctx context.Context, q queries, resend bool, at time.Time) (settled []gateway.Send, err error) {
+	var lost, quarantined, stopped bool
+	_, err = one(ctx, q, func(r row) (struct{}, error) { return struct{}{}, r.Scan(&lost, &quarantined, &stopped) },
+		`SELECT EXISTS (SELECT 1 FROM sends WHERE state = 'claimed' AND deadline <= $5), EXISTS (SELECT 1 FROM sends WHERE `+quarantineOver+`),
+			EXISTS (SELECT 1 FROM sends WHERE `+ripe+` AND (origin || '' = $4 AND `+activePause+` OR `+windowClosed+`))`,
+		at, gateway.CloudAPI, at.Add(-gateway.ServiceWindow), gateway.FromRun, at.Add(-gateway.SendQuarantine))
+	if err != nil {
+		return nil, err
+	}
+	if lost {
+		if settled, err = loseClaims(ctx, q, at); err != nil {
+			return nil, err
+		}
+	}
+	if lost || quarantined {
+		if err := endQuarantine(ctx, q, resend, at); err != nil {
+			return nil, err
+		}
+	}
+	if stopped || lost || quarantined { // what was resent may not be any more
+		more, err := stopSends(ctx, q, at)
+		return append(settled, more...), err
+	}
+	return settled, nil
+}
+
+// What falls due in the outbox, at $1.
+const (
+	ripe           = `state = 'ready' AND next_at <= $1`
+	quarantineOver = `state = 'unknown' AND next_at > 0 AND next_at <= $1`
+)
+
 // loseClaims gives up on claims that nobody settled.
 func loseClaims(ctx context.Context, q queries, at time.Time) ([]gateway.Send, error) {
 	return list(ctx, q, scanSend, `UPDATE sends SET state = 'unknown', unknowns = unknowns + 1, next_at = $1,
@@ -92,29 +118,33 @@ func loseClaims(ctx context.Context, q queries, at time.Time) ([]gateway.Send, e
 
 func endQuarantine(ctx context.Context, q queries, resend bool, at time.Time) error {
 	if resend {
-		if _, err := q.exec(ctx, `UPDATE sends SET state = 'ready' WHERE state = 'unknown' AND next_at > 0 AND next_at <= $1 AND unknowns < $2`,
+		if _, err := q.exec(ctx, `UPDATE sends SET state = 'ready' WHERE `+quarantineOver+` AND unknowns < $2`,
 			at, maxUnknowns); err != nil {
 			return err
 		}
 	}
-	_, err := q.exec(ctx, `UPDATE sends SET next_at = 0 WHERE state = 'unknown' AND next_at > 0 AND next_at <= $1`, at)
+	_, err := q.exec(ctx, `UPDATE sends SET next_at = 0 WHERE `+quarantineOver, at)
 	return err
 }
 
 // activePause finds the pause of a send's conversation at $1.
 const activePause = `EXISTS (SELECT 1 FROM pauses p WHERE p.conversation = sends.conversation AND p.resumed_at = 0 AND p.expires_at > $1)`
 
+// windowClosed is true of sends whose account is of kind $2 and to which the
+// customer wrote last before $3.
+const windowClosed = `EXISTS (SELECT 1 FROM conversations c JOIN accounts a ON a.id = c.account
+	WHERE c.id = sends.conversation AND a.kind = $2 AND c.last_inbound_at <= $3)`
+
 // stopSends ends what may not be sent any more. The origin is hidden from
 // SQLite's planner, which would go through every send that ever had it.
 func stopSends(ctx context.Context, q queries, at time.Time) ([]gateway.Send, error) {
 	out, err := list(ctx, q, scanSend, `UPDATE sends SET state = 'cancelled', error = 'the conversation is paused'
-		WHERE state = 'ready' AND next_at <= $1 AND origin || '' = $2 AND `+activePause+` RETURNING `+sendColumns, at, gateway.FromRun)
+		WHERE `+ripe+` AND origin || '' = $2 AND `+activePause+` RETURNING `+sendColumns, at, gateway.FromRun)
 	if err != nil {
 		return nil, err
 	}
 	refused, err := list(ctx, q, scanSend, `UPDATE sends SET state = 'refused', error = 'service window closed'
-		WHERE state = 'ready' AND next_at <= $1 AND EXISTS (SELECT 1 FROM conversations c JOIN accounts a ON a.id = c.account
-			WHERE c.id = sends.conversation AND a.kind = $2 AND c.last_inbound_at <= $3) RETURNING `+sendColumns,
+		WHERE `+ripe+` AND `+windowClosed+` RETURNING `+sendColumns,
 		at, gateway.CloudAPI, at.Add(-gateway.ServiceWindow))
 	if err != nil {
 		return nil, err
@@ -198,7 +228,6 @@ func (s *Store) claimSends(ctx context.Context, q queries, holder string, due []
 		return nil, err
 	}
 	var out []gateway.ClaimedSend
-	accounts := map[gateway.AccountID]gateway.Account{}
 	for _, h := range due {
 		if !slices.Contains(held, h.conv) || h.linked && !slices.Contains(turns, h.account) {
 			continue
@@ -210,12 +239,9 @@ func (s *Store) claimSends(ctx context.Context, q queries, holder string, due []
 		if err != nil {
 			return nil, err
 		}
-		a, ok := accounts[h.account]
-		if !ok {
-			if a, err = s.account(ctx, q, h.account); err != nil {
-				return nil, err
-			}
-			accounts[h.account] = a
+		a, err := s.accounts.remember(h.account, func() (gateway.Account, error) { return s.account(ctx, q, h.account) })
+		if err != nil {
+			return nil, err
 		}
 		if h.linked {
 			if err := takeTurn(ctx, q, &a, &x, at); err != nil {
@@ -238,29 +264,27 @@ func claimSend(ctx context.Context, q queries, h *head, at time.Time) (gateway.S
 }
 
 // nextSend returns when something in the outbox falls due.
-func nextSend(ctx context.Context, q queries, holder string, at time.Time) (time.Time, error) {
-	var next time.Time
-	earliest := func(query string, later time.Duration, args ...any) error {
-		t, err := one(ctx, q, scanTime, query, args...)
-		if err != nil {
-			return err
-		}
-		if !t.IsZero() {
-			next = earlierOf(next, t.Add(later))
-		}
-		return nil
-	}
+func nextSend(ctx context.Context, q queries, holder string, now time.Time) (time.Time, error) {
 	// A send that was never put off has next_at 0, which must not read as none.
-	err := errors.Join(
-		earliest(`SELECT MIN(CASE WHEN next_at = 0 THEN 1 ELSE next_at END) FROM sends WHERE `+unlinked+` AND `+first, 0),
-		earliest(nextPaced, 0, at, holder),
-		earliest(`SELECT MIN(deadline) FROM sends WHERE state = 'claimed'`, gateway.SendQuarantine),
-		earliest(`SELECT MIN(next_at) FROM sends WHERE state = 'unknown' AND next_at > 0`, 0),
-	)
+	var ready, paced, claimed, unknown time.Time
+	_, err := one(ctx, q, func(r row) (struct{}, error) {
+		return struct{}{}, r.Scan(at(&ready), at(&paced), at(&claimed), at(&unknown))
+	},
+		`SELECT (SELECT MIN(CASE WHEN next_at = 0 THEN 1 ELSE next_at END) FROM sends WHERE `+unlinked+` AND `+first+`), (`+nextPaced+`),
+			(SELECT MIN(deadline) FROM sends WHERE state = 'claimed'), (SELECT MIN(next_at) FROM sends WHERE state = 'unknown' AND next_at > 0)`, now, holder)
+	if !claimed.IsZero() {
+		claimed = claimed.Add(gateway.SendQuarantine)
+	}
+	var next time.Time
+	for _, t := range []time.Time{ready, paced, claimed, unknown} {
+		if !t.IsZero() {
+			next = earlierOf(next, t)
+		}
+	}
 	if next.IsZero() {
 		return next, err
 	}
-	return soonest(next, at), err
+	return soonest(next, now), err
 }
 
 // SettleSend records how an attempt ended, and reports whether the send stands so.
@@ -286,10 +310,11 @@ func (s *Store) SettleSend(ctx context.Context, x *gateway.Send) (stands bool, e
 func mirror(ctx context.Context, q queries, x *gateway.Send) error {
 	switch x.State {
 	case gateway.SendAccepted:
-		if err := nameMessage(ctx, q, x.Account, x.ID, x.ExternalID); err != nil {
+		if err := forgetEcho(ctx, q, x.Account, x.ID, x.ExternalID); err != nil {
 			return err
 		}
-		_, err := q.exec(ctx, `UPDATE messages SET status = 'sent' WHERE id = $1 AND status = 'queued'`, x.ID)
+		_, err := q.exec(ctx, `UPDATE messages SET external_id = CASE WHEN $2 = '' THEN external_id ELSE $2 END,
+			status = CASE WHEN status = 'queued' THEN 'sent' ELSE status END WHERE id = $1`, x.ID, x.ExternalID)
 		return err
 	case gateway.SendRefused, gateway.SendCancelled:
 		_, err := q.exec(ctx, `UPDATE messages SET status = 'failed' WHERE id = $1 AND status = 'queued'`, x.ID)

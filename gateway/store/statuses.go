@@ -99,16 +99,25 @@ func proveSend(ctx context.Context, q queries, m *gateway.Message, u *gateway.St
 	return err
 }
 
-// nameMessage gives a message of ours the id that WhatsApp knows it by. An
-// echo of it may have come before, and is then not a message of its own.
+// nameMessage gives a message of ours the id that WhatsApp knows it by.
 func nameMessage(ctx context.Context, q queries, account gateway.AccountID, id gateway.MessageID, externalID string) error {
 	if externalID == "" {
 		return nil
 	}
-	if _, err := q.exec(ctx, `DELETE FROM messages WHERE account = $1 AND external_id = $2 AND external_id <> '' AND direction = 'out' AND origin = 'echo' AND id <> $3`,
-		account, externalID, id); err != nil {
+	if err := forgetEcho(ctx, q, account, id, externalID); err != nil {
 		return err
 	}
 	_, err := q.exec(ctx, `UPDATE messages SET external_id = $2 WHERE id = $1`, id, externalID)
+	return err
+}
+
+// forgetEcho removes the echo of a message of ours that came before we knew the
+// id that WhatsApp knows it by: it is not a message of its own.
+func forgetEcho(ctx context.Context, q queries, account gateway.AccountID, id gateway.MessageID, externalID string) error {
+	if externalID == "" {
+		return nil
+	}
+	_, err := q.exec(ctx, `DELETE FROM messages WHERE account = $1 AND external_id = $2 AND external_id <> '' AND direction = 'out' AND origin = 'echo' AND id <> $3`,
+		account, externalID, id)
 	return err
 }

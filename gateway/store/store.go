@@ -9,8 +9,8 @@
 // claimed over can write nothing any more. The end of a run is one
 // transaction, with all that follows from it.
 //
-// State lives in the database only, but for agents that are remembered for two
-// seconds. After a crash nothing needs repair: leases and deadlines run out
+// State lives in the database only, but for agents, and a Directory's webhooks and
+// accounts, that are remembered for two seconds. After a crash nothing needs repair: leases and deadlines run out
 // and the work is claimed again. Of two processes that share a database each
 // sees what the other committed. Secrets are sealed under the configuration's
 // secret_key; API keys are hashed.
@@ -68,7 +68,10 @@ type Store struct {
 	key      sealer
 	log      *slog.Logger
 	arrivals group
-	answers  agentCache
+	answers  cache[gateway.AccountID, answering] // who answers an account
+	agents   cache[struct{}, []gateway.Agent]    // all of them; as are the next
+	webhooks cache[struct{}, []gateway.Webhook]
+	accounts cache[gateway.AccountID, gateway.Account]
 	metrics  *gauges
 
 	installation string

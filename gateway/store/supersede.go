@@ -1,7 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"wagent/gateway"
 )
@@ -45,12 +47,15 @@ func maySupersede(ctx context.Context, q queries, account gateway.AccountID, id 
 // newerWaits reports whether a message waits that calls back the unfinished run
 // of a conversation, which is locked. Hardly ever does one wait.
 func newerWaits(ctx context.Context, q queries, account gateway.AccountID, id gateway.ConversationID) (bool, error) {
-	some, err := exists(ctx, q, `SELECT 1 FROM messages WHERE conversation = $1 AND state = 'waiting'`, id)
+	some, err := exists(ctx, q, waitingOf, id)
 	if err != nil || !some {
 		return false, err
 	}
 	return maySupersede(ctx, q, account, id)
 }
+
+// waitingOf finds what waits in conversation $1.
+const waitingOf = `SELECT 1 FROM messages WHERE conversation = $1 AND state = 'waiting'`
 
 func supersede(ctx context.Context, q queries, r *gateway.Run) error {
 	_, err := q.exec(ctx, `UPDATE runs SET status = 'pending', lease_until = 0, started_at = 0, attempt = attempt - 1, supersedes = supersedes + 1,
@@ -79,7 +84,10 @@ func appendNewer(ctx context.Context, q queries, c *gateway.Conversation, id gat
 	return err
 }
 
-// takeWaiting gives what waits in a conversation to a run.
-func takeWaiting(ctx context.Context, q queries, id gateway.ConversationID, run gateway.RunID) (int64, error) {
-	return q.exec(ctx, `UPDATE messages SET state = 'batched', run = $2 WHERE conversation = $1 AND state = 'waiting'`, id, run)
+// takeWaiting gives what waits in a conversation to a run, and returns it in its
+// order. What was deleted for everybody does not wait.
+func takeWaiting(ctx context.Context, q queries, id gateway.ConversationID, run gateway.RunID) ([]gateway.Message, error) {
+	taken, err := list(ctx, q, scanMessage, `UPDATE messages SET state = 'batched', run = $2 WHERE conversation = $1 AND state = 'waiting' RETURNING `+messageColumns, id, run)
+	slices.SortFunc(taken, func(a, b gateway.Message) int { return cmp.Compare(a.Seq, b.Seq) })
+	return taken, err
 }

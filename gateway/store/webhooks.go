@@ -37,6 +37,7 @@ func (s *Store) Webhook(ctx context.Context, id int64) (gateway.Webhook, error) 
 // there is no such webhook.
 func (s *Store) DisableWebhook(ctx context.Context, id int64, reason string) error {
 	n, err := s.q.exec(ctx, `UPDATE webhooks SET disabled = $2 WHERE id = $1`, id, reason)
+	s.forget()
 	if err == nil && n == 0 {
 		err = &gateway.Error{Kind: gateway.NotFound, Msg: fmt.Sprintf("There is no webhook %d", id)}
 	}
