@@ -49,15 +49,8 @@ func (d *Dispatcher) answer(ctx context.Context, c *gateway.Claim) error {
 	var f gateway.Finish
 	if r.Attempt > d.cfg.MaxAttempts {
 		f.Run = failed(r, &agent.Failure{Stop: gateway.StopError, Msg: fmt.Sprintf("given up: the run did not end in %d attempts", d.cfg.MaxAttempts)})
-	} else {
-		in, err := d.input(ctx, c, a)
-		if err != nil {
-			return err
-		}
-		if f.Run, f.Memory, err = d.ask(ctx, r, a, in.Input); err != nil {
-			return err
-		}
-		f.Run.Notes, f.Summary = append(in.Notes, f.Run.Notes...), in.Summary
+	} else if err := d.run(ctx, c, a, &f); err != nil {
+		return err
 	}
 	hooks, err := d.Directory.Webhooks(ctx)
 	if err != nil {
@@ -65,6 +58,28 @@ func (d *Dispatcher) answer(ctx context.Context, c *gateway.Claim) error {
 	}
 	d.conclude(&f, c, a, hooks)
 	return d.finish(ctx, &f, a)
+}
+
+// run asks the agent, if it may still spend something, and fills in how the run
+// ends.
+func (d *Dispatcher) run(ctx context.Context, c *gateway.Claim, a *gateway.Agent, f *gateway.Finish) error {
+	why, err := d.spent(ctx, &c.Run, a)
+	if err != nil {
+		return err
+	}
+	if why != nil {
+		f.Run = failed(&c.Run, why)
+		return nil
+	}
+	in, err := d.input(ctx, c, a)
+	if err != nil {
+		return err
+	}
+	if f.Run, f.Memory, err = d.ask(ctx, &c.Run, a, in.Input); err != nil {
+		return err
+	}
+	f.Run.Notes, f.Summary = append(in.Notes, f.Run.Notes...), in.Summary
+	return nil
 }
 
 // input gathers what the agent is to know: the batch, and within the context's

@@ -60,6 +60,7 @@ type Parts struct {
 	Actions   ActionStore
 	Directory Directory
 	Memory    Memory
+	Ledger    Ledger
 	Answerer  Answerer
 	Contacts  ContactMemories   // nil: agents keep nothing of contacts
 	Compactor *recall.Compactor // nil: what does not fit is left out
@@ -156,6 +157,7 @@ type Dispatcher struct {
 	cfg      Config
 	log      *slog.Logger
 	metrics  *metrics
+	sums     sums
 	requests gateway.Loop[gateway.Run]
 	expiries gateway.Loop[gateway.Run]
 }

@@ -18,6 +18,7 @@ type metrics struct {
 	swept    *prometheus.CounterVec
 
 	superseded prometheus.Counter
+	limited    *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -51,11 +52,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "wagent_runs_superseded_total",
 			Help: "Times that a newer message called a run back before it finished.",
 		}),
+		limited: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "wagent_spend_limits_reached_total",
+			Help: "Runs that a spend limit of their agent stopped, by which.",
+		}, []string{"limit"}),
 	}
 	for _, t := range []gateway.Trigger{gateway.TriggerAPI, gateway.TriggerInbound} {
 		m.runs.WithLabelValues(string(gateway.RunCompleted), string(t), string(gateway.StopEndTurn))
 		m.runs.WithLabelValues(string(gateway.RunCompleted), string(t), string(gateway.StopApproval))
-		for _, s := range []gateway.StopReason{gateway.StopError, gateway.StopLLMError, gateway.StopInvalidResponse, gateway.StopMaxTokens, gateway.StopCancelled} {
+		for _, s := range []gateway.StopReason{gateway.StopError, gateway.StopLLMError, gateway.StopInvalidResponse, gateway.StopMaxTokens, gateway.StopCancelled, gateway.StopSpent, gateway.StopTooLong} {
 			m.runs.WithLabelValues(string(gateway.RunFailed), string(t), string(s))
 		}
 	}
@@ -64,6 +69,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	for _, s := range []gateway.ActionStatus{gateway.ActionAuto, gateway.ActionPending, gateway.ActionConfirmed, gateway.ActionRejected, gateway.ActionExpired} {
 		m.actions.WithLabelValues(string(s))
+	}
+	for _, l := range []string{limitRuns, limitTokens} {
+		m.limited.WithLabelValues(l)
 	}
 	m.swept.WithLabelValues("message")
 	m.swept.WithLabelValues("run")

@@ -95,7 +95,7 @@ func inRig(t *testing.T, answer script, change func(*settings), play func(*rig))
 		r.flush = func() { must(t, rdb.FlushAll(t.Context()).Err()) }
 		parts := dispatch.Parts{
 			Runs: r.db, Requests: r.db, Actions: r.db, Directory: r.db,
-			Memory: recall.New(rdb, r.db, "test", log, nil), Answerer: r.model,
+			Memory: recall.New(rdb, r.db, "test", log, nil), Ledger: r.db, Answerer: r.model,
 			Sent: func() { r.sent.Add(1) }, Delivered: func() { r.delivered.Add(1) },
 			Rearm: r.timers.Rearm, Drop: r.timers.Drop,
 		}

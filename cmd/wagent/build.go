@@ -179,7 +179,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	}
 	answerer, memory := agent.New(models, log, reg), recall.New(rdb, db, prefix, log, reg)
 	parts := dispatch.Parts{
-		Runs: db, Requests: db, Actions: db, Directory: db.Directory(), Contacts: db,
+		Runs: db, Requests: db, Actions: db, Directory: db.Directory(), Contacts: db, Ledger: db,
 		Memory: memory, Answerer: answerer,
 		Compactor: &recall.Compactor{Summaries: db, Summarizer: answerer, Log: log},
 		Router:    router.New(models, reg).Ask,

@@ -25,7 +25,7 @@ type explainer struct {
 // conversations, were it of one account.
 var tooMuch = regexp.MustCompile(`^SCAN (sends|messages|media|pauses|pairings|runs|r|m|o|p)\b( USING INDEX messages_run|$)|` +
 	`^SCAN (conversations|v)\b|^SEARCH (conversations|v)\b.*\(account=\?\)$|^SCAN (pauses|p) USING INDEX pauses_active$|` +
-	`\(origin=\?\)|INDEX sends_conversation\b|INDEX runs_agent\b|USING (COVERING )?INDEX (messages_conversation|messages_run) ?(\(conversation=\?\))?$`)
+	`INDEX runs_agent\b|\(origin=\?\)|INDEX sends_conversation\b|USING (COVERING )?INDEX (messages_conversation|messages_run) ?(\(conversation=\?\))?$`)
 
 // everyMessage also matches plans that read whatever somebody, or an account,
 // ever wrote.
@@ -126,6 +126,8 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 		"set aside":     func() error { return setAside(ctx, q, "cnv") },
 		"overrides":     func() error { _, _, err := s.WindowOverrides(ctx, "acc", 0); return err },
 		"active pauses": func() error { _, _, err := s.Pauses(ctx, "acc", false, 0); return err },
+		"spent tokens":  func() error { _, err := s.SpentTokens(ctx, "agt", at); return err },
+		"recent runs":   func() error { _, err := s.RecentRuns(ctx, "agt", "cnv", at); return err },
 		"waiting in":    func() error { _, err := s.WaitingIn(ctx, "cnv"); return err },
 		"memory":        func() error { _, err := s.MemoryIn(ctx, "agent", "cnv"); return err },
 		"summary":       func() error { _, err := s.Summary(ctx, "agent", "cnv"); return err },
