@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,8 +13,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"wagent/context/prompt"
-	"wagent/context/transcript"
 	"wagent/dispatch/llm"
 	"wagent/dispatch/llm/llmtest"
 	"wagent/gateway"
@@ -330,103 +327,5 @@ func TestSettingsReachEachModel(t *testing.T) {
 		if got[i].Model != name || got[i].Settings != ag.Settings || got[i].MaxTokens != ag.MaxTokens || got[i].Temperature != ag.Temperature {
 			t.Errorf("request %d: %+v", i, got[i])
 		}
-	}
-}
-
-// TestPromptsThatAreTooLong has a server that takes so many bytes at most.
-func TestPromptsThatAreTooLong(t *testing.T) {
-	talk := func(n int) prompt.Prompt {
-		p := prompt.Prompt{System: "Be kind."}
-		for i := range n {
-			role := transcript.User
-			if i%2 == 1 && i < n-1 {
-				role = transcript.Assistant
-			}
-			p.Turns = append(p.Turns, transcript.Turn{Role: role, Text: fmt.Sprintf("turn %d %s", i, strings.Repeat("x", 1000))})
-		}
-		return p
-	}
-	const tooLong = "openai answered 400 (context_length_exceeded)"
-	tests := map[string]struct {
-		turns     int
-		room      int // how many turns the first model takes
-		fallbacks []string
-		bad       bool     // the first answer needs repair
-		want      []string // the first words of the turns of the last request to openai
-		wantN     int
-		stop      gateway.StopReason
-		notes     []string
-	}{
-		"the older half is left out": {
-			turns: 8, room: 5, wantN: 2, want: []string{"turn 4", "turn 5", "turn 6", "turn 7"},
-			notes: []string{"the oldest turns (4) were left out: the prompt was too long for openai/m-1"},
-		},
-		"the agent's turn does not come first": {
-			turns: 7, room: 5, wantN: 2, want: []string{"turn 4", "turn 5", "turn 6"},
-			notes: []string{"the oldest turns (4) were left out: the prompt was too long for openai/m-1"},
-		},
-		"the last of two stays": {
-			turns: 2, room: 1, wantN: 2, want: []string{"turn 1"},
-			notes: []string{"the oldest turns (1) were left out: the prompt was too long for openai/m-1"},
-		},
-		"one turn can not be spared":          {turns: 1, room: 0, wantN: 1, want: []string{"turn 0"}, stop: gateway.StopTooLong},
-		"it is tried once":                    {turns: 9, room: 1, wantN: 2, want: []string{"turn 4", "turn 5", "turn 6", "turn 7", "turn 8"}, stop: gateway.StopTooLong},
-		"another model is given the whole":    {turns: 9, room: 1, fallbacks: []string{"backup/m-2"}, wantN: 2, want: []string{"turn 4", "turn 5", "turn 6", "turn 7", "turn 8"}, notes: []string{"openai/m-1 gave no answer: " + tooLong}},
-		"a repair keeps what it is to mend":   {turns: 8, room: 6, bad: true, wantN: 3, want: []string{"turn 4", "turn 5", "turn 6", "turn 7", "no", "Your last"}, notes: []string{"the oldest turns (4) were left out: the prompt was too long for openai/m-1", "the first answer was sent back: the answer must be one complete JSON object"}},
-		"a repair that is too long is mended": {turns: 2, room: 3, bad: true, wantN: 3, want: []string{"turn 1", "no", "Your last"}, notes: []string{"the oldest turns (1) were left out: the prompt was too long for openai/m-1", "the first answer was sent back: the answer must be one complete JSON object"}},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				answered := 0
-				b := inBubble(t, &llmtest.Server{Answer: func(r llmtest.Request) llmtest.Reply {
-					if len(r.Messages)-1 > tt.room {
-						return llmtest.Reply{Status: 400, Code: "context_length_exceeded", Message: "This model's maximum context length is 8192 tokens."}
-					}
-					if answered++; answered == 1 && tt.bad {
-						return llmtest.Reply{Text: "no"}
-					}
-					return llmtest.Reply{Text: good}
-				}})
-				backup := &llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{Text: good})}
-				b.provider(t, "backup", backup)
-				ag := hotel()
-				ag.Fallbacks = tt.fallbacks
-				got, err := b.Answer(t.Context(), ag, talk(tt.turns))
-				all := b.server.Requests()
-				if len(all) != tt.wantN {
-					t.Fatalf("%d requests, want %d", len(all), tt.wantN)
-				}
-				last := all[len(all)-1]
-				var words []string
-				for _, m := range last.Messages[1:] {
-					words = append(words, strings.Join(strings.Fields(m.Content)[:min(2, len(strings.Fields(m.Content)))], " "))
-				}
-				if diff := cmp.Diff(tt.want, words); diff != "" {
-					t.Errorf("turns of the last request (-want +got):\n%s", diff)
-				}
-				if last.Messages[0].Role != "system" || last.Messages[0].Content == "" {
-					t.Errorf("the system prompt is gone: %+v", last.Messages[0])
-				}
-				if tt.wantN == 2 && len(all[1].Body) >= len(all[0].Body) {
-					t.Errorf("the second request has %d bytes, the first one %d", len(all[1].Body), len(all[0].Body))
-				}
-				if tt.stop != "" {
-					checkFailure(t, err, tt.stop, tooLong)
-					return
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				if diff := cmp.Diff(tt.notes, got.Notes); diff != "" {
-					t.Errorf("notes (-want +got):\n%s", diff)
-				}
-				if len(tt.fallbacks) > 0 {
-					if n := len(backup.Requests()[0].Messages); n != tt.turns+1 {
-						t.Errorf("the second model read %d messages, want %d", n, tt.turns+1)
-					}
-				}
-			})
-		})
 	}
 }

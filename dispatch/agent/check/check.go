@@ -11,8 +11,6 @@ package check
 
 import (
 	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -22,7 +20,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
-	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 
 	"wagent/gateway"
 )
@@ -34,12 +31,16 @@ const (
 	maxDepth   = 32       // of a payload's nesting
 )
 
+// visible is the pattern of a text that is not blank, in a JSON string: neither
+// spaces of any script nor characters without width make one.
+const visible = `[^\\s\\p{Z}\\p{C}]`
+
 // envelope is the schema of every answer, but for its actions.
 const envelope = `{
 	"type": "object",
 	"required": ["intent", "confidence", "actions", "language", "suggested_reply", "analysis_summary", "context_summary"],
 	"properties": {
-		"intent": {"type": "string", "maxLength": 200, "pattern": "\\S"},
+		"intent": {"type": "string", "maxLength": 200, "pattern": "` + visible + `"},
 		"confidence": {"type": "number", "minimum": 0, "maximum": 1},
 		"actions": {"type": "array"},
 		"language": {"type": "string"},
@@ -99,44 +100,6 @@ func compile(src []byte) (*jsonschema.Schema, error) {
 	return s, nil
 }
 
-// maxExact is the largest number up to which a float64 holds every integer.
-const maxExact = 1<<53 - 1
-
-// payloadSchema is the full schema of a payload, formats included.
-func payloadSchema(fields []gateway.Field) []byte {
-	var props []property
-	for _, f := range fields {
-		s := map[string]any{"type": "string"}
-		switch f.Type {
-		case gateway.FieldNumber: // beyond this an order's number would change on its way
-			s["type"], s["minimum"], s["maximum"] = "number", -maxExact, maxExact
-		case gateway.FieldBoolean:
-			s["type"] = "boolean"
-		case gateway.FieldDate, gateway.FieldTime:
-			s["format"] = string(f.Type)
-		case gateway.FieldDateTime:
-			s["format"] = "date-time"
-		case gateway.FieldText:
-			if f.Required {
-				s["pattern"] = `\S`
-			}
-		}
-		props = append(props, property{name: f.Name, schema: s, optional: !f.Required})
-	}
-	return object(true, props...)
-}
-
-// rfc3339Time is a full-time or, since the customer's zone may go without
-// saying, a partial-time of RFC 3339, section 5.6.
-var rfc3339Time = regexp.MustCompile(`^(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]+)?(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?$`)
-
-func validateTime(v any) error {
-	if s, ok := v.(string); ok && !rfc3339Time.MatchString(s) {
-		return errors.New("not a time of RFC 3339")
-	}
-	return nil
-}
-
 // A Verdict is what an answer is worth.
 type Verdict struct {
 	Output gateway.Output // what is left of it; fit for use if Fatal is empty
@@ -190,6 +153,11 @@ func (c *Checker) Check(text string) Verdict {
 		}
 	}
 	actions, _ := answer["actions"].([]any)
+	if n := len(actions) - maxActions; n > 0 {
+		v.fault(false, "actions must have at most %d entries", maxActions)
+		v.note("dropped the last %d actions: at most %d are taken", n, maxActions)
+		actions = actions[:maxActions]
+	}
 	for i, a := range actions {
 		c.action(&v, i, a)
 	}
@@ -242,8 +210,6 @@ func (c *Checker) action(v *Verdict, i int, raw any) {
 	kind, isString := act["type"].(string)
 	payload, hasPayload := act["payload"].(map[string]any)
 	switch {
-	case i >= maxActions:
-		drop(" is one too many: at most %d", maxActions)
 	case !isObject:
 		drop(" must be an object")
 	case !isString:
@@ -262,73 +228,6 @@ func (c *Checker) action(v *Verdict, i int, raw any) {
 		return
 	}
 	v.Output.Actions = append(v.Output.Actions, gateway.OutputAction{Type: kind, Payload: payload})
-}
-
-// payloadFaults checks a payload against the agent's fields. Beforehand it
-// brings it into their form: nulls of optional fields and fields that nobody
-// declared are removed, 19:30 becomes 19:30:00, and a date and time without a
-// zone is given that of the business.
-func (c *Checker) payloadFaults(v *Verdict, i int, payload map[string]any) {
-	if c.payload != nil {
-		if n := c.tidy(v, i, payload); n > 0 {
-			v.note("dropped what was not declared of action %d (fields: %d)", i, n)
-		}
-		for _, f := range violations(c.payload, payload) {
-			v.fault(false, "actions[%d].payload.%s", i, f.words)
-		}
-	}
-	b, err := json.Marshal(payload)
-	switch {
-	case err != nil:
-		v.fault(false, "actions[%d].payload must be JSON", i)
-	case len(b) > maxPayload:
-		v.fault(false, "actions[%d].payload must be smaller than %d KiB", i, maxPayload>>10)
-	case depth(payload) > maxDepth:
-		v.fault(false, "actions[%d].payload must be nested less deeply", i)
-	}
-}
-
-var shortTime = regexp.MustCompile(`^(?:[01][0-9]|2[0-3]):[0-5][0-9]$`)
-
-func (c *Checker) tidy(v *Verdict, i int, payload map[string]any) (undeclared int) {
-	declared := make(map[string]bool, len(c.agent.PayloadSchema))
-	for _, f := range c.agent.PayloadSchema {
-		declared[f.Name] = true
-		value, ok := payload[f.Name]
-		if ok && value == nil && !f.Required {
-			delete(payload, f.Name)
-		}
-		s, ok := value.(string)
-		switch {
-		case !ok:
-		case f.Type == gateway.FieldTime && shortTime.MatchString(s):
-			payload[f.Name] = s + ":00"
-		case f.Type == gateway.FieldDateTime:
-			if clock, ok := wallClock(s); ok {
-				payload[f.Name] = c.locate(v, fmt.Sprintf("actions[%d].payload.%s", i, f.Name), clock)
-			}
-		}
-	}
-	for name := range payload {
-		if !declared[name] {
-			delete(payload, name)
-			undeclared++
-		}
-	}
-	return undeclared
-}
-
-// locate returns a date and time of the business's clocks as one of RFC 3339.
-func (c *Checker) locate(v *Verdict, where string, clock time.Time) string {
-	times := at(clock, c.zone)
-	switch len(times) {
-	case 0:
-		v.fault(false, "%s must be a time that exists: clocks in %s are put forward past this one", where, c.zone)
-		return clock.Format(time.RFC3339Nano) // not used, and no second fault
-	case 2:
-		v.note("%s happens twice, since clocks in %s are put back: the earlier one was taken", where, c.zone)
-	}
-	return times[0].Format(time.RFC3339Nano)
 }
 
 // actionType is what the types of free-form agents look like; nobody may make
@@ -363,98 +262,10 @@ func shown(kind string) string {
 	return " (" + kind + ")"
 }
 
-func depth(v any) int {
-	deepest := 0
-	switch v := v.(type) {
-	case []any:
-		for _, e := range v {
-			deepest = max(deepest, depth(e))
-		}
-	case map[string]any:
-		for _, e := range v {
-			deepest = max(deepest, depth(e))
-		}
-	default:
-		return 0
-	}
-	return deepest + 1
-}
-
 // Summary is what a run's notes and error say of faults: the first three.
 func Summary(faults []string) string {
 	if len(faults) > 3 {
 		return strings.Join(faults[:3], "; ") + fmt.Sprintf("; and %d more", len(faults)-3)
 	}
 	return strings.Join(faults, "; ")
-}
-
-// A violation is one rule that a value breaks.
-type violation struct {
-	path  []string
-	words string // the path and the rule, without the value
-}
-
-func (v *violation) member() string { return v.path[0] }
-
-// violations returns what is wrong with a value, in a stable order.
-func violations(s *jsonschema.Schema, value any) []violation {
-	err := s.Validate(value)
-	if err == nil {
-		return nil
-	}
-	ve, ok := errors.AsType[*jsonschema.ValidationError](err)
-	if !ok {
-		return []violation{{path: []string{""}, words: "it can not be validated"}}
-	}
-	var out []violation
-	var walk func(*jsonschema.ValidationError)
-	walk = func(e *jsonschema.ValidationError) {
-		if len(e.Causes) > 0 {
-			for _, cause := range e.Causes {
-				walk(cause)
-			}
-			return
-		}
-		out = append(out, leaf(e)...)
-	}
-	walk(ve)
-	slices.SortFunc(out, func(a, b violation) int { return strings.Compare(a.words, b.words) })
-	return out
-}
-
-// leaf says in our words what one error of the library is: its own repeat the
-// value, which may be a customer's.
-func leaf(e *jsonschema.ValidationError) []violation {
-	if k, ok := e.ErrorKind.(*kind.Required); ok {
-		var out []violation
-		for _, name := range k.Missing {
-			path := append(slices.Clone(e.InstanceLocation), name)
-			out = append(out, violation{path, strings.Join(path, ".") + " is missing"})
-		}
-		return out
-	}
-	rule := "is not valid"
-	switch k := e.ErrorKind.(type) {
-	case *kind.Type:
-		rule = "must be of type " + strings.Join(k.Want, " or ")
-	case *kind.Minimum:
-		rule = "must be at least " + k.Want.RatString()
-	case *kind.Maximum:
-		rule = "must be at most " + k.Want.RatString()
-	case *kind.MaxLength:
-		rule = fmt.Sprintf("must have at most %d characters", k.Want)
-	case *kind.Pattern:
-		rule = "must not be blank" // the only pattern that we use
-	case *kind.Format:
-		t := gateway.FieldType(k.Want)
-		if k.Want == "date-time" {
-			t = gateway.FieldDateTime
-		}
-		rule = "must be " + fieldWords(t)
-	}
-	path := slices.Clone(e.InstanceLocation)
-	if len(path) == 0 {
-		path = []string{"the answer"}
-	}
-	return []violation{{path, strings.Join(path, ".") + " " + rule}}
 }

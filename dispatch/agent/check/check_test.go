@@ -1,7 +1,6 @@
 package check
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 
@@ -39,59 +38,6 @@ func swap(old, new string) string {
 // with returns good with another payload.
 func with(payload string) string {
 	return swap(`{"room":"12","count":null,"urgent":null,"day":null,"hour":null,"at":null}`, payload)
-}
-
-// holds checks what an output guarantees whatever a model said.
-func holds(t *testing.T, ag *gateway.Agent, o *gateway.Output) {
-	t.Helper()
-	if !(o.Confidence >= 0 && o.Confidence <= 1) || o.Intent == "" || o.Actions == nil {
-		t.Errorf("output = %+v", o)
-	}
-	if o.Language != "" && len(o.Language) != 2 {
-		t.Errorf("language = %q", o.Language)
-	}
-	for _, a := range o.Actions {
-		allowed := IsSystem(a.Type)
-		for _, kind := range ag.AllowedActions {
-			allowed = allowed || kind == a.Type
-		}
-		if !allowed {
-			t.Errorf("type %q is not allowed", a.Type)
-		}
-		for _, f := range ag.PayloadSchema {
-			v, ok := a.Payload[f.Name]
-			if !ok {
-				if f.Required && !IsSystem(a.Type) {
-					t.Errorf("%s is missing", f.Name)
-				}
-				continue
-			}
-			switch f.Type {
-			case gateway.FieldNumber:
-				_, ok = v.(float64)
-			case gateway.FieldBoolean:
-				_, ok = v.(bool)
-			default:
-				_, ok = v.(string)
-			}
-			if !ok {
-				t.Errorf("%s is a %T", f.Name, v)
-			}
-		}
-		for name := range a.Payload {
-			known := false
-			for _, f := range ag.PayloadSchema {
-				known = known || f.Name == name
-			}
-			if !known {
-				t.Errorf("field %q is not declared", name)
-			}
-		}
-	}
-	b, err := json.Marshal(o)
-	if err != nil || strings.Contains(string(b), `\u0000`) {
-		t.Errorf("it can not be stored: %v", err)
-	}
 }
 
 func TestPayloadsThatAreRight(t *testing.T) {
@@ -151,6 +97,38 @@ func TestDeepPayloadsOfFreeAgents(t *testing.T) {
 	}
 }
 
+// TestNumbersOfFreePayloads: what would be rounded would be another order.
+func TestNumbersOfFreePayloads(t *testing.T) {
+	ag := hotel()
+	ag.PayloadSchema = nil
+	c, err := New(ag, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for payload, want := range map[string]int{
+		`{"order":9007199254740991,"x":[-1.5,{"y":-9007199254740991}]}`: 1,
+		`{"order":9007199254740993}`:                                    0,
+		`{"x":[1,{"order":-9007199254740993}]}`:                         0,
+		`{"x":1e300}`:                                                   0,
+		`{"order":"9007199254740993"}`:                                  1,
+	} {
+		v := c.Check(with(payload))
+		if len(v.Output.Actions) != want || len(v.Faults) != 1-want || len(v.Fatal) > 0 {
+			t.Errorf("%s: %d actions, faults %q", payload, len(v.Output.Actions), v.Faults)
+		}
+	}
+}
+
+func TestSummary(t *testing.T) {
+	for want, faults := range map[string][]string{
+		"": nil, "a": {"a"}, "a; b; c": {"a", "b", "c"}, "a; b; c; and 2 more": {"a", "b", "c", "d", "e"},
+	} {
+		if got := Summary(faults); got != want {
+			t.Errorf("Summary(%q) = %q, want %q", faults, got, want)
+		}
+	}
+}
+
 func TestSchema(t *testing.T) {
 	const want = `{"type":"object","properties":{` +
 		`"intent":{"description":"what the customer wants, in a word or a few, snake_case","type":"string"},` +
@@ -178,28 +156,4 @@ func TestSchema(t *testing.T) {
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("schema (-want +got):\n%s", diff)
 	}
-}
-
-func FuzzCheck(f *testing.F) {
-	for _, s := range []string{
-		good, "```json\n" + good + "\n```", "x " + good + good, good[:50], swap("0.9", "1e400"), with(`{"room":null,"x":{}}`),
-		`{"intent":"a","suggested_reply":"b","actions":[[],null,{"type":"system.noop.skip"}]}`, "</think>{", "\"{\\\"a\\\":1}\"",
-		swap(`"12"`, `"\u0000"`), `{"\u0000intent":1}`,
-	} {
-		f.Add(s)
-	}
-	ag := hotel()
-	c, err := New(ag, nil)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		v := c.Check(text)
-		if len(v.Fatal) == 0 {
-			holds(t, ag, &v.Output)
-		}
-		if len(v.Faults) < len(v.Fatal) {
-			t.Errorf("%d faults, %d of them fatal", len(v.Faults), len(v.Fatal))
-		}
-	})
 }

@@ -3,6 +3,8 @@ package check
 import (
 	"encoding/json"
 	"errors"
+	"io"
+	"regexp"
 	"strings"
 )
 
@@ -17,6 +19,7 @@ const maxStarts = 64
 var (
 	errNoObject  = errors.New("the answer must be one complete JSON object")
 	errTwo       = errors.New("the answer must be one JSON object, not several")
+	errRepeated  = errors.New("no object of the answer may have a member twice")
 	errTooLong   = errors.New("the answer must be shorter")
 	errOverflows = errors.New("a number is too large")
 )
@@ -28,7 +31,8 @@ var (
 //
 // Between words an object counts only if it looks like an answer, and only
 // one may: a model may quote what a customer wrote, and then nobody can tell
-// which of two is the answer.
+// which of two is the answer. For the same reason nothing is taken out of an
+// object that is broken, and none may have a member twice.
 func extract(text string) (map[string]any, error) {
 	if len(text) > maxText {
 		return nil, errTooLong
@@ -38,7 +42,7 @@ func extract(text string) (map[string]any, error) {
 		// The first end counts, and only if no answer stands before it: what a
 		// customer wrote may hold the mark, and must not cut the answer off.
 		if !strings.HasPrefix(text, "<think>") {
-			if _, err := among(thoughts); !errors.Is(err, errNoObject) {
+			if _, err := among(thoughts); !errors.Is(err, errNoObject) || strings.Contains(thoughts, `"intent"`) {
 				return nil, errTwo
 			}
 		}
@@ -49,11 +53,11 @@ func extract(text string) (map[string]any, error) {
 	if err := json.Unmarshal([]byte(text), &whole); err == nil {
 		switch v := whole.(type) {
 		case map[string]any:
-			return v, nil
+			return v, repeated(text)
 		case string: // encoded twice
 			var inner map[string]any
 			if json.Unmarshal([]byte(v), &inner) == nil && inner != nil {
-				return inner, nil
+				return inner, repeated(v)
 			}
 			return nil, errNoObject
 		}
@@ -85,9 +89,14 @@ func unfence(s string) string {
 	return trim(strings.TrimPrefix(strings.TrimSpace(inner), "json"))
 }
 
+// aside is what a model may put in braces that is no object, not even part of
+// one.
+var aside = regexp.MustCompile(`^\{+[^{}"':]*\}+`)
+
 // among finds the one answer between words.
 func among(text string) (map[string]any, error) {
 	var found map[string]any
+	var raw string
 	for range maxStarts {
 		i := strings.IndexByte(text, '{')
 		if i < 0 {
@@ -97,22 +106,68 @@ func among(text string) (map[string]any, error) {
 		var object map[string]any
 		dec := json.NewDecoder(strings.NewReader(text))
 		if dec.Decode(&object) != nil {
-			text = text[1:]
+			// What follows may be a part of it: of a text that it quotes, say.
+			words := aside.FindString(text)
+			if words == "" {
+				return nil, errNoObject
+			}
+			text = text[len(words):]
 			continue
 		}
-		text = text[dec.InputOffset():]
-		if !looksLikeAnswer(object) {
-			continue
+		end := dec.InputOffset()
+		if looksLikeAnswer(object) {
+			if found != nil {
+				return nil, errTwo
+			}
+			found, raw = object, text[:end]
 		}
-		if found != nil {
-			return nil, errTwo
-		}
-		found = object
+		text = text[end:]
 	}
 	if found == nil {
 		return nil, errNoObject
 	}
-	return found, nil
+	return found, repeated(raw)
+}
+
+// repeated returns an error if any object in a JSON text has a member twice:
+// encoding/json takes the last one, whoever reads the log may see the first.
+// Names count as they are once clean is done with them.
+func repeated(text string) error {
+	type level struct {
+		names map[string]bool // nil: an array
+		named bool            // a member's name was read, and its value is next
+	}
+	var open []level
+	dec := json.NewDecoder(strings.NewReader(text))
+	dec.UseNumber()
+	for {
+		token, err := dec.Token()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return errNoObject
+		}
+		if in := len(open) - 1; in >= 0 && open[in].names != nil && token != json.Delim('}') {
+			if name, ok := token.(string); ok && !open[in].named {
+				name = strings.ReplaceAll(name, "\x00", "")
+				if open[in].names[name] {
+					return errRepeated
+				}
+				open[in].names[name], open[in].named = true, true
+				continue
+			}
+			open[in].named = false
+		}
+		switch token {
+		case json.Delim('{'):
+			open = append(open, level{names: map[string]bool{}})
+		case json.Delim('['):
+			open = append(open, level{})
+		case json.Delim('}'), json.Delim(']'):
+			open = open[:len(open)-1]
+		}
+	}
 }
 
 func looksLikeAnswer(object map[string]any) bool {
