@@ -33,6 +33,7 @@ func FuzzCheck(f *testing.F) {
 	for s, kind := range map[string]uint8{
 		`{"room":"1","count":1.5,"urgent":true,"day":"2028-02-29","hour":"7:30"}`: 4, `{"x":[1,{"y":1e300}],"z":null}`: 6,
 		`{"room":"1\u00002","to":"+4915112345"}`: 4, `{"x\u0000":"\u0000"}`: 6,
+		keeping(`"Has a dog."`): 0, keeping(`"Has a \u0000dog. "`): 16, keeping(`"Has a dog, two cats and a bird."`): 19, keeping(`{}`): 17,
 		"2026-10-25T02:30": 8, "2026-03-29 02:30:00.123": 8, "9999-12-31T23:59:60Z": 9, "0000-01-01t00:00": 8,
 		`{"type":"a.b.c","payload":{}}`: 13, `{"type":"hotel.taxi.book"},{"type":"system.noop.skip"}`: 12, "1,2": 15,
 	} {
@@ -58,6 +59,9 @@ func FuzzCheck(f *testing.F) {
 		if kind&2 != 0 {
 			ag.PayloadSchema = nil
 		}
+		if kind&16 != 0 {
+			ag.ContactMemory = 20
+		}
 		c, err := New(ag, berlin)
 		if err != nil {
 			t.Fatal(err)
@@ -73,6 +77,12 @@ func FuzzCheck(f *testing.F) {
 		}
 		if len(v.Notes) > maxActions*2+10 || len(v.Faults) < len(v.Fatal) {
 			t.Errorf("%d notes; %d faults, %d of them fatal", len(v.Notes), len(v.Faults), len(v.Fatal))
+		}
+		if v.Memory != nil {
+			wantText(t, *v.Memory)
+			if n := utf8.RuneCountInString(*v.Memory); n > ag.ContactMemory {
+				t.Errorf("%d characters are to be kept, of at most %d", n, ag.ContactMemory)
+			}
 		}
 		if len(v.Fatal) == 0 {
 			holds(t, ag, &v.Output)
@@ -111,7 +121,7 @@ func holds(t *testing.T, ag *gateway.Agent, o *gateway.Output) {
 		if limit == 0 {
 			limit = 8000
 		}
-		text(t, s)
+		wantText(t, s)
 		if utf8.RuneCountInString(s) > limit {
 			t.Errorf("%s has %d characters", what, utf8.RuneCountInString(s))
 		}
@@ -120,17 +130,17 @@ func holds(t *testing.T, ag *gateway.Agent, o *gateway.Output) {
 		t.Errorf("%d actions", len(o.Actions))
 	}
 	for _, a := range o.Actions {
-		action(t, ag, &a)
+		wantAction(t, ag, &a)
 	}
 }
 
-func action(t *testing.T, ag *gateway.Agent, a *gateway.OutputAction) {
+func wantAction(t *testing.T, ag *gateway.Agent, a *gateway.OutputAction) {
 	t.Helper()
 	b, err := json.Marshal(a.Payload)
 	if err != nil || a.Payload == nil || len(b) > maxPayload || depth(a.Payload) > maxDepth {
 		t.Errorf("payload of %d bytes, %d deep: %v", len(b), depth(a.Payload), err)
 	}
-	texts(t, a.Payload)
+	wantTexts(t, a.Payload)
 	if a.Type == gateway.ActionSkip || a.Type == gateway.ActionPause {
 		if len(a.Payload) != 0 {
 			t.Errorf("%s has a payload: %v", a.Type, a.Payload)
@@ -149,7 +159,7 @@ func action(t *testing.T, ag *gateway.Agent, a *gateway.OutputAction) {
 		value, ok := a.Payload[f.Name]
 		if ok {
 			left--
-			field(t, f, value)
+			wantField(t, f, value)
 		} else if f.Required {
 			t.Errorf("%s is missing", f.Name)
 		}
@@ -159,7 +169,7 @@ func action(t *testing.T, ag *gateway.Agent, a *gateway.OutputAction) {
 	}
 }
 
-func field(t *testing.T, f gateway.Field, value any) {
+func wantField(t *testing.T, f gateway.Field, value any) {
 	t.Helper()
 	s, ok := value.(string)
 	switch f.Type {
@@ -186,27 +196,27 @@ func field(t *testing.T, f gateway.Field, value any) {
 	}
 }
 
-// text checks that both databases take a text.
-func text(t *testing.T, s string) {
+// wantText checks that both databases take a text.
+func wantText(t *testing.T, s string) {
 	t.Helper()
 	if !utf8.ValidString(s) || strings.Contains(s, "\x00") {
 		t.Errorf("no database takes %.100q", s)
 	}
 }
 
-func texts(t *testing.T, v any) {
+func wantTexts(t *testing.T, v any) {
 	t.Helper()
 	switch v := v.(type) {
 	case string:
-		text(t, v)
+		wantText(t, v)
 	case []any:
 		for _, e := range v {
-			texts(t, e)
+			wantTexts(t, e)
 		}
 	case map[string]any:
 		for k, e := range v {
-			text(t, k)
-			texts(t, e)
+			wantText(t, k)
+			wantTexts(t, e)
 		}
 	}
 }
