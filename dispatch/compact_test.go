@@ -158,3 +158,24 @@ func TestWithoutCompactionOlderTurnsAreLeftOut(t *testing.T) {
 		}
 	})
 }
+
+// A run that fails is none that the context lives on.
+func TestAFailedRunDoesNotProlongTheContext(t *testing.T) {
+	inRig(t, inTurn(says("First."), fails(errOdd), says("Third."), fails(errOdd), says("Fifth.")), nil, func(r *rig) {
+		read := func(at time.Duration, remembered bool) {
+			r.Helper()
+			r.at(at)
+			r.answered(ada, "Hello")
+			asked := r.model.questions()
+			if got := strings.Contains(asked[len(asked)-1], "summary of"); got != remembered {
+				r.Errorf("after %v the last run is remembered: %v, want %v", at, got, remembered)
+			}
+		}
+		ttl := r.agent.ContextTTL
+		read(0, false)
+		read(ttl/2, true)               // fails
+		read(ttl-time.Second, true)     // completes
+		read(2*ttl-2*time.Second, true) // fails
+		read(2*ttl-time.Second, false)  // to the second
+	})
+}
