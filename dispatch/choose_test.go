@@ -299,6 +299,9 @@ func TestAShutdownWhileTheRouterThinksLeavesTheRunUnrouted(t *testing.T) {
 		if run := r.run(gateway.RunRunning, "", 1); run.Routed != "" {
 			t.Errorf("the run is routed by %q", run.Routed)
 		}
+		if r.log.count("router did not choose") != 0 {
+			t.Error("the router is blamed for it in the log")
+		}
 		must(t, r.handle(r.Context(), m.Conversation))
 		r.answers("rooms: router")
 	})
