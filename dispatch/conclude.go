@@ -13,11 +13,19 @@ import (
 // (Cloud API reference, text object: body).
 const maxText = 4096
 
-// handover is how long a pause lasts that an agent asks for.
-const handover = 24 * time.Hour
+// How long a conversation is a person's: one that an agent handed over, and one
+// whose run failed without a word to the customer. What a provider's outage
+// leaves behind is to be seen by somebody, and not to keep the agent out for a
+// day.
+const (
+	handover       = 24 * time.Hour
+	failedHandover = time.Hour
+)
 
 // conclude fills in what follows from f.Run's status and output: the actions'
-// records, the reply, the pause and who is told.
+// records, the reply, the pause and who is told. A run that failed says the
+// agent's fallback, after which the agent goes on; without one the conversation
+// is handed over.
 func (d *Dispatcher) conclude(f *gateway.Finish, c *gateway.Claim, a *gateway.Agent, hooks []gateway.Webhook) {
 	now := time.Now()
 	r := &f.Run
@@ -26,6 +34,10 @@ func (d *Dispatcher) conclude(f *gateway.Finish, c *gateway.Claim, a *gateway.Ag
 		f.Summary = nil
 		f.Sends = reply(c, a.FallbackReply, gateway.FromRun, now)
 		f.Deliveries = route.Failed(hooks, r, now)
+		if len(f.Sends) == 0 && r.Conversation != "" {
+			f.Pause = &gateway.Pause{Conversation: r.Conversation, Reason: gateway.PauseFailed, CreatedAt: now, ExpiresAt: now.Add(failedHandover)}
+			f.Deliveries = append(f.Deliveries, route.Paused(hooks, r, f.Pause, now)...)
+		}
 		return
 	}
 	if f.Summary != nil {

@@ -256,7 +256,7 @@ func TestABatchOfAnAccountWithoutAnAgentIsCancelled(t *testing.T) {
 	})
 }
 
-func TestAFailedRunEndsInTheFallbackOrInSilence(t *testing.T) {
+func TestAFailedRunEndsInTheFallbackOrIsHandedOver(t *testing.T) {
 	outage := &agent.Failure{Stop: gateway.StopLLMError, Msg: "the model did not answer", Err: errOdd, Model: "fake/model", InputTokens: 3, Latency: time.Second}
 	tests := map[string]struct {
 		answer   script
@@ -265,11 +265,11 @@ func TestAFailedRunEndsInTheFallbackOrInSilence(t *testing.T) {
 		msg      string
 		says     []string
 	}{
-		"a failure says the fallback":               {fails(outage), fallback, gateway.StopLLMError, "the model did not answer", []string{"run 0 " + fallback}},
-		"a failure without a fallback says nothing": {fails(outage), "", gateway.StopLLMError, "the model did not answer", nil},
-		"a blank fallback is none":                  {fails(outage), " \n", gateway.StopLLMError, "the model did not answer", nil},
-		"what nobody classified is not shown":       {fails(errOdd), fallback, gateway.StopError, "internal error", []string{"run 0 " + fallback}},
-		"an agent that takes too long fails":        {after(time.Hour, says("too late")), fallback, gateway.StopError, "internal error", []string{"run 0 " + fallback}},
+		"a failure says the fallback":                 {fails(outage), fallback, gateway.StopLLMError, "the model did not answer", []string{"run 0 " + fallback}},
+		"a failure without a fallback is handed over": {fails(outage), "", gateway.StopLLMError, "the model did not answer", nil},
+		"a blank fallback is none":                    {fails(outage), " \n", gateway.StopLLMError, "the model did not answer", nil},
+		"what nobody classified is not shown":         {fails(errOdd), fallback, gateway.StopError, "internal error", []string{"run 0 " + fallback}},
+		"an agent that takes too long fails":          {after(time.Hour, says("too late")), fallback, gateway.StopError, "internal error", []string{"run 0 " + fallback}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -278,7 +278,14 @@ func TestAFailedRunEndsInTheFallbackOrInSilence(t *testing.T) {
 				run := r.run(gateway.RunFailed, tt.stop, 1)
 				equal(t, "error", run.Error, tt.msg)
 				r.says(id, tt.says...)
-				r.tells(run.ID, "agent_run.failed -1")
+				told := []string{"agent_run.failed -1"}
+				if len(tt.says) == 0 {
+					told = append(told, "conversation.paused -1")
+				}
+				r.tells(run.ID, told...)
+				if is := got(r.db.Paused(r.Context(), id))(t); is != (len(tt.says) == 0) {
+					t.Errorf("the conversation is handed over: %v, and the customer was told %q", is, tt.says)
+				}
 				r.counts("wagent_runs_total", map[string]float64{"failed " + string(tt.stop) + " auto_inbound": 1})
 				if run.Output != nil || len(run.Actions) != 0 {
 					t.Errorf("a failed run has output %+v and actions %+v", run.Output, run.Actions)
@@ -291,9 +298,25 @@ func TestAFailedRunEndsInTheFallbackOrInSilence(t *testing.T) {
 	}
 }
 
+func TestWhatAFailureHandedOverIsTheAgentsAgainAnHourLater(t *testing.T) {
+	answers := inTurn(fails(&agent.Failure{Stop: gateway.StopLLMError, Msg: "away"}), says("hello again"))
+	inRig(t, answers, nil, func(r *rig) {
+		run := r.answered(ada, "hi")
+		pauses, total, err := r.db.Pauses(r.Context(), run.Account, true, 10)
+		must(t, err)
+		if total != 1 || pauses[0].Reason != gateway.PauseFailed || pauses[0].ExpiresAt.Sub(pauses[0].CreatedAt) != time.Hour {
+			t.Errorf("pauses = %+v", pauses)
+		}
+		equal(t, "what came meanwhile", r.state(r.write(ada, "hello?")), "held paused")
+		r.at(time.Hour)
+		r.answered(ada, "anybody?")
+		r.says(run.Conversation, "run 0 hello again")
+	})
+}
+
 func TestRunsAreCountedByHowTheyEnded(t *testing.T) {
 	answers := inTurn(says("a"), says("b", "hotel.towels.bring", gateway.ActionSkip), fails(&agent.Failure{Stop: gateway.StopMaxTokens, Msg: "cut off"}), says("d"))
-	inRig(t, answers, func(s *settings) { s.agent.Confirm = true }, func(r *rig) {
+	inRig(t, answers, func(s *settings) { s.agent.Confirm, s.agent.FallbackReply = true, fallback }, func(r *rig) {
 		for range 4 {
 			r.answered(ada, "hi")
 		}

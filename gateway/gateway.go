@@ -143,7 +143,7 @@ type PausedPeer struct {
 	Peer Address
 }
 
-// A PauseReason says who asked for a pause.
+// A PauseReason says who asked for a pause, or what did.
 type PauseReason string
 
 // The reasons of a pause.
@@ -151,6 +151,7 @@ const (
 	PauseManual   PauseReason = "manual"            // a person, over the API
 	PauseOutbound PauseReason = "outbound_detected" // a person wrote to the customer
 	PauseAgent    PauseReason = "agent_proposed"    // the agent's system.conversation.pause
+	PauseFailed   PauseReason = "run_failed"        // nobody: a run failed and the customer was told nothing
 )
 
 // A Secret is a string that does not print.
