@@ -63,13 +63,15 @@ func (d *Dispatcher) answer(ctx context.Context, c *gateway.Claim) error {
 // run asks the agent, if it may still spend something, and fills in how the run
 // ends.
 func (d *Dispatcher) run(ctx context.Context, c *gateway.Claim, a *gateway.Agent, f *gateway.Finish) error {
-	why, err := d.spent(ctx, &c.Run, a)
-	if err != nil {
-		return err
-	}
-	if why != nil {
-		f.Run = failed(&c.Run, why)
-		return nil
+	if d.Spent != nil {
+		why, err := d.Spent(ctx, &c.Run, a)
+		if err != nil {
+			return err
+		}
+		if why != "" {
+			f.Run = failed(&c.Run, &agent.Failure{Stop: gateway.StopSpent, Msg: why})
+			return nil
+		}
 	}
 	in, err := d.input(ctx, c, a)
 	if err != nil {
@@ -103,8 +105,8 @@ func (d *Dispatcher) input(ctx context.Context, c *gateway.Claim, a *gateway.Age
 		in.Account = prompt.Facts{Name: account.Name, Phone: account.PhoneNumber}
 		in.Now, in.Hours = in.Now.In(account.Location()), account.Hours
 	}
-	if a.ContactMemory > 0 && d.Contacts != nil {
-		m, err := d.Contacts.MemoryIn(ctx, a.ID, c.Run.Conversation)
+	if a.ContactMemory > 0 && d.Kept != nil {
+		m, err := d.Kept(ctx, a.ID, c.Run.Conversation)
 		if err != nil && gateway.KindOf(err) != gateway.NotFound {
 			return recall.Fitted{}, fmt.Errorf("read what is kept of the contact of run %s: %w", c.Run.ID, err)
 		}
@@ -125,7 +127,7 @@ func (d *Dispatcher) input(ctx context.Context, c *gateway.Claim, a *gateway.Age
 
 // remember adds what is remembered of a run's context, if it has one.
 func (d *Dispatcher) remember(ctx context.Context, c *gateway.Claim, a *gateway.Agent, x *recall.Overlong) error {
-	key := contextKey(&c.Run)
+	key := c.Run.ContextKey()
 	if key == "" || a.ContextTTL == 0 {
 		return nil
 	}
@@ -158,18 +160,6 @@ func (d *Dispatcher) remember(ctx context.Context, c *gateway.Claim, a *gateway.
 		x.Input.RecentMessages = prompt.Recents(transcript.Trim(transcript.FromMessages(recent), recentBudget))
 	}
 	return nil
-}
-
-// contextKey is what a run's context is kept under; empty for a stateless run.
-func contextKey(r *gateway.Run) string {
-	switch {
-	case r.Conversation != "":
-		return string(r.Conversation)
-	case r.ConversationKey != "":
-		return "key:" + r.ConversationKey
-	default:
-		return ""
-	}
 }
 
 // ask puts the input before the agent's model. Its error means that the run
@@ -260,7 +250,7 @@ func (d *Dispatcher) finish(ctx context.Context, f *gateway.Finish, a *gateway.A
 			d.log.WarnContext(ctx, "window of a paused conversation left to its end", "run", r.ID, "err", err)
 		}
 	}
-	if key := contextKey(r); r.Status == gateway.RunCompleted && key != "" && a.ContextTTL > 0 {
+	if key := r.ContextKey(); r.Status == gateway.RunCompleted && key != "" && a.ContextTTL > 0 {
 		m := recall.Memory{Run: r.ID, Summary: r.Output.ContextSummary, Intent: r.Output.Intent, Actions: r.Output.Actions, At: r.CompletedAt}
 		if err := d.Memory.Keep(ctx, a.ID, key, m, a.ContextTTL); err != nil {
 			d.log.WarnContext(ctx, "context left to SQL", "run", r.ID, "err", err)

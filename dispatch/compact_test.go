@@ -161,7 +161,8 @@ func TestWithoutCompactionOlderTurnsAreLeftOut(t *testing.T) {
 
 // A run that fails is none that the context lives on.
 func TestAFailedRunDoesNotProlongTheContext(t *testing.T) {
-	inRig(t, inTurn(says("First."), fails(errOdd), says("Third."), fails(errOdd), says("Fifth.")), nil, func(r *rig) {
+	goesOn := func(s *settings) { s.agent.FallbackReply = fallback } // without one a person has the conversation
+	inRig(t, inTurn(says("First."), fails(errOdd), says("Third."), fails(errOdd), says("Fifth.")), goesOn, func(r *rig) {
 		read := func(at time.Duration, remembered bool) {
 			r.Helper()
 			r.at(at)

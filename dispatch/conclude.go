@@ -24,8 +24,8 @@ const (
 
 // conclude fills in what follows from f.Run's status and output: the actions'
 // records, the reply, the pause and who is told. A run that failed says the
-// agent's fallback, after which the agent goes on; without one the conversation
-// is handed over.
+// agent's fallback, after which the agent goes on; without one, or where a spend
+// limit is reached, the conversation is handed over.
 func (d *Dispatcher) conclude(f *gateway.Finish, c *gateway.Claim, a *gateway.Agent, hooks []gateway.Webhook) {
 	now := time.Now()
 	r := &f.Run
@@ -34,7 +34,8 @@ func (d *Dispatcher) conclude(f *gateway.Finish, c *gateway.Claim, a *gateway.Ag
 		f.Summary = nil
 		f.Sends = reply(c, a.FallbackReply, gateway.FromRun, now)
 		f.Deliveries = route.Failed(hooks, r, now)
-		if len(f.Sends) == 0 && r.Conversation != "" {
+		spent := r.StopReason == gateway.StopSpent // whatever is said, it is not said again and again
+		if (len(f.Sends) == 0 || spent) && r.Conversation != "" {
 			f.Pause = &gateway.Pause{Conversation: r.Conversation, Reason: gateway.PauseFailed, CreatedAt: now, ExpiresAt: now.Add(failedHandover)}
 			f.Deliveries = append(f.Deliveries, route.Paused(hooks, r, f.Pause, now)...)
 		}

@@ -60,12 +60,16 @@ type Parts struct {
 	Actions   ActionStore
 	Directory Directory
 	Memory    Memory
-	Ledger    Ledger
 	Answerer  Answerer
-	Contacts  ContactMemories   // nil: agents keep nothing of contacts
 	Compactor *recall.Compactor // nil: what does not fit is left out
 	Sent      func()            // told that the outbox has something to send
 	Delivered func()            // told that webhooks have something to deliver
+	// Spent returns which limit a run must not pass, in words for its error; empty:
+	// none. Without it nothing is limited.
+	Spent func(ctx context.Context, r *gateway.Run, a *gateway.Agent) (string, error)
+	// Kept returns what an agent keeps of the peer of a conversation, or an Error of
+	// kind NotFound. Without it agents keep nothing of contacts.
+	Kept func(ctx context.Context, agent gateway.AgentID, id gateway.ConversationID) (gateway.ContactMemory, error)
 	// Router asks the model of a handle which of the agents fits a batch, where no
 	// rule says so. The choice's tokens count beside an error, too. Without it, the
 	// default agent answers.
@@ -138,13 +142,6 @@ type Memory interface {
 	Keep(ctx context.Context, agent gateway.AgentID, contextKey string, m recall.Memory, ttl time.Duration) error
 }
 
-// ContactMemories are what agents keep of contacts.
-type ContactMemories interface {
-	// MemoryIn returns what an agent keeps of the peer of a conversation, or an
-	// Error of kind NotFound.
-	MemoryIn(ctx context.Context, agent gateway.AgentID, id gateway.ConversationID) (gateway.ContactMemory, error)
-}
-
 // Answerer asks a model and returns an answer that the agent may give.
 type Answerer interface {
 	Answer(ctx context.Context, a *gateway.Agent, p prompt.Prompt) (agent.Answer, error)
@@ -157,7 +154,6 @@ type Dispatcher struct {
 	cfg      Config
 	log      *slog.Logger
 	metrics  *metrics
-	sums     sums
 	requests gateway.Loop[gateway.Run]
 	expiries gateway.Loop[gateway.Run]
 }

@@ -15,7 +15,7 @@ import (
 // keeps gives the rig's agent a memory of contacts.
 func keeps(x *settings) {
 	x.agent.ContactMemory = 500
-	x.parts = func(p *dispatch.Parts) { p.Contacts = p.Runs.(*store.Store) }
+	x.parts = func(p *dispatch.Parts) { p.Kept = p.Runs.(*store.Store).MemoryIn }
 }
 
 // learns answers with what is to be kept, in turn; "-" changes nothing.
@@ -98,7 +98,7 @@ func (forgetful) MemoryIn(context.Context, gateway.AgentID, gateway.Conversation
 func TestWithoutWhatIsKeptThereIsNoAnswer(t *testing.T) {
 	change := func(x *settings) {
 		keeps(x)
-		x.parts = func(p *dispatch.Parts) { p.Contacts = forgetful{} }
+		x.parts = func(p *dispatch.Parts) { p.Kept = forgetful{}.MemoryIn }
 	}
 	inRig(t, learns("Nobody."), change, func(r *rig) {
 		m := r.write(ada, "Hello")

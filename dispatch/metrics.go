@@ -18,7 +18,6 @@ type metrics struct {
 	swept    *prometheus.CounterVec
 
 	superseded prometheus.Counter
-	limited    *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -52,10 +51,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "wagent_runs_superseded_total",
 			Help: "Times that a newer message called a run back before it finished.",
 		}),
-		limited: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "wagent_spend_limits_reached_total",
-			Help: "Runs that a spend limit of their agent stopped, by which.",
-		}, []string{"limit"}),
 	}
 	for _, t := range []gateway.Trigger{gateway.TriggerAPI, gateway.TriggerInbound} {
 		m.runs.WithLabelValues(string(gateway.RunCompleted), string(t), string(gateway.StopEndTurn))
@@ -69,9 +64,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	for _, s := range []gateway.ActionStatus{gateway.ActionAuto, gateway.ActionPending, gateway.ActionConfirmed, gateway.ActionRejected, gateway.ActionExpired} {
 		m.actions.WithLabelValues(string(s))
-	}
-	for _, l := range []string{limitRuns, limitTokens} {
-		m.limited.WithLabelValues(l)
 	}
 	m.swept.WithLabelValues("message")
 	m.swept.WithLabelValues("run")

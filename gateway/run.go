@@ -39,6 +39,19 @@ type Run struct {
 	CompletedAt     time.Time // zero until completed or failed
 }
 
+// ContextKey is what a run's context is kept under: its conversation, or what its
+// caller named. It is empty for a stateless run.
+func (r *Run) ContextKey() string {
+	switch {
+	case r.Conversation != "":
+		return string(r.Conversation)
+	case r.ConversationKey != "":
+		return "key:" + r.ConversationKey
+	default:
+		return ""
+	}
+}
+
 // A Trigger says what started a run.
 type Trigger string
 

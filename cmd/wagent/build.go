@@ -20,6 +20,7 @@ import (
 	"wagent/dispatch/agent"
 	"wagent/dispatch/route"
 	"wagent/dispatch/route/router"
+	"wagent/dispatch/spend"
 	"wagent/dispatch/webhook"
 	"wagent/gateway"
 	"wagent/gateway/api"
@@ -179,7 +180,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	}
 	answerer, memory := agent.New(models, log, reg), recall.New(rdb, db, prefix, log, reg)
 	parts := dispatch.Parts{
-		Runs: db, Requests: db, Actions: db, Directory: db.Directory(), Contacts: db, Ledger: db,
+		Runs: db, Requests: db, Actions: db, Directory: db.Directory(), Kept: db.MemoryIn, Spent: spend.New(db.Directory(), log, reg).Reached,
 		Memory: memory, Answerer: answerer,
 		Compactor: &recall.Compactor{Summaries: db, Summarizer: answerer, Log: log},
 		Router:    router.New(models, reg).Ask,

@@ -19,6 +19,10 @@ func TestRunsAnHourInOneConversation(t *testing.T) {
 		equal(t, "stop reason", third.StopReason, gateway.StopSpent)
 		equal(t, "error", third.Error, "the agent's limit of 2 runs an hour in one conversation is reached")
 		equal(t, "questions", len(r.model.questions()), 2)
+		r.says(first.Conversation, "run 0 hello", "run 0 hello", "run 0 "+fallback)
+		p, err := r.db.ActivePause(r.Context(), first.Conversation)
+		must(t, err)
+		equal(t, "why a person has it now", p.Reason, gateway.PauseFailed)
 		r.counts("wagent_spend_limits_reached_total", map[string]float64{"runs_per_conversation_hour": 1})
 
 		equal(t, "somebody else's run", r.answered(bob, "me too").Status, gateway.RunCompleted)
