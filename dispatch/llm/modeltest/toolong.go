@@ -84,6 +84,10 @@ func (s Suite) tooLong(t *testing.T) {
 			400, `{"error":{"message":"Invalid request: Your request exceeded model token limit: 8192","type":"invalid_request_error"}}`,
 			gateway.TooLong, "acme answered 400 (invalid_request_error)",
 		},
+		"a server that repeats the request": {
+			400, `{"error":{"message":"prompt is too long: {\"temperature\":0.5,\"response_format\":{},\"tools\":[]} not supported","code":"invalid_value"}}`,
+			gateway.TooLong, "acme answered 400 (invalid_value)",
+		},
 		"a proxy, in bytes":            {413, `<html>413 Request Entity Too Large</html>`, gateway.TooLong, "acme answered 413"},
 		"too many tokens for a while":  {429, `{"message":"Too many tokens, please wait before trying again."}`, gateway.RateLimited, "acme answered 429"},
 		"too many a minute":            {429, `{"error":{"message":"Request too large for model gpt-4o on tokens per min (TPM). Please reduce the length.","code":"rate_limit_exceeded"}}`, gateway.RateLimited, "acme answered 429 (rate_limit_exceeded)"},

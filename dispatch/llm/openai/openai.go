@@ -8,10 +8,16 @@
 // followed, since they could carry a prompt or a key elsewhere.
 //
 // Servers differ in what they take. A [Model] starts from its server's [Traits]
-// and what the protocol's newest form has, and gives up, one at a time, what a server refuses by name:
-// json_schema becomes a tool that must be called, json_object and then plain text, max_tokens and
-// max_completion_tokens stand in for each other, temperature is left out. What
-// it learned is kept in memory per model and learned again after a restart.
+// and what the protocol's newest form has, and gives up, one at a time, what a
+// server refuses by name: json_schema becomes a tool that must be called,
+// json_object and then plain text, max_tokens and max_completion_tokens stand in
+// for each other, Chat Completions becomes Responses, and temperature, the key of
+// the cache and a stream's usage are left out. What it learned is kept in memory
+// per model and learned again after a restart. Settings of an agent are never left
+// out: what refuses them fails the request, and the error names the setting.
+//
+// An answer may be asked for as a stream. It is used only once it is whole; the
+// stream tells a server that has stalled from one that works.
 package openai
 
 import (

@@ -245,3 +245,29 @@ func TestAServerThatHasNoCacheKey(t *testing.T) {
 		t.Errorf("%d requests for two answers, want 3", n)
 	}
 }
+
+func TestTheSettingThatAServerRefusesIsNamed(t *testing.T) {
+	seed, no := int64(1), false
+	tests := map[string]struct {
+		settings gateway.ModelSettings
+		words    string
+		want     string
+	}{
+		"a seed":               {gateway.ModelSettings{Seed: &seed}, "Unrecognized request argument supplied: seed", "acme answered 400 (x) about seed"},
+		"an effort":            {gateway.ModelSettings{ReasoningEffort: "max"}, "Unsupported value: reasoning.effort", "acme answered 400 (x) about reasoning_effort"},
+		"a switch":             {gateway.ModelSettings{ReasoningEffort: "none"}, "thinking: Extra inputs are not permitted", "acme answered 400 (x) about reasoning_effort"},
+		"a budget":             {gateway.ModelSettings{ThinkingBudget: 2000}, "thinking_token_budget must be set at start", "acme answered 400 (x) about thinking_budget_tokens"},
+		"parallel calls":       {gateway.ModelSettings{ParallelToolCalls: &no}, "parallel calls are not supported", "acme answered 400 (x) about parallel_tool_calls"},
+		"one that was not set": {gateway.ModelSettings{Seed: &seed}, "Unsupported value: reasoning.effort", "acme answered 400 (x)"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			m := serve(t, &llmtest.Server{Extra: []string{"budget"}, Answer: llmtest.Queue(llmtest.Reply{Status: 400, Code: "x", Message: tt.words + secret})}, "acme")
+			m.traits.Budget = "budget"
+			r := request()
+			r.Settings = tt.settings
+			_, err := m.Generate(t.Context(), r)
+			checkError(t, err, gateway.Invalid, tt.want)
+		})
+	}
+}

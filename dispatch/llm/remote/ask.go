@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wagent/dispatch/llm"
+	"wagent/gateway"
 )
 
 // A Form is the way in which a model is asked: the protocol's newest, less what
@@ -75,8 +76,30 @@ func Ask[F Form[F]](ctx context.Context, p *Provider, learned *Forms[F], f F, r 
 		}
 		next, lasting, changed := f.Less(a, r)
 		if !changed || a.TooLong() {
-			return llm.Response{}, p.ClassifyRefusal(a)
+			return llm.Response{}, blame(p.ClassifyRefusal(a), a, &r.Settings)
 		}
 		f, refused, learns = next, true, learns && lasting
 	}
+}
+
+// blame adds to the error of a bad request which of its settings the server named.
+// That is a word of ours, so that it may be shown.
+func blame(err error, a *Refusal, s *gateway.ModelSettings) error {
+	e, ok := errors.AsType[*gateway.Error](err)
+	if !ok || e.Kind != gateway.Invalid {
+		return err
+	}
+	switch {
+	case s.Seed != nil && a.About("seed"):
+		e.Msg += " about seed"
+	case s.ReasoningEffort != "" && a.About("effort"):
+		e.Msg += " about reasoning_effort"
+	case s.ThinkingBudget > 0 && a.About("budget", "thinking"):
+		e.Msg += " about thinking_budget_tokens"
+	case s.ReasoningEffort != "" && a.About("thinking"): // which some take in its place
+		e.Msg += " about reasoning_effort"
+	case s.ParallelToolCalls != nil && a.About("parallel"):
+		e.Msg += " about parallel_tool_calls"
+	}
+	return e
 }
