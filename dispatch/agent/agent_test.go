@@ -51,7 +51,9 @@ func goodOutput() gateway.Output {
 
 func TestAnswer(t *testing.T) {
 	b := overTCP(t, &llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{Text: good})})
-	got, err := b.Answer(t.Context(), hotel(), ask())
+	ag := hotel()
+	ag.ID = "11111111-2222-4333-8444-555555555555"
+	got, err := b.Answer(t.Context(), ag, ask())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,6 +69,9 @@ func TestAnswer(t *testing.T) {
 		t.Errorf("problems (-want +got):\n%s", diff)
 	}
 	r := b.server.Requests()[0]
+	if r.CacheKey != string(ag.ID) {
+		t.Errorf("the provider's cache is asked by %q, want the agent's id", r.CacheKey)
+	}
 	if !r.Strict || r.Format != "json_schema" || r.MaxTokens != 1024 || *r.Temperature != 0.3 {
 		t.Errorf("request: strict %v, format %q, max tokens %d, temperature %v", r.Strict, r.Format, r.MaxTokens, *r.Temperature)
 	}

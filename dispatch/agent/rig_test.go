@@ -115,7 +115,7 @@ func inBubble(t *testing.T, s *llmtest.Server) *bench {
 func newBench(s *llmtest.Server, url string, client *http.Client) *bench {
 	s.Key = key
 	b := &bench{server: s, reg: prometheus.NewRegistry(), log: &bytes.Buffer{}}
-	b.registry = registry{"openai": openai.New(openai.Config{BaseURL: url + "/v1", APIKey: key, HTTPClient: client})}
+	b.registry = registry{"openai": openai.New(openai.Config{BaseURL: url + "/v1", APIKey: key, HTTPClient: client, Traits: openai.Traits{CacheKey: true}})}
 	b.Answerer = New(b.registry, slog.New(slog.NewTextHandler(b.log, nil)), b.reg)
 	return b
 }
