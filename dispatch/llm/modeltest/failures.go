@@ -78,15 +78,20 @@ func (s Suite) bodies(t *testing.T) {
 		wantKind gateway.Kind
 		wantMsg  string
 	}{
-		"an array, as Google's":      {400, `[{"error":{"code":400,"message":"x","status":"INVALID_ARGUMENT"}}]`, gateway.Invalid, "acme answered 400"},
-		"a string, as Ollama's":      {404, `{"error":"model \"x\" not found"}`, gateway.Invalid, "acme answered 404"},
-		"no envelope, as vLLM's":     {400, `{"object":"error","message":"x","type":"bad_request","code":400}`, gateway.Invalid, "acme answered 400 (bad_request)"},
-		"words where a code belongs": {400, `{"error":{"code":"` + secret + `","param":"` + Key + `"}}`, gateway.Invalid, "acme answered 400"},
-		"HTML, as a proxy's":         {502, `<html>`, gateway.Unavailable, "acme answered 502"},
-		"nothing":                    {500, ``, gateway.Unavailable, "acme answered 500"},
-		"null":                       {500, `null`, gateway.Unavailable, "acme answered 500"},
-		"types that nobody expects":  {500, `{"error":{"code":{"a":1},"type":[1],"param":7}}`, gateway.Unavailable, "acme answered 500"},
-		"a status that isn't 200":    {204, ``, gateway.Invalid, "acme answered 204"},
+		"an array, as Google's":             {400, `[{"error":{"code":400,"message":"x","status":"INVALID_ARGUMENT"}}]`, gateway.Invalid, "acme answered 400"},
+		"a string, as Ollama's":             {404, `{"error":"model \"x\" not found"}`, gateway.Invalid, "acme answered 404"},
+		"no envelope, as vLLM's":            {400, `{"object":"error","message":"x","type":"bad_request","code":400}`, gateway.Invalid, "acme answered 400 (bad_request)"},
+		"words where a code belongs":        {400, `{"error":{"code":"` + secret + `","param":"` + Key + `"}}`, gateway.Invalid, "acme answered 400"},
+		"HTML, as a proxy's":                {502, `<html>`, gateway.Unavailable, "acme answered 502"},
+		"nothing":                           {500, ``, gateway.Unavailable, "acme answered 500"},
+		"null":                              {500, `null`, gateway.Unavailable, "acme answered 500"},
+		"types that nobody expects":         {500, `{"error":{"code":{"a":1},"type":[1],"param":7}}`, gateway.Unavailable, "acme answered 500"},
+		"a key that Google doesn't know":    {400, `[{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT"}}]`, gateway.Unauthorized, "acme answered 400"},
+		"a key that xAI doesn't know":       {400, `{"code":"Client specified an invalid argument","error":"Incorrect API key provided: ` + Key + `."}`, gateway.Unauthorized, "acme answered 400"},
+		"no credit at Anthropic's":          {400, `{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API."}}`, gateway.Unauthorized, "acme answered 400 (invalid_request_error)"},
+		"no credit at Moonshot's":           {429, `{"error":{"message":"Your account is suspended","type":"exceeded_current_quota_error"}}`, gateway.Unauthorized, "acme answered 429 (exceeded_current_quota_error)"},
+		"a credit that is said to be there": {429, `{"error":{"message":"Rate limit reached","type":"rate_limit_exceeded"}}`, gateway.RateLimited, "acme answered 429 (rate_limit_exceeded)"},
+		"a status that isn't 200":           {204, ``, gateway.Invalid, "acme answered 204"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -98,6 +103,35 @@ func (s Suite) bodies(t *testing.T) {
 			})
 			_, err := serve(t, h, s.New).Generate(t.Context(), Request())
 			check(t, err, tt.wantKind, tt.wantMsg)
+		})
+	}
+}
+
+// filters checks that what a filter stopped is a refusal of the model's, so that
+// nobody thinks the key wrong, or asks again.
+func (s Suite) filters(t *testing.T) {
+	tests := map[string]struct {
+		status int
+		body   string
+	}{
+		"Azure":      {400, `{"error":{"code":"content_filter","message":"The response was filtered"}}`},
+		"Anthropic":  {400, `{"type":"error","error":{"type":"invalid_request_error","message":"Output blocked by content filtering policy"}}`},
+		"OpenAI":     {400, `{"error":{"code":"invalid_prompt","message":"Your prompt was flagged as potentially violating our usage policy."}}`},
+		"OpenRouter": {403, `{"error":{"code":403,"message":"The model requires moderation. Your input was flagged"}}`},
+		"xAI":        {403, `{"code":"The caller does not have permission","error":"Content violates usage guidelines."}`},
+		"DeepSeek":   {400, `{"error":{"message":"Content Exists Risk","type":"invalid_request_error","code":"invalid_request_error"}}`},
+		"Z.ai":       {400, `{"error":{"code":"1301","message":"The system detected potentially unsafe or sensitive content"}}`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(tt.status)
+				_, _ = w.Write([]byte(tt.body))
+			})
+			got, err := serve(t, h, s.New).Generate(t.Context(), Request())
+			if err != nil || !got.Refused {
+				t.Errorf("%+v, %v, want it refused", got, err)
+			}
 		})
 	}
 }

@@ -44,6 +44,7 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("failures", s.failures)
 	t.Run("too long", s.tooLong)
 	t.Run("bodies", s.bodies)
+	t.Run("filters", s.filters)
 	t.Run("absence", s.absence)
 	t.Run("usage", s.usage)
 }

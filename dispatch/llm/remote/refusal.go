@@ -41,11 +41,36 @@ func (a *Refusal) Error() string {
 	}
 }
 
-// Filtered reports whether a content filter stopped the prompt or the answer
-// (Azure and Anthropic say so with status 400).
+// filtered is how servers say that they will not have the prompt, or the answer.
+// It says nothing of the key, whatever the status.
+var filtered = []string{
+	"content_filter", "content_policy_violation", // OpenAI's, Azure's and Moonshot's codes
+	"moderation_blocked", "flagged as potentially violating", // OpenAI
+	"blocked by content filtering policy", // Anthropic
+	"requires moderation",                 // OpenRouter, with 403
+	"content violates usage guidelines",   // xAI, with 403
+	"content exists risk",                 // DeepSeek
+	"unsafe or sensitive content",         // Z.ai
+}
+
+// Filtered reports whether a content filter stopped the prompt or the answer.
 func (a *Refusal) Filtered() bool {
-	return a.Status == http.StatusBadRequest &&
-		(a.code == "content_filter" || a.code == "content_policy_violation" || a.About("blocked by content filtering policy"))
+	switch a.Status {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusUnprocessableEntity:
+		return a.About(filtered...)
+	}
+	return false
+}
+
+// keyless is how servers say with another status than 401 that the key is wrong,
+// or that nobody paid for it.
+var keyless = []string{
+	"api key not valid", "api_key_invalid", // Google, with 400
+	"incorrect api key",         // xAI, with 400
+	"insufficient_quota",        // OpenAI, with 429
+	"exceeded_current_quota",    // Moonshot, with 429
+	"insufficient balance",      // Z.ai, with 429
+	"credit balance is too low", // Anthropic, with 400
 }
 
 // tooLong is how servers say that a prompt is larger than what the model reads.
@@ -173,7 +198,7 @@ func (p *Provider) ClassifyRefusal(a *Refusal) error {
 		e.Kind = gateway.TooLong
 	case s == http.StatusUnauthorized, s == http.StatusForbidden, s == http.StatusPaymentRequired:
 		e.Kind = gateway.Unauthorized
-	case s == http.StatusTooManyRequests && a.About("insufficient_quota"):
+	case (s == http.StatusTooManyRequests || s == http.StatusBadRequest) && a.About(keyless...):
 		// No waiting helps an account without money.
 		e.Kind = gateway.Unauthorized
 	case s == http.StatusTooManyRequests:
