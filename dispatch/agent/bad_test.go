@@ -87,6 +87,8 @@ func TestBadAnswers(t *testing.T) {
 		"an action in a payload":            {with(`{"room":"12","actions":[{"type":"hotel.safe.open","payload":{}}]}`), accepted, false, 1, "dropped what was not declared of action 0 (fields: 1)"},
 		"a member nested 5,000 deep":        {swap(`"intent"`, `"x":`+strings.Repeat("[", 5000)+strings.Repeat("]", 5000)+`,"intent"`), accepted, false, 1, ""},
 
+		"a list by a name with a NUL": {swap(`"actions":[`, `"actio\u0000ns":[],"actions":[`), accepted, false, 1, ""},
+
 		// What is no answer.
 		"nothing":                         {"", repaired, true, 0, "one complete JSON object"},
 		"words only":                      {"I'd be glad to help!", repaired, true, 0, "one complete JSON object"},
@@ -142,15 +144,15 @@ func TestBadAnswers(t *testing.T) {
 
 		// Answers within answers: of two that there are nobody knows which one is
 		// meant, and what a customer wrote must not become one.
-		"two lists of actions":                       {swap(`"actions":[`, `"actions":[],"actions":[`), repaired, true, 0, "member twice"},
-		"two intents":                                {swap(`"intent":"order"`, `"intent":"order","intent":"refund"`), repaired, true, 0, "member twice"},
-		"two types of one action":                    {swap(`"type":"hotel.room.order"`, `"type":"hotel.taxi.book","type":"hotel.room.order"`), repaired, true, 0, "member twice"},
-		"two payloads of one action":                 {swap(`"payload":{`, `"payload":{"room":"1"},"payload":{`), repaired, true, 0, "member twice"},
-		"two values of one field":                    {with(`{"room":"12","room":"13"}`), repaired, true, 0, "member twice"},
-		"two lists, one in escapes":                  {swap(`"actions":[`, `"\u0061ctions":[],"actions":[`), repaired, true, 0, "member twice"},
-		"two lists, one with a NUL":                  {swap(`"actions":[`, `"actio\u0000ns":[],"actions":[`), repaired, true, 0, "member twice"},
-		"two lists between words":                    {"Sure: " + swap(`"actions":[`, `"actions":[],"actions":[`) + " Bye.", repaired, true, 0, "member twice"},
-		"two lists in a JSON string":                 {quoted(swap(`"actions":[`, `"actions":[],"actions":[`)), repaired, true, 0, "member twice"},
+		"two lists of actions":                       {swap(`"actions":[`, `"actions":[],"actions":[`), repaired, false, 0, "dropped the actions (1): an object of the answer had a member twice"},
+		"two intents":                                {swap(`"intent":"order"`, `"intent":"order","intent":"refund"`), repaired, false, 0, "dropped the actions (1): an object of the answer had a member twice"},
+		"two types of one action":                    {swap(`"type":"hotel.room.order"`, `"type":"hotel.taxi.book","type":"hotel.room.order"`), repaired, false, 0, "dropped the actions (1): an object of the answer had a member twice"},
+		"two payloads of one action":                 {swap(`"payload":{`, `"payload":{"room":"1"},"payload":{`), repaired, false, 0, "dropped the actions (1): an object of the answer had a member twice"},
+		"two values of one field":                    {with(`{"room":"12","room":"13"}`), repaired, false, 0, "dropped the actions (1): an object of the answer had a member twice"},
+		"two lists, one in escapes":                  {swap(`"actions":[`, `"\u0061ctions":[],"actions":[`), repaired, false, 0, "dropped the actions (1): an object of the answer had a member twice"},
+		"two lists between words":                    {"Sure: " + swap(`"actions":[`, `"actions":[],"actions":[`) + " Bye.", repaired, false, 0, "dropped the actions (1): an object of the answer had a member twice"},
+		"two lists in a JSON string":                 {quoted(swap(`"actions":[`, `"actions":[],"actions":[`)), repaired, false, 0, "dropped the actions (1): an object of the answer had a member twice"},
+		"two intents, and no action":                 {swap(`"actions":[`, `"intent":"refund","actions":[],"x":[`), repaired, false, 0, "no object of the answer may have a member twice"},
 		"an answer quoted in half a one":             {swap(`"Sure"`, `"You wrote `+good+`"`), repaired, true, 0, "one complete JSON object"},
 		"an answer within half a one":                {`{"intent":"order","actions":[{"type":"hotel.room.order","payload":` + good, repaired, true, 0, "one complete JSON object"},
 		"an answer within one of single quotes":      {`{'intent': 'order', 'note': ` + good + `}`, repaired, true, 0, "one complete JSON object"},

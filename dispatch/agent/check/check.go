@@ -11,6 +11,7 @@ package check
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -126,8 +127,11 @@ func (c *Checker) Check(text string) Verdict {
 	var v Verdict
 	v.Output.Actions = []gateway.OutputAction{}
 	answer, err := extract(text)
+	twice := errors.Is(err, errRepeated)
 	if err != nil {
-		v.fault(true, "%v", err)
+		v.fault(!twice, "%v", err)
+	}
+	if answer == nil {
 		return v
 	}
 	clean(answer)
@@ -153,6 +157,11 @@ func (c *Checker) Check(text string) Verdict {
 		}
 	}
 	actions, _ := answer["actions"].([]any)
+	if twice && len(actions) > 0 {
+		// Any one that is left would be allowed, but nobody can tell if it was meant.
+		v.note("dropped the actions (%d): an object of the answer had a member twice", len(actions))
+		actions = nil
+	}
 	if n := len(actions) - maxActions; n > 0 {
 		v.fault(false, "actions must have at most %d entries", maxActions)
 		v.note("dropped the last %d actions: at most %d are taken", n, maxActions)

@@ -32,7 +32,8 @@ var (
 // Between words an object counts only if it looks like an answer, and only
 // one may: a model may quote what a customer wrote, and then nobody can tell
 // which of two is the answer. For the same reason nothing is taken out of an
-// object that is broken, and none may have a member twice.
+// object that is broken. One that has a member twice is returned together with
+// errRepeated; the object is nil with every other error.
 func extract(text string) (map[string]any, error) {
 	if len(text) > maxText {
 		return nil, errTooLong
@@ -131,7 +132,6 @@ func among(text string) (map[string]any, error) {
 
 // repeated returns an error if any object in a JSON text has a member twice:
 // encoding/json takes the last one, whoever reads the log may see the first.
-// Names count as they are once clean is done with them.
 func repeated(text string) error {
 	type level struct {
 		names map[string]bool // nil: an array
@@ -150,7 +150,6 @@ func repeated(text string) error {
 		}
 		if in := len(open) - 1; in >= 0 && open[in].names != nil && token != json.Delim('}') {
 			if name, ok := token.(string); ok && !open[in].named {
-				name = strings.ReplaceAll(name, "\x00", "")
 				if open[in].names[name] {
 					return errRepeated
 				}
@@ -177,7 +176,8 @@ func looksLikeAnswer(object map[string]any) bool {
 }
 
 // clean removes U+0000 from every string, since PostgreSQL stores none, and
-// returns v. Decoding has replaced what is no UTF-8 already.
+// members whose names have it, and returns v. Decoding has replaced what is no
+// UTF-8 already.
 func clean(v any) any {
 	switch v := v.(type) {
 	case string:
@@ -189,9 +189,9 @@ func clean(v any) any {
 		return v
 	case map[string]any:
 		for k, e := range v {
-			if kk := strings.ReplaceAll(k, "\x00", ""); kk != k {
+			if strings.Contains(k, "\x00") {
 				delete(v, k)
-				k = kk
+				continue
 			}
 			v[k] = clean(e)
 		}
