@@ -84,6 +84,23 @@ func (d *Dispatcher) run(ctx context.Context, c *gateway.Claim, a *gateway.Agent
 	return nil
 }
 
+// agent returns the agent of a run, or nil if nobody answers.
+func (d *Dispatcher) agent(ctx context.Context, c *gateway.Claim) (*gateway.Agent, error) {
+	agents, err := d.Directory.Agents(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list agents: %w", err)
+	}
+	if c.Run.Trigger == gateway.TriggerInbound {
+		return d.Picker.Agent(ctx, c, agents)
+	}
+	for i := range agents {
+		if agents[i].ID == c.Run.Agent && agents[i].Active {
+			return &agents[i], nil
+		}
+	}
+	return nil, nil
+}
+
 // input gathers what the agent is to know: the batch, and within the context's
 // life the turns before it and the summary of the last run. It fits into the
 // agent's budget, and c.Run counts what that cost.

@@ -184,7 +184,7 @@ func TestARouterDecidesWhatNoRuleDoes(t *testing.T) {
 		return func(x *settings) {
 			staff(rules, "bills", "vip", "rooms")(x)
 			x.place.Router = "fake/router"
-			x.parts = func(p *dispatch.Parts) { p.Answerer, p.Router = desk{}, s.Ask }
+			x.parts = func(p *dispatch.Parts) { p.Answerer, p.Picker.Ask = desk{}, s.Ask }
 		}
 	}
 	t.Run("once in a dialogue", func(t *testing.T) {
@@ -239,7 +239,7 @@ func TestACrashBetweenRoutingAndTheEndKeepsTheAgent(t *testing.T) {
 		staff(rules, "rooms")(x)
 		x.place.Router = "fake/router"
 		x.parts = func(p *dispatch.Parts) {
-			p.Router = s.Ask
+			p.Picker.Ask = s.Ask
 			p.Answerer = desk{before: func(context.Context) error {
 				if broken {
 					panic("the process dies here")
@@ -286,7 +286,7 @@ func TestAShutdownWhileTheRouterThinksLeavesTheRunUnrouted(t *testing.T) {
 	slow := func(x *settings) {
 		staff(rules, "rooms")(x)
 		x.place.Router = "fake/router"
-		x.parts = func(p *dispatch.Parts) { p.Answerer, p.Router = desk{}, s.Ask }
+		x.parts = func(p *dispatch.Parts) { p.Answerer, p.Picker.Ask = desk{}, s.Ask }
 	}
 	inRig(t, nil, slow, func(r *rig) {
 		m := r.write(ada, "hello")

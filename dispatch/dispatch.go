@@ -25,7 +25,7 @@ import (
 	"wagent/context/recall"
 	"wagent/debounce"
 	"wagent/dispatch/agent"
-	"wagent/dispatch/route/router"
+	"wagent/dispatch/route/pick"
 	"wagent/gateway"
 )
 
@@ -60,6 +60,7 @@ type Parts struct {
 	Actions   ActionStore
 	Directory Directory
 	Memory    Memory
+	Picker    *pick.Picker
 	Answerer  Answerer
 	Compactor *recall.Compactor // nil: what does not fit is left out
 	Sent      func()            // told that the outbox has something to send
@@ -70,10 +71,6 @@ type Parts struct {
 	// Kept returns what an agent keeps of the peer of a conversation, or an Error of
 	// kind NotFound. Without it agents keep nothing of contacts.
 	Kept func(ctx context.Context, agent gateway.AgentID, id gateway.ConversationID) (gateway.ContactMemory, error)
-	// Router asks the model of a handle which of the agents fits a batch, where no
-	// rule says so. The choice's tokens count beside an error, too. Without it, the
-	// default agent answers.
-	Router func(ctx context.Context, handle string, among []*gateway.Agent, batch []gateway.Message) (router.Choice, error)
 	// Working is told of each batch that is being answered, until stop is
 	// called, so that the customer can be shown it. It must not block.
 	Working func(ctx context.Context, c *gateway.Claim) (stop func())
@@ -90,12 +87,6 @@ type RunStore interface {
 	// waiting messages. NotFound: there is nothing to do. Conflict: another
 	// process holds it.
 	ClaimRun(ctx context.Context, id gateway.ConversationID, lease time.Duration) (gateway.Claim, error)
-	// RouteRun keeps which agent answers a run, why, and what deciding it cost.
-	// Conflict: the run has ended, or is another's now.
-	RouteRun(ctx context.Context, r *gateway.Run) error
-	// LastRunOf returns the last run of a conversation that one of the agents
-	// completed after a moment, or an Error of kind NotFound.
-	LastRunOf(ctx context.Context, id gateway.ConversationID, agents []gateway.AgentID, after time.Time) (gateway.Run, error)
 	// RenewRun moves the end of the lease. Conflict: the run is another's now.
 	RenewRun(ctx context.Context, id gateway.RunID, generation int64, until time.Time) error
 	// FinishRun writes all of f or, as a Conflict, nothing. ErrSuperseded: a

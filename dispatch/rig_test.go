@@ -23,6 +23,7 @@ import (
 	"wagent/debounce/redistest"
 	"wagent/dispatch"
 	"wagent/dispatch/agent"
+	"wagent/dispatch/route/pick"
 	"wagent/dispatch/spend"
 	"wagent/gateway"
 	"wagent/gateway/store"
@@ -95,7 +96,7 @@ func inRig(t *testing.T, answer script, change func(*settings), play func(*rig))
 		r.windows, r.timers = r.replica()
 		r.flush = func() { must(t, rdb.FlushAll(t.Context()).Err()) }
 		parts := dispatch.Parts{
-			Runs: r.db, Requests: r.db, Actions: r.db, Directory: r.db,
+			Runs: r.db, Requests: r.db, Actions: r.db, Directory: r.db, Picker: &pick.Picker{Runs: r.db, Accounts: r.db, Log: log},
 			Memory: recall.New(rdb, r.db, "test", log, nil), Spent: spend.New(r.db, log, r.registry).Reached, Answerer: r.model,
 			Sent: func() { r.sent.Add(1) }, Delivered: func() { r.delivered.Add(1) },
 			Rearm: r.timers.Rearm, Drop: r.timers.Drop,

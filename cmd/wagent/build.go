@@ -19,6 +19,7 @@ import (
 	"wagent/dispatch"
 	"wagent/dispatch/agent"
 	"wagent/dispatch/route"
+	"wagent/dispatch/route/pick"
 	"wagent/dispatch/route/router"
 	"wagent/dispatch/spend"
 	"wagent/dispatch/webhook"
@@ -178,12 +179,13 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	if err != nil {
 		return nil, err
 	}
+	directory := db.Directory()
 	answerer, memory := agent.New(models, log, reg), recall.New(rdb, db, prefix, log, reg)
 	parts := dispatch.Parts{
-		Runs: db, Requests: db, Actions: db, Directory: db.Directory(), Kept: db.MemoryIn, Spent: spend.New(db.Directory(), log, reg).Reached,
+		Runs: db, Requests: db, Actions: db, Directory: directory, Kept: db.MemoryIn, Spent: spend.New(directory, log, reg).Reached,
 		Memory: memory, Answerer: answerer,
 		Compactor: &recall.Compactor{Summaries: db, Summarizer: answerer, Log: log},
-		Router:    router.New(models, reg).Ask,
+		Picker:    &pick.Picker{Runs: db, Accounts: directory, Ask: router.New(models, reg).Ask, Log: log},
 		Sent:      devices.sent, Delivered: hooks.Wake, Working: devices.working,
 		Rearm: timers.Rearm, Drop: timers.Drop,
 	}
