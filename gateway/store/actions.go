@@ -28,17 +28,17 @@ func scanAction(r row) (gateway.Action, error) {
 	return a, err
 }
 
-func insertActions(ctx context.Context, q queries, r *gateway.Run) error {
+// addedActions are the statements that write down a run's actions.
+func addedActions(r *gateway.Run) (out []statement) {
 	for i := range r.Actions {
 		a := &r.Actions[i]
 		a.Run = r.ID
-		if _, err := q.exec(ctx, `INSERT INTO actions (run, position, type, payload, status, decided_at, decided_by, expires_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			a.Run, a.Index, a.Type, asJSON{a.Payload}, a.Status, a.DecidedAt, a.DecidedBy, a.ExpiresAt); err != nil {
-			return err
-		}
+		out = append(out, statement{`INSERT INTO actions (run, position, type, payload, status, decided_at, decided_by, expires_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, []any{
+			a.Run, a.Index, a.Type, asJSON{a.Payload}, a.Status, a.DecidedAt, a.DecidedBy, a.ExpiresAt,
+		}})
 	}
-	return nil
+	return out
 }
 
 // DecideActions locks the run, asks decide what changes, and writes that; it

@@ -90,17 +90,22 @@ func (s *Store) Agents(ctx context.Context) ([]gateway.Agent, error) {
 // itself; or an Error of kind NotFound. What another process changes shows within two
 // seconds.
 func (s *Store) DefaultAgent(ctx context.Context, account gateway.AccountID) (gateway.Agent, error) {
-	a, err := s.answers.remember(account, func() (answering, error) {
-		a, err := defaultAgent(ctx, s.q, account)
+	a, err := s.answering(ctx, s.q, account)
+	if err != nil {
+		return gateway.Agent{}, s.fail(err, "find agent of account %s", account)
+	}
+	return a.result(account)
+}
+
+// answering returns who answers an account, as it was a moment ago.
+func (s *Store) answering(ctx context.Context, q queries, account gateway.AccountID) (answering, error) {
+	return s.answers.remember(account, func() (answering, error) {
+		a, err := defaultAgent(ctx, q, account)
 		if errors.Is(err, sql.ErrNoRows) {
 			return answering{none: true}, nil
 		}
 		return answering{agent: a}, err
 	})
-	if err != nil {
-		return gateway.Agent{}, s.fail(err, "find agent of account %s", account)
-	}
-	return a.result(account)
 }
 
 func defaultAgent(ctx context.Context, q queries, account gateway.AccountID) (gateway.Agent, error) {

@@ -48,7 +48,7 @@ func (s *Store) ClaimRun(ctx context.Context, id gateway.ConversationID, lease t
 				return err
 			}
 		}
-		if err := startRun(ctx, q, &c, lease); !errors.Is(err, errNothing) {
+		if err := s.startRun(ctx, q, &c, lease); !errors.Is(err, errNothing) {
 			return err
 		}
 		none = errNothing
@@ -95,14 +95,14 @@ func resumeRun(ctx context.Context, q queries, id gateway.RunID, lease time.Dura
 }
 
 // startRun makes a run of what waits, or returns errNothing.
-func startRun(ctx context.Context, q queries, c *gateway.Claim, lease time.Duration) error {
+func (s *Store) startRun(ctx context.Context, q queries, c *gateway.Claim, lease time.Duration) error {
 	at := now()
-	a, err := defaultAgent(ctx, q, c.Conversation.Account)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	a, err := s.answering(ctx, q, c.Conversation.Account)
+	if err != nil {
 		return err
 	}
 	r := gateway.Run{
-		ID: gateway.NewRunID(), Agent: a.ID, Account: c.Conversation.Account, Conversation: c.Conversation.ID, Peer: c.Conversation.Peer,
+		ID: gateway.NewRunID(), Agent: a.agent.ID, Account: c.Conversation.Account, Conversation: c.Conversation.ID, Peer: c.Conversation.Peer,
 		Trigger: gateway.TriggerInbound, Status: gateway.RunRunning, Generation: 1, Attempt: 1,
 		LeaseUntil: at.Add(lease), CreatedAt: at, StartedAt: at,
 	}

@@ -29,6 +29,7 @@ type dialect struct {
 	lockKey   string // lock, but rows that refer to them may be added
 	skip      string // after lock: leave out what others hold
 	advisory  bool   // transactions run side by side, and can agree on names to lock
+	with      bool   // a statement may have others beside it that write
 	txOptions *sql.TxOptions
 	away      func(error) bool // the database is not there, or can't write
 	again     func(error) bool // the transaction was chosen to fail: repeat it
@@ -53,6 +54,7 @@ var postgresDialect = &dialect{
 	lockKey:  " FOR NO KEY UPDATE",
 	skip:     " SKIP LOCKED",
 	advisory: true,
+	with:     true,
 	// Each statement must see what was committed while it waited for a lock.
 	txOptions: &sql.TxOptions{Isolation: sql.LevelReadCommitted},
 	away:      func(err error) bool { return connectionGone(err) || postgresAway(err) },

@@ -52,16 +52,25 @@ func (s *Store) FinishRun(ctx context.Context, f *gateway.Finish) error {
 }
 
 func writeFinish(ctx context.Context, q queries, f *gateway.Finish) error {
-	if err := writeEnd(ctx, q, &f.Run); err != nil {
-		return err
+	beside := addedActions(&f.Run)
+	if len(f.Sends) > 0 {
+		beside = append(beside, addedSend(&f.Sends[0], &f.Run)...)
 	}
-	if err := insertActions(ctx, q, &f.Run); err != nil {
-		return err
-	}
-	for i := range f.Sends {
-		if err := insertSend(ctx, q, &f.Sends[i], &f.Run); err != nil {
-			return fmt.Errorf("send %d: %w", i, err)
+	n, err := q.together(ctx, ended(&f.Run), beside...)
+	for i := 1; i < len(f.Sends) && n > 0 && err == nil; i++ { // in their order, which what goes together has not
+		for _, x := range addedSend(&f.Sends[i], &f.Run) {
+			if err == nil {
+				_, err = q.exec(ctx, x.query, x.args...)
+			}
 		}
+	}
+	switch {
+	case err == nil && n == 0:
+		return lostRun(f.Run.ID)
+	case err != nil && q.unique(err): // what follows from it is there already
+		return &gateway.Error{Kind: gateway.Conflict, Msg: fmt.Sprintf("run %s has ended", f.Run.ID), Err: err}
+	case err != nil:
+		return err
 	}
 	if err := insertDeliveries(ctx, q, f.Deliveries); err != nil {
 		return err
@@ -100,26 +109,23 @@ func mayAnswer(ctx context.Context, q queries, id gateway.ConversationID) (newer
 	return newer, err
 }
 
-// writeEnd ends a run that is in hand under its generation, or returns Conflict.
-func writeEnd(ctx context.Context, q queries, r *gateway.Run) error {
+// ended is the statement that ends a run, if it is in hand under its generation.
+func ended(r *gateway.Run) statement {
 	var output any = ""
 	if r.Output != nil {
 		output = asJSON{r.Output}
 	}
-	n, err := q.exec(ctx, `UPDATE runs SET agent = $2, status = $3, lease_until = 0, input = $4, metadata = $5, output = $6, stop_reason = $7,
+	return statement{`UPDATE runs SET agent = $2, status = $3, lease_until = 0, input = $4, metadata = $5, output = $6, stop_reason = $7,
 			error = $8, notes = $9, model = $10, input_tokens = $11, output_tokens = $12, latency_ms = $13, duration_ms = $14,
-			actions_decided = $15, completed_at = $16, routed = $17 WHERE id = $1 AND generation = $18 AND status = 'running'`,
+			actions_decided = $15, completed_at = $16, routed = $17 WHERE id = $1 AND generation = $18 AND status = 'running'`, []any{
 		r.ID, r.Agent, r.Status, r.Input, r.Metadata, output, r.StopReason,
 		r.Error, asJSON{r.Notes}, r.Model, r.InputTokens, r.OutputTokens, r.Latency, r.Duration,
-		r.ActionsDecided, r.CompletedAt, r.Routed, r.Generation)
-	if err == nil && n == 0 {
-		err = lostRun(r.ID)
-	}
-	return err
+		r.ActionsDecided, r.CompletedAt, r.Routed, r.Generation,
+	}}
 }
 
-// insertSend puts a message in the outbox, and on record.
-func insertSend(ctx context.Context, q queries, x *gateway.Send, r *gateway.Run) error {
+// addedSend are the statements that put a message in the outbox, and on record.
+func addedSend(x *gateway.Send, r *gateway.Run) []statement {
 	if x.ID == "" {
 		x.ID = gateway.NewMessageID()
 	}
@@ -127,22 +133,18 @@ func insertSend(ctx context.Context, q queries, x *gateway.Send, r *gateway.Run)
 		x.CreatedAt = now()
 	}
 	x.State = gateway.SendReady
-	_, err := q.exec(ctx, `INSERT INTO sends (id, account, conversation, to_phone, to_lid, to_group, origin, origin_id, part, body, reply_to,
+	return []statement{
+		{`INSERT INTO sends (id, account, conversation, to_phone, to_lid, to_group, origin, origin_id, part, body, reply_to,
 			state, attempt, unknowns, next_at, deadline, answers, external_id, error, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0, $13, 0, $14, '', '', $15)`,
-		x.ID, x.Account, x.Conversation, x.To.Phone, x.To.LID, x.To.Group, x.Origin, x.OriginID, x.Part, x.Text, x.ReplyTo,
-		x.State, x.NextAt, x.Answers, x.CreatedAt)
-	if err != nil {
-		if q.unique(err) {
-			err = &gateway.Error{Kind: gateway.Conflict, Msg: fmt.Sprintf("part %d of %s %s is in the outbox already", x.Part, x.Origin, x.OriginID), Err: err}
-		}
-		return err
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0, $13, 0, $14, '', '', $15)`, []any{
+			x.ID, x.Account, x.Conversation, x.To.Phone, x.To.LID, x.To.Group, x.Origin, x.OriginID, x.Part, x.Text, x.ReplyTo,
+			x.State, x.NextAt, x.Answers, x.CreatedAt,
+		}},
+		addedMessage(&gateway.Message{
+			ID: x.ID, Account: x.Account, Conversation: x.Conversation, Direction: gateway.Out, Type: gateway.TypeText,
+			Text: x.Text, ReplyTo: x.ReplyTo, SentAt: x.CreatedAt, ReceivedAt: x.CreatedAt, Status: gateway.StatusQueued, Run: r.ID,
+		}, gateway.Origin(x.Origin)),
 	}
-	_, err = insertMessage(ctx, q, &gateway.Message{
-		ID: x.ID, Account: x.Account, Conversation: x.Conversation, Direction: gateway.Out, Type: gateway.TypeText,
-		Text: x.Text, ReplyTo: x.ReplyTo, SentAt: x.CreatedAt, ReceivedAt: x.CreatedAt, Status: gateway.StatusQueued, Run: r.ID,
-	}, gateway.Origin(x.Origin))
-	return err
 }
 
 // insertDeliveries adds what is not there yet.

@@ -24,13 +24,20 @@ func scanMessage(r row) (gateway.Message, error) {
 	return m, err
 }
 
+// addedMessage is the statement that records a message.
+func addedMessage(m *gateway.Message, origin gateway.Origin) statement {
+	return statement{`INSERT INTO messages (id, account, conversation, contact, direction, origin, external_id, part, type, body,
+			detail, reply_to, sent_at, received_at, state, state_reason, status, run, change, target, revoked_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`, []any{
+		m.ID, m.Account, m.Conversation, m.Contact, m.Direction, origin, m.ExternalID, m.Part, m.Type, m.Text,
+		m.Detail, m.ReplyTo, m.SentAt, m.ReceivedAt, m.State, m.StateReason, m.Status, m.Run, m.Change, m.Target, m.RevokedAt,
+	}}
+}
+
 // insertMessage returns the message's place in the order of arrival.
 func insertMessage(ctx context.Context, q queries, m *gateway.Message, origin gateway.Origin) (int64, error) {
-	return one(ctx, q, scanInt, `INSERT INTO messages (id, account, conversation, contact, direction, origin, external_id, part, type, body,
-			detail, reply_to, sent_at, received_at, state, state_reason, status, run, change, target, revoked_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) RETURNING seq`,
-		m.ID, m.Account, m.Conversation, m.Contact, m.Direction, origin, m.ExternalID, m.Part, m.Type, m.Text,
-		m.Detail, m.ReplyTo, m.SentAt, m.ReceivedAt, m.State, m.StateReason, m.Status, m.Run, m.Change, m.Target, m.RevokedAt)
+	x := addedMessage(m, origin)
+	return one(ctx, q, scanInt, x.query+` RETURNING seq`, x.args...)
 }
 
 // Recent returns at most limit messages of a conversation that arrived before

@@ -151,8 +151,10 @@ func stopSends(ctx context.Context, q queries, at time.Time) ([]gateway.Send, er
 	}
 	out = append(out, refused...)
 	for i := range out {
-		if err := mirror(ctx, q, &out[i]); err != nil {
-			return nil, err
+		for _, x := range mirrored(&out[i]) {
+			if _, err := q.exec(ctx, x.query, x.args...); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return out, nil
@@ -292,33 +294,36 @@ func nextSend(ctx context.Context, q queries, holder string, now time.Time) (tim
 // nothing. It may be repeated.
 func (s *Store) SettleSend(ctx context.Context, x *gateway.Send) (stands bool, err error) {
 	err = s.inTx(ctx, func(q queries) error {
-		n, err := q.exec(ctx, `UPDATE sends SET state = $3, external_id = $4, error = $5, next_at = $6, unknowns = $7
-			WHERE id = $1 AND attempt = $2 AND state = 'claimed'`, x.ID, x.Attempt, x.State, x.ExternalID, x.Error, x.NextAt, x.Unknowns)
-		if err != nil {
-			return err
+		if x.State == gateway.SendAccepted { // its id is another message's no more, before it is this one's
+			if err := forgetEcho(ctx, q, x.Account, x.ID, x.ExternalID); err != nil {
+				return err
+			}
 		}
-		if stands = n > 0; stands {
-			return mirror(ctx, q, x)
+		n, err := q.together(ctx, statement{`UPDATE sends SET state = $3, external_id = $4, error = $5, next_at = $6, unknowns = $7
+			WHERE id = $1 AND attempt = $2 AND state = 'claimed'`, []any{x.ID, x.Attempt, x.State, x.ExternalID, x.Error, x.NextAt, x.Unknowns}},
+			mirrored(x)...)
+		if err == nil && n == 0 {
+			return errSettled
 		}
-		stands, err = exists(ctx, q, `SELECT 1 FROM sends WHERE id = $1 AND attempt = $2 AND state = $3 AND error = $4`, x.ID, x.Attempt, x.State, x.Error)
 		return err
 	})
-	return stands && err == nil, s.fail(err, "settle send %s", x.ID)
+	if errors.Is(err, errSettled) {
+		stands, err = exists(ctx, s.q, `SELECT 1 FROM sends WHERE id = $1 AND attempt = $2 AND state = $3 AND error = $4`, x.ID, x.Attempt, x.State, x.Error)
+		return stands && err == nil, s.fail(err, "look at send %s", x.ID)
+	}
+	return err == nil, s.fail(err, "settle send %s", x.ID)
 }
 
-// mirror shows on the message what became of its send.
-func mirror(ctx context.Context, q queries, x *gateway.Send) error {
+var errSettled = errors.New("the send is not claimed any more")
+
+// mirrored are the statements that show on the message what became of its send.
+func mirrored(x *gateway.Send) []statement {
 	switch x.State {
 	case gateway.SendAccepted:
-		if err := forgetEcho(ctx, q, x.Account, x.ID, x.ExternalID); err != nil {
-			return err
-		}
-		_, err := q.exec(ctx, `UPDATE messages SET external_id = CASE WHEN $2 = '' THEN external_id ELSE $2 END,
-			status = CASE WHEN status = 'queued' THEN 'sent' ELSE status END WHERE id = $1`, x.ID, x.ExternalID)
-		return err
+		return []statement{{`UPDATE messages SET external_id = CASE WHEN $2 = '' THEN external_id ELSE $2 END,
+			status = CASE WHEN status = 'queued' THEN 'sent' ELSE status END WHERE id = $1`, []any{x.ID, x.ExternalID}}}
 	case gateway.SendRefused, gateway.SendCancelled:
-		_, err := q.exec(ctx, `UPDATE messages SET status = 'failed' WHERE id = $1 AND status = 'queued'`, x.ID)
-		return err
+		return []statement{{`UPDATE messages SET status = 'failed' WHERE id = $1 AND status = 'queued'`, []any{x.ID}}}
 	default:
 		return nil
 	}

@@ -107,6 +107,7 @@ type mark struct {
 	at                               time.Time
 	own, provider, postgres, redis   time.Duration // CPU
 	machine                          time.Duration // of everybody; 0: not known
+	answered                         int           // messages that have their reply
 	transactions, statements, script int64         // of the database; of it, -1: not known; of Redis: commands
 }
 
@@ -124,7 +125,7 @@ func (s *session) mark(ctx context.Context) (m mark, err error) {
 			return m, err
 		}
 	}
-	m.machine = machine.CPU()
+	m.machine, m.answered = machine.CPU(), s.tape.answeredSoFar()
 	return m, s.servers.ask(ctx, &m)
 }
 
@@ -162,7 +163,7 @@ func (s *servers) ask(ctx context.Context, m *mark) error {
 type spell struct {
 	mark
 	took time.Duration
-	runs int // that were written meanwhile
+	runs int // that were answered meanwhile
 	s    *servers
 }
 
@@ -186,10 +187,10 @@ func (s *session) since(ctx context.Context, before mark) (spell, error) {
 	if now.machine > 0 {
 		now.machine -= before.machine
 	}
-	return spell{mark: now, took: now.at.Sub(before.at), runs: s.messages() - s.warm(), s: s.servers}, nil
+	return spell{mark: now, took: now.at.Sub(before.at), runs: max(1, now.answered-before.answered), s: s.servers}, nil
 }
 
-// cost tells what a run cost. As many began as ended.
+// cost tells what a run cost. Where the program keeps up, as many begin as end.
 func (p *spell) cost() Spent {
 	each := func(d time.Duration) float64 { return milliseconds(d) / float64(p.runs) }
 	out := Spent{

@@ -149,12 +149,23 @@ func (t *tape) sent(s *gateway.Send) {
 		t.fail(fmt.Errorf("the reply to message %d became %s: %s", i, s.State, s.Error))
 		return
 	}
-	if t.lives[i].sent.IsZero() {
-		t.lives[i].sent = time.Now()
+	if l := &t.lives[i]; l.sent.IsZero() {
+		l.sent = time.Now()
+		if l.finished.IsZero() { // it was committed, though the answer to that was lost
+			l.finishing, l.finished = l.answered, l.sent
+			t.now--
+		}
 		if t.left--; t.left == 0 {
 			close(t.over)
 		}
 	}
+}
+
+// answeredSoFar is how many messages have their reply.
+func (t *tape) answeredSoFar() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.lives) - t.left
 }
 
 // wait returns when every message has its reply.
