@@ -119,7 +119,9 @@ func ended(r *gateway.Run) statement {
 			error = $8, notes = $9, model = $10, input_tokens = $11, output_tokens = $12, latency_ms = $13, duration_ms = $14,
 			actions_decided = $15, completed_at = $16, routed = $17 WHERE id = $1 AND generation = $18 AND status = 'running'`, []any{
 		r.ID, r.Agent, r.Status, r.Input, r.Metadata, output, r.StopReason,
-		r.Error, asJSON{r.Notes}, r.Model, r.InputTokens, r.OutputTokens, r.Latency, r.Duration,
+		r.Error,
+		asJSON{r.Notes},
+		r.Model, r.InputTokens, r.OutputTokens, r.Latency, r.Duration,
 		r.ActionsDecided, r.CompletedAt, r.Routed, r.Generation,
 	}}
 }
