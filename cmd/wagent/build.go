@@ -248,7 +248,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 // timeout of its own: the run's and the send's contexts end it.
 func transport(h host) *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.MaxIdleConnsPerHost, t.IdleConnTimeout = 64, 90*time.Second
+	t.MaxIdleConns, t.MaxIdleConnsPerHost, t.IdleConnTimeout = 0, 256, 90*time.Second // hundreds of runs ask one provider
 	if h.dial != nil {
 		t.DialContext, t.Proxy, t.ForceAttemptHTTP2 = h.dial, nil, false
 	}
