@@ -68,32 +68,28 @@ func (s *Store) addArrivals(ctx context.Context, batches [][]gateway.Arrival) ([
 
 // windows says of what waits how its windows are.
 func (in *intake) windows(ctx context.Context, out [][]gateway.Arrived) error {
-	known := map[gateway.ConversationID]gateway.Windowing{}
-	of := func(id gateway.ConversationID) (x gateway.Windowing, err error) {
-		x, ok := known[id]
-		if !ok {
-			x, err = windowing(ctx, in.q, id)
-			known[id] = x
-		}
-		return x, err
-	}
-	for i := range out {
-		for k := range out[i] {
-			a := &out[i][k]
-			var err error
-			if a.Message.State == gateway.StateWaiting {
-				if a.Window, err = of(a.Message.Conversation); err != nil {
-					return err
+	var ids []gateway.ConversationID
+	each := func(do func(id gateway.ConversationID, to *gateway.Windowing)) {
+		for i := range out {
+			for k := range out[i] {
+				a := &out[i][k]
+				if a.Message.State == gateway.StateWaiting {
+					do(a.Message.Conversation, &a.Window)
 				}
-			}
-			if len(a.Joined) > 0 {
-				if a.JoinedWindow, err = of(a.Joined[0].Conversation); err != nil {
-					return err
+				if len(a.Joined) > 0 {
+					do(a.Joined[0].Conversation, &a.JoinedWindow)
 				}
 			}
 		}
 	}
-	return nil
+	each(func(id gateway.ConversationID, _ *gateway.Windowing) { ids = append(ids, id) })
+	if len(ids) == 0 {
+		return nil
+	}
+	slices.Sort(ids)
+	known, err := windowings(ctx, in.q, slices.Compact(ids))
+	each(func(id gateway.ConversationID, to *gateway.Windowing) { *to = known[id] })
+	return err
 }
 
 // holdAccounts returns the accounts, which must be in use. Of two processes
@@ -160,7 +156,9 @@ func (in *intake) add(ctx context.Context, a *gateway.Arrival) (gateway.Arrived,
 	if err := in.judge(ctx, a, &m, changes); err != nil {
 		return gateway.Arrived{}, err
 	}
-	if m.Seq, err = insertMessage(ctx, in.q, &m, a.Origin); err != nil {
+	x := addedMessage(&m, a.Origin)
+	x.query += ` RETURNING seq`
+	if m.Seq, err = oneWith(ctx, in.q, scanInt, x, wroteLast(a, &m)...); err != nil {
 		return gateway.Arrived{}, err
 	}
 	for _, follow := range []func(context.Context, *gateway.Arrival, *gateway.Message) error{in.attach, in.takeOver, in.note} {
@@ -257,21 +255,30 @@ func onRecord(ctx context.Context, q queries, m *gateway.Message) (old *gateway.
 	return nil, found, err
 }
 
-// note keeps what a message tells about who wrote it and when.
+// tells reports whether a message tells who wrote it and when.
+func tells(a *gateway.Arrival, m *gateway.Message) bool {
+	return m.Direction == gateway.In && m.Change != gateway.Revoke && (a.Origin == gateway.OriginLive || a.Origin == gateway.OriginBacklog)
+}
+
+// note keeps what a message tells of who wrote it.
 func (in *intake) note(ctx context.Context, a *gateway.Arrival, m *gateway.Message) error {
-	if m.Direction != gateway.In || m.Change == gateway.Revoke || a.Origin != gateway.OriginLive && a.Origin != gateway.OriginBacklog {
+	if !tells(a, m) {
 		return nil
 	}
-	if err := nameContact(ctx, in.q, m.Contact, a.SenderName); err != nil {
-		return err
+	return nameContact(ctx, in.q, m.Contact, a.SenderName)
+}
+
+// wroteLast is the statement that keeps when a customer wrote last.
+func wroteLast(a *gateway.Arrival, m *gateway.Message) []statement {
+	if !tells(a, m) {
+		return nil
 	}
 	// A clock that is ahead of ours must not keep the window open for longer.
 	wrote := m.SentAt
 	if wrote.IsZero() || wrote.After(m.ReceivedAt) {
 		wrote = m.ReceivedAt
 	}
-	_, err := in.q.exec(ctx, `UPDATE conversations SET last_inbound_at = $2 WHERE id = $1 AND last_inbound_at < $2`, m.Conversation, wrote)
-	return err
+	return []statement{{`UPDATE conversations SET last_inbound_at = $2 WHERE id = $1 AND last_inbound_at < $2`, []any{m.Conversation, wrote}}}
 }
 
 // waiting returns what waits in a conversation.

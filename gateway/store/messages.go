@@ -34,12 +34,6 @@ func addedMessage(m *gateway.Message, origin gateway.Origin) statement {
 	}}
 }
 
-// insertMessage returns the message's place in the order of arrival.
-func insertMessage(ctx context.Context, q queries, m *gateway.Message, origin gateway.Origin) (int64, error) {
-	x := addedMessage(m, origin)
-	return one(ctx, q, scanInt, x.query+` RETURNING seq`, x.args...)
-}
-
 // Recent returns at most limit messages of a conversation that arrived before
 // the one with seq before (0: the newest), oldest first. They are what somebody
 // reading the conversation would see: without messages of ours that the customer

@@ -43,16 +43,23 @@ func (s *Store) Windowing(ctx context.Context, id gateway.ConversationID) (gatew
 }
 
 func windowing(ctx context.Context, q queries, id gateway.ConversationID) (gateway.Windowing, error) {
-	x, err := one(ctx, q, func(r row) (gateway.Windowing, error) {
+	known, err := windowings(ctx, q, []gateway.ConversationID{id})
+	return known[id], err
+}
+
+// windowings returns what conversations have to say of their windows, where they
+// say anything.
+func windowings(ctx context.Context, q queries, ids []gateway.ConversationID) (map[gateway.ConversationID]gateway.Windowing, error) {
+	out := make(map[gateway.ConversationID]gateway.Windowing, len(ids))
+	_, err := list(ctx, q, func(r row) (struct{}, error) {
+		var id gateway.ConversationID
 		var x gateway.Windowing
-		err := r.Scan(append(overrideFields(&x.WindowOverride), &x.Supersedes)...)
-		return x, err
-	}, `SELECT `+overrideColumns+`, COALESCE(r.supersedes - CASE WHEN r.status = 'pending' THEN 1 ELSE 0 END, 0) FROM conversations v LEFT JOIN conversation_windows w ON w.conversation = v.id
-		LEFT JOIN runs r ON r.conversation = v.id AND r.conversation <> '' AND r.status IN ('pending', 'running') WHERE v.id = $1`, id)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = nil
-	}
-	return x, err
+		err := r.Scan(append(overrideFields(&x.WindowOverride), &x.Supersedes, &id)...)
+		out[id] = x
+		return struct{}{}, err
+	}, `SELECT `+overrideColumns+`, COALESCE(r.supersedes - CASE WHEN r.status = 'pending' THEN 1 ELSE 0 END, 0), v.id FROM conversations v LEFT JOIN conversation_windows w ON w.conversation = v.id
+		LEFT JOIN runs r ON r.conversation = v.id AND r.conversation <> '' AND r.status IN ('pending', 'running') WHERE v.id IN (`+places(1, len(ids))+`)`, anys(ids)...)
+	return out, err
 }
 
 // window returns the window of a conversation as the account's agent has it, or

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,6 +38,23 @@ func (q queries) together(ctx context.Context, head statement, rest ...statement
 		_, err = q.exec(ctx, rest[i].query, rest[i].args...)
 	}
 	return n, err
+}
+
+// oneWith is one with a statement that writes and returns a row, and together with
+// those that do not depend on it.
+func oneWith[T any](ctx context.Context, q queries, scan func(row) (T, error), head statement, rest ...statement) (T, error) {
+	if q.with && len(rest) > 0 {
+		all, args := append([]statement{head}, rest...), slices.Clip(head.args)
+		for i := range rest {
+			args = append(args, rest[i].args...)
+		}
+		return one(ctx, q, scan, joined(all), args...)
+	}
+	out, err := one(ctx, q, scan, head.query, head.args...)
+	for i := 0; i < len(rest) && err == nil; i++ {
+		_, err = q.exec(ctx, rest[i].query, rest[i].args...)
+	}
+	return out, err
 }
 
 // joinedTexts are the texts of statements that were joined before: the few that
