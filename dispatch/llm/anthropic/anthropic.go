@@ -137,7 +137,7 @@ func (m *Model) Generate(ctx context.Context, r llm.Request) (llm.Response, erro
 		if m.stream {
 			return m.streamed(ctx, &r, f)
 		}
-		message, err := m.messages.New(ctx, params(&r, f), schema(&r, f)...)
+		message, err := m.messages.New(ctx, params(&r, f), options(&r, f)...)
 		if err != nil {
 			return llm.Response{}, err
 		}
@@ -149,7 +149,7 @@ func (m *Model) Generate(ctx context.Context, r llm.Request) (llm.Response, erro
 func (m *Model) streamed(ctx context.Context, r *llm.Request, f form) (llm.Response, error) {
 	var message anthropic.Message
 	ended := false
-	s := m.messages.NewStreaming(ctx, params(r, f), schema(r, f)...)
+	s := m.messages.NewStreaming(ctx, params(r, f), options(r, f)...)
 	defer func() { _ = s.Close() }()
 	for s.Next() {
 		event := s.Current()
@@ -232,17 +232,22 @@ func tool(p *anthropic.MessageNewParams, r *llm.Request, f form) {
 	}
 }
 
-// schema puts a request's schema where it belongs. The library's types would lose
-// the order of its members, in which models write them.
-func schema(r *llm.Request, f form) []option.RequestOption {
+// options are what a request has beside its parameters: what the library's types
+// would spoil.
+func options(r *llm.Request, f form) (out []option.RequestOption) {
+	// Its maps lose the order of a schema's members, in which models write them.
 	switch f.of(r) {
 	case formatSchema:
-		return []option.RequestOption{option.WithJSONSet("output_config.format.schema", r.Schema)}
+		out = append(out, option.WithJSONSet("output_config.format.schema", r.Schema))
 	case formatTool:
-		return []option.RequestOption{option.WithJSONSet("tools.0.input_schema", r.Schema)}
-	default:
-		return nil
+		out = append(out, option.WithJSONSet("tools.0.input_schema", r.Schema))
+	case formatWords:
 	}
+	// It prints a warning to the standard error for each budget of some models.
+	if n := r.Settings.ThinkingBudget; n > 0 {
+		out = append(out, option.WithJSONSet("thinking", map[string]any{"type": "enabled", "budget_tokens": n}))
+	}
+	return out
 }
 
 // params is the body of the request.
@@ -264,7 +269,7 @@ func params(r *llm.Request, f form) anthropic.MessageNewParams {
 		p.System = []anthropic.TextBlockParam{{Text: system, CacheControl: anthropic.NewCacheControlEphemeralParam()}}
 	}
 	think(&p, r)
-	if !f.noTemperature && p.Thinking.OfEnabled == nil && p.Thinking.OfAdaptive == nil {
+	if !f.noTemperature && r.Settings.ThinkingBudget == 0 && p.Thinking.OfAdaptive == nil {
 		p.Temperature = anthropic.Float(r.Temperature) // thinkers take none
 	}
 	for i, t := range r.Turns {

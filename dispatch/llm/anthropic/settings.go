@@ -51,7 +51,8 @@ func Check(name string, r *llm.Request) error {
 	return nil
 }
 
-// think asks for as much thought as the settings say.
+// think asks for as much thought as an effort says; a budget is one of the
+// options.
 func think(p *anthropic.MessageNewParams, r *llm.Request) {
 	s := &r.Settings
 	switch effort := s.ReasoningEffort; {
@@ -62,10 +63,7 @@ func think(p *anthropic.MessageNewParams, r *llm.Request) {
 	case effort != "":
 		p.OutputConfig.Effort = anthropic.OutputConfigEffort(effort)
 	}
-	switch {
-	case s.ThinkingBudget > 0:
-		p.Thinking = anthropic.ThinkingConfigParamOfEnabled(int64(s.ThinkingBudget))
-	case s.ReasoningEffort != "" && adaptive(r.Model):
+	if s.ThinkingBudget == 0 && s.ReasoningEffort != "" && adaptive(r.Model) {
 		p.Thinking.OfAdaptive = &anthropic.ThinkingConfigAdaptiveParam{}
 	}
 }

@@ -3,16 +3,17 @@ package anthropic
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"wagent/dispatch/llm"
 	"wagent/dispatch/llm/modeltest"
 )
 
 func newModel(stream bool) modeltest.New {
-	return func(baseURL string, client *http.Client) llm.Model {
+	return func(baseURL string, client *http.Client, idle time.Duration) llm.Model {
 		return New(Config{
 			BaseURL: baseURL, APIKey: modeltest.Key, Name: modeltest.Name, HTTPClient: client,
-			Stream: stream, Idle: modeltest.Idle,
+			Stream: stream, Idle: idle,
 		})
 	}
 }

@@ -149,7 +149,7 @@ func (s Suite) absence(t *testing.T) {
 	check(t, err, gateway.Unavailable, Name+" was not waited for")
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
-	_, err = s.New(gone.URL, gone.Client()).Generate(t.Context(), Request())
+	_, err = s.New(gone.URL, gone.Client(), 0).Generate(t.Context(), Request())
 	check(t, err, gateway.Unavailable, Name+" can not be reached")
 }
 
@@ -208,7 +208,7 @@ func Fuzz(f *testing.F, newModel New, seeds ...string) {
 			_, _ = w.Write(body)
 			return w.Result(), nil
 		})}
-		resp, err := newModel("http://llm.test", client).Generate(t.Context(), Request())
+		resp, err := newModel("http://llm.test", client, 0).Generate(t.Context(), Request())
 		if err != nil && gateway.KindOf(err) == gateway.Internal {
 			t.Errorf("unclassified: %v", err)
 		}

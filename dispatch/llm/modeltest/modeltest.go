@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"wagent/context/transcript"
 	"wagent/dispatch/llm"
@@ -27,8 +28,9 @@ const (
 const secret = "my card number is 4111"
 
 // A New makes the provider under test, called [Name], with a base URL that has
-// no path. Its key is [Key].
-type New func(baseURL string, client *http.Client) llm.Model
+// no path. Its key is [Key], and its streams may be silent for so long; 0: as it
+// has it.
+type New func(baseURL string, client *http.Client, idle time.Duration) llm.Model
 
 // A Suite is what a provider is to pass in one of the ways in which it can be
 // asked. The words are those of the errors, after the name.
@@ -64,10 +66,16 @@ func Request() llm.Request {
 // serve returns the model over real HTTP.
 func serve(t *testing.T, h http.Handler, newModel New) llm.Model {
 	t.Helper()
+	return impatient(t, h, newModel, 0)
+}
+
+// impatient is serve with a model whose streams may be silent for so long.
+func impatient(t *testing.T, h http.Handler, newModel New, idle time.Duration) llm.Model {
+	t.Helper()
 	srv := httptest.NewServer(h)
 	client := srv.Client()
 	t.Cleanup(func() { client.CloseIdleConnections(); srv.Close() })
-	return newModel(srv.URL, client)
+	return newModel(srv.URL, client, idle)
 }
 
 // check checks an error, and that it repeats neither the key nor the customer.

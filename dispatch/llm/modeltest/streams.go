@@ -14,9 +14,6 @@ import (
 	"wagent/gateway"
 )
 
-// Idle is how long the streams of the provider under test may be silent.
-const Idle = 50 * time.Millisecond
-
 // Streams checks what only an answer that comes in parts can do.
 func (s Suite) Streams(t *testing.T) {
 	t.Run("whole", s.whole)
@@ -69,7 +66,6 @@ func (s Suite) broken(t *testing.T) {
 	}{
 		"cut at once":          {llmtest.Reply{Text: text, Fault: llmtest.Cut, After: 1}, gateway.Unavailable, "broke off in the middle of its answer"},
 		"cut in the middle":    {llmtest.Reply{Text: text, Fault: llmtest.Cut}, gateway.Unavailable, "broke off in the middle of its answer"},
-		"stalled":              {llmtest.Reply{Text: text, Fault: llmtest.Stall}, gateway.Unavailable, "stalled in the middle of its answer"},
 		"an early end":         {llmtest.Reply{Text: text, Fault: llmtest.Unended}, gateway.Unavailable, "answered 200 with a stream that did not come to its end"},
 		"an error":             {late("server_error"), gateway.Unavailable, "broke off its answer with an error (server_error)"},
 		"an overload":          {late("overloaded_error"), gateway.Unavailable, "broke off its answer with an error (overloaded_error)"},
@@ -88,6 +84,11 @@ func (s Suite) broken(t *testing.T) {
 			}
 		})
 	}
+	t.Run("stalled", func(t *testing.T) {
+		server := &llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{Text: text, Fault: llmtest.Stall})}
+		_, err := impatient(t, server, s.New, 20*time.Millisecond).Generate(t.Context(), Request())
+		check(t, err, gateway.Unavailable, Name+" stalled in the middle of its answer")
+	})
 	t.Run("a filter", func(t *testing.T) {
 		got, err := serve(t, &llmtest.Server{Answer: llmtest.Queue(late("content_filter"))}, s.New).Generate(t.Context(), Request())
 		if err != nil || !got.Refused {

@@ -3,6 +3,7 @@ package openai
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"wagent/dispatch/llm"
 	"wagent/dispatch/llm/modeltest"
@@ -10,10 +11,10 @@ import (
 
 // newModel returns how a model is made that is asked over a protocol.
 func newModel(api string, stream bool) modeltest.New {
-	return func(baseURL string, client *http.Client) llm.Model {
+	return func(baseURL string, client *http.Client, idle time.Duration) llm.Model {
 		return New(Config{
 			BaseURL: baseURL + "/v1", APIKey: modeltest.Key, Name: modeltest.Name, HTTPClient: client,
-			Stream: stream, Idle: modeltest.Idle, Traits: Traits{API: api},
+			Stream: stream, Idle: idle, Traits: Traits{API: api},
 		})
 	}
 }
