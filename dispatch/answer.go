@@ -41,7 +41,7 @@ func (d *Dispatcher) answer(ctx context.Context, c *gateway.Claim) error {
 		return d.cancel(ctx, r, "no active agent answers this account")
 	}
 	r.Agent = a.ID
-	if r.Conversation == "" && a.ContactMemory > 0 { // it knows no contact
+	if (r.Conversation == "" || d.Kept == nil) && a.ContactMemory > 0 { // it knows no contact
 		stranger := *a
 		stranger.ContactMemory = 0
 		a = &stranger
@@ -122,7 +122,7 @@ func (d *Dispatcher) input(ctx context.Context, c *gateway.Claim, a *gateway.Age
 		in.Account = prompt.Facts{Name: account.Name, Phone: account.PhoneNumber}
 		in.Now, in.Hours = in.Now.In(account.Location()), account.Hours
 	}
-	if a.ContactMemory > 0 && d.Kept != nil {
+	if a.ContactMemory > 0 {
 		m, err := d.Kept(ctx, a.ID, c.Run.Conversation)
 		if err != nil && gateway.KindOf(err) != gateway.NotFound {
 			return recall.Fitted{}, fmt.Errorf("read what is kept of the contact of run %s: %w", c.Run.ID, err)

@@ -8,6 +8,10 @@
 // believed, and one that is lost is made again with what is left of its life.
 // While Redis is away SQL alone answers. A crash between a run's commit and
 // [Store.Keep] costs nothing but one copy to be made later.
+//
+// What does not fit into the agent's budget of tokens a [Compactor] leaves out or
+// has summed up by a model. The summary is a row in SQL; a crash before it is
+// written costs another.
 package recall
 
 import (

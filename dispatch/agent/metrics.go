@@ -60,7 +60,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"provider", "model"}),
 		tokens: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "wagent_llm_tokens_total",
-			Help: "Tokens that language models read (input) and wrote (output).",
+			Help: "Tokens that language models read (input) and wrote (output); of those read, how many stood in a provider's cache (cached).",
 		}, []string{"direction"}),
 	}
 	m.fallbacks = f.NewCounterVec(prometheus.CounterOpts{
@@ -69,6 +69,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}, []string{"provider", "model", "reason"})
 	m.tokens.WithLabelValues("input")
 	m.tokens.WithLabelValues("output")
+	m.tokens.WithLabelValues("cached")
 	return m
 }
 

@@ -117,6 +117,7 @@ func (t *talk) generate(ctx context.Context, r *llm.Request) (llm.Response, erro
 	t.out += out
 	t.metrics.tokens.WithLabelValues("input").Add(float64(in))
 	t.metrics.tokens.WithLabelValues("output").Add(float64(out))
+	t.metrics.tokens.WithLabelValues("cached").Add(float64(max(resp.CachedTokens, 0)))
 	return resp, nil
 }
 
