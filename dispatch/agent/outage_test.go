@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,14 +19,29 @@ import (
 // outage is a provider that answers as its reply says, with another behind it.
 type outage struct {
 	*bench
-	reply  llmtest.Reply
 	backup *llmtest.Server
+
+	mu    sync.Mutex
+	reply llmtest.Reply
+}
+
+// says changes what it answers from now on.
+func (o *outage) says(r llmtest.Reply) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.reply = r
+}
+
+func (o *outage) answer(llmtest.Request) llmtest.Reply {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.reply
 }
 
 func newOutage(t *testing.T, reply llmtest.Reply) *outage {
 	t.Helper()
 	o := &outage{reply: reply, backup: &llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{Text: good})}}
-	o.bench = inBubble(t, &llmtest.Server{Answer: func(llmtest.Request) llmtest.Reply { return o.reply }})
+	o.bench = inBubble(t, &llmtest.Server{Answer: o.answer})
 	o.provider(t, "backup", o.backup)
 	return o
 }
@@ -65,7 +81,7 @@ func TestAProviderThatIsDownCostsNobodyTime(t *testing.T) {
 
 		// It comes back, and one run finds out.
 		time.Sleep(15 * time.Second)
-		o.reply = llmtest.Reply{Text: good}
+		o.says(llmtest.Reply{Text: good})
 		if model, asked, _, err := o.run(t, backedUp()); model != "openai/m-1" || asked != 1 || err != nil {
 			t.Errorf("%q after %d requests, %v", model, asked, err)
 		}
@@ -91,7 +107,7 @@ func TestAProviderThatIsDownIsWaitedForWhereThereIsNoOther(t *testing.T) {
 		retried.check(t, took)
 
 		// And now it comes back while the next run waits.
-		time.AfterFunc(2*time.Second, func() { o.reply = llmtest.Reply{Text: good} })
+		time.AfterFunc(2*time.Second, func() { o.says(llmtest.Reply{Text: good}) })
 		model, asked, took, err := o.run(t, hotel())
 		if model != "openai/m-1" || asked != 1 || err != nil {
 			t.Errorf("%q after %d requests, %v", model, asked, err)
@@ -113,7 +129,7 @@ func TestALimitIsAskedAgainWhenItEnds(t *testing.T) {
 			t.Errorf("%q after %d requests and %v, %v", model, asked, took, err)
 		}
 		time.Sleep(10 * time.Second)
-		o.reply = llmtest.Reply{Text: good}
+		o.says(llmtest.Reply{Text: good})
 		// Who has no other model waits for its turn, which is no try.
 		model, asked, took, err := o.run(t, hotel())
 		if model != "openai/m-1" || asked != 1 || err != nil {
@@ -178,7 +194,7 @@ func TestARefusedKeyIsOneAlertForAllRuns(t *testing.T) {
 			t.Error(err)
 		}
 
-		o.reply = llmtest.Reply{Text: good}
+		o.says(llmtest.Reply{Text: good})
 		time.Sleep(30 * time.Second)
 		model, _, _, err := o.run(t, backedUp())
 		if model != "openai/m-1" || err != nil {
