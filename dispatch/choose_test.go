@@ -10,6 +10,7 @@ import (
 	"wagent/dispatch"
 	"wagent/dispatch/agent"
 	"wagent/dispatch/route"
+	"wagent/dispatch/route/pick"
 	"wagent/dispatch/route/router"
 	"wagent/gateway"
 )
@@ -332,5 +333,43 @@ func TestAnAgentThatWasSwitchedOffGivesItsRunToAnother(t *testing.T) {
 		broken = false
 		must(t, r.handle(r.Context(), m.Conversation))
 		r.answers("front: default")
+	})
+}
+
+// stolen is a run that another claim takes just before it is routed.
+type stolen struct {
+	pick.Runs
+	before func()
+}
+
+func (s stolen) RouteRun(ctx context.Context, r *gateway.Run) error {
+	s.before()
+	return s.Runs.RouteRun(ctx, r)
+}
+
+func TestARunThatWasLostBeforeItWasRoutedIsLeftToWhoHasIt(t *testing.T) {
+	var taken gateway.Claim
+	var r *rig
+	losing := func(x *settings) {
+		staff(rules, "bills")(x)
+		parts := x.parts
+		x.parts = func(p *dispatch.Parts) {
+			parts(p)
+			p.Picker.Runs = stolen{p.Picker.Runs, func() {
+				run := r.run(gateway.RunRunning, "", 1)
+				must(r.T, r.db.RenewRun(r.Context(), run.ID, run.Generation, time.Now()))
+				taken = got(r.db.ClaimRun(r.Context(), run.Conversation, lease))(r.T)
+			}}
+		}
+	}
+	inRig(t, nil, losing, func(x *rig) {
+		r = x
+		m := r.write(ada, "my bill")
+		must(t, r.handle(r.Context(), m.Conversation))
+		run := r.run(gateway.RunRunning, "", 2)
+		if run.Generation != taken.Run.Generation || run.Routed != "" {
+			t.Errorf("the run is of generation %d (%q), want the other claim's, %d", run.Generation, run.Routed, taken.Run.Generation)
+		}
+		r.says(m.Conversation)
 	})
 }
