@@ -17,6 +17,9 @@ import (
 // NotFound: there is nothing to do. That is also so while the conversation is
 // paused: an unfinished run is then cancelled, and the messages are held for a
 // person. Conflict: another process holds the run.
+//
+// A PostgreSQL that crashes within a second may forget the claim: the messages
+// wait again, and whoever answers them finds the run gone.
 func (s *Store) ClaimRun(ctx context.Context, id gateway.ConversationID, lease time.Duration) (gateway.Claim, error) {
 	var c gateway.Claim
 	var none error // what the transaction writes stays written
@@ -68,8 +71,8 @@ func (s *Store) ClaimRun(ctx context.Context, id gateway.ConversationID, lease t
 // can begin until the lock ends.
 func standing(ctx context.Context, q queries, id gateway.ConversationID, c *gateway.Conversation) (paused bool, open gateway.RunID, err error) {
 	_, err = one(ctx, q, func(r row) (struct{}, error) {
-		return struct{}{}, r.Scan(&c.ID, &c.Account, &c.Peer.Phone, &c.Peer.LID, &c.Peer.Group, &c.Name, at(&c.LastInboundAt), from(&c.Tags), &paused, &open)
-	}, `SELECT `+conversationColumns+`, EXISTS (`+pauseOf+`), COALESCE((`+unfinishedOf+`), '') `+conversationFrom, id, now())
+		return struct{}{}, r.Scan(&c.ID, &c.Account, &c.Peer.Phone, &c.Peer.LID, &c.Peer.Group, &c.Name, at(&c.LastInboundAt), from(&c.Tags), &paused, &open, new(string))
+	}, `SELECT `+conversationColumns+`, EXISTS (`+pauseOf+`), COALESCE((`+unfinishedOf+`), ''), `+q.lazily+` `+conversationFrom, id, now())
 	if err != nil || open == "" {
 		return paused, open, or(err, "There is no conversation %s", id)
 	}

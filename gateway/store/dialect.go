@@ -30,6 +30,7 @@ type dialect struct {
 	skip      string // after lock: leave out what others hold
 	advisory  bool   // transactions run side by side, and can agree on names to lock
 	with      bool   // a statement may have others beside it that write
+	lazily    string // in a SELECT: the transaction's commit does not wait for the disk
 	txOptions *sql.TxOptions
 	away      func(error) bool // the database is not there, or can't write
 	again     func(error) bool // the transaction was chosen to fail: repeat it
@@ -41,6 +42,7 @@ var sqliteDialect = &dialect{
 	serial: "INTEGER PRIMARY KEY AUTOINCREMENT",
 	away:   func(err error) bool { return connectionGone(err) || sqliteAway(err) },
 	again:  func(error) bool { return false },
+	lazily: `''`,
 	unique: func(err error) bool {
 		e, ok := errors.AsType[*sqlite.Error](err)
 		return ok && (e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
@@ -55,6 +57,9 @@ var postgresDialect = &dialect{
 	skip:     " SKIP LOCKED",
 	advisory: true,
 	with:     true,
+	// What is committed later, and waited for, is on disk after it (PostgreSQL's
+	// documentation, 30.4): a send's claim with the end of its run.
+	lazily: `set_config('synchronous_commit', 'off', TRUE)`,
 	// Each statement must see what was committed while it waited for a lock.
 	txOptions: &sql.TxOptions{Isolation: sql.LevelReadCommitted},
 	away:      func(err error) bool { return connectionGone(err) || postgresAway(err) },

@@ -14,6 +14,10 @@ import (
 // and nothing is written: the run has ended or is in other hands, or its
 // conversation is paused. ErrSuperseded, and nothing of f is written but its
 // tokens: a newer message waits that calls the run back, as by SupersedeRun.
+//
+// The end of a run that answers a conversation is on disk before anything of it
+// is claimed to be sent or delivered. A PostgreSQL that crashes before that, within
+// a second, may forget it: the run is then claimed again when its lease ends.
 func (s *Store) FinishRun(ctx context.Context, f *gateway.Finish) error {
 	r := &f.Run
 	if r.Status != gateway.RunCompleted && r.Status != gateway.RunFailed {
@@ -101,8 +105,8 @@ func mayAnswer(ctx context.Context, q queries, id gateway.ConversationID) (newer
 		return false, err
 	}
 	var is bool
-	_, err = one(ctx, q, func(r row) (struct{}, error) { return struct{}{}, r.Scan(&is, &newer) },
-		`SELECT EXISTS (`+pauseOf+`), EXISTS (`+waitingOf+`)`, id, now())
+	_, err = one(ctx, q, func(r row) (struct{}, error) { return struct{}{}, r.Scan(&is, &newer, new(string)) },
+		`SELECT EXISTS (`+pauseOf+`), EXISTS (`+waitingOf+`), `+q.lazily, id, now())
 	if err == nil && is {
 		err = &gateway.Error{Kind: gateway.Conflict, Msg: "The conversation is paused"}
 	}

@@ -2,7 +2,8 @@
 // by default, in PostgreSQL where several processes share the work.
 //
 // It guarantees what the rest of wagent builds on. A method that returns nil
-// has committed, and committed means on disk; one that fails has changed
+// has committed, and committed means on disk, but for ClaimRun and FinishRun, which
+// say what they mean; one that fails has changed
 // nothing, unless it says otherwise. A message is on record once, whatever WhatsApp repeats. A
 // conversation has at most one unfinished run. What a claim hands out (a run, a
 // send, a delivery) is fenced by its generation or attempt: whoever was
