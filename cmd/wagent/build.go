@@ -185,7 +185,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		Runs: db, Requests: db, Actions: db, Directory: directory, Kept: db.MemoryIn, Spent: spend.New(directory, log, reg).Reached,
 		Memory: memory, Answerer: answerer,
 		Compactor: &recall.Compactor{Summaries: db, Summarizer: answerer, Log: log},
-		Picker:    &pick.Picker{Runs: db, Accounts: directory, Ask: router.New(models, reg).Ask, Log: log},
+		Picker:    &pick.Picker{Runs: db, Accounts: directory, Ask: router.New(answerer, reg).Ask, Log: log},
 		Sent:      devices.sent, Delivered: hooks.Wake, Working: devices.working,
 		Rearm: timers.Rearm, Drop: timers.Drop,
 	}
@@ -211,7 +211,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		Keys: db, Webhook: events, Registry: a.registry, Log: log,
 		AgentAPI: whatsrb.API{
 			Agents: db, Editor: db, Accounts: db, Runs: db, Runner: dispatcher,
-			Sandbox: customers{a.sandbox, db},
+			Sandbox: customers{a.sandbox, db}, Taken: takes(&cfg),
 		},
 		Sessions: sessions.API{Accounts: db, Links: db, Pairings: db, Person: db, Files: db, Changed: devices.changed},
 		Pauses:   pauses.API{Conversations: db, Pauses: db, Editor: pausing{db, timers, log}},

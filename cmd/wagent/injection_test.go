@@ -130,7 +130,9 @@ func (o *obedient) answer(r llmtest.Request) llmtest.Reply {
 	o.seen[name] = append(o.seen[name], r)
 	o.mu.Unlock()
 	if !ok {
-		return output("Hello Bob.", doorCode)
+		answer := output("Hello Bob.", doorCode)
+		answer.Text = strings.TrimSuffix(answer.Text, "}") + `,"contact_memory":"Bob has a parrot"}`
+		return answer
 	}
 	i := injections[name]
 	return i.reply()
@@ -233,7 +235,7 @@ func (o *obedient) shown(w *world, name string) {
 			w.Errorf("%s: the customer wrote the fence's tag", name)
 		}
 		for _, msg := range r.Messages {
-			if strings.Contains(msg.Content, doorCode) {
+			if strings.Contains(msg.Content, doorCode) || strings.Contains(msg.Content, "parrot") {
 				w.Errorf("%s: the model was shown what it knows of Bob", name)
 			}
 		}
@@ -250,7 +252,7 @@ func (o *obedient) bobIsHimself(w *world) {
 	for _, m := range o.seen["bob"][1].Messages {
 		all += m.Content + "\n"
 	}
-	if !strings.Contains(all, doorCode) {
+	if !strings.Contains(all, doorCode) || !strings.Contains(all, "Bob has a parrot") {
 		w.Error("what Bob had told was forgotten")
 	}
 	for _, foreign := range []string{"PLANTED", "somebody wrote", "As you say", "PWNED"} {

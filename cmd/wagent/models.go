@@ -49,6 +49,24 @@ func newModels(cfg *config.Config, client *http.Client) (models, error) {
 	return out, nil
 }
 
+// takes returns what checks that the providers of an agent's models have its
+// settings. What no provider is known for is left to the run.
+func takes(cfg *config.Config) func(*gateway.Agent) error {
+	return func(a *gateway.Agent) error {
+		var faults []string
+		for _, handle := range append([]string{a.Model}, a.Fallbacks...) {
+			err := cfg.Takes(handle, llm.Request{Temperature: a.Temperature, MaxTokens: a.MaxTokens, Settings: a.Settings})
+			if err != nil {
+				faults = append(faults, err.Error())
+			}
+		}
+		if faults == nil {
+			return nil
+		}
+		return &gateway.Error{Kind: gateway.Invalid, Msg: "Validation failed", Details: map[string][]string{"model": faults}}
+	}
+}
+
 // Model satisfies agent.Models. A handle without a provider means openai's.
 func (m models) Model(handle string) (llm.Model, string, string, error) {
 	name, model, ok := strings.Cut(handle, "/")

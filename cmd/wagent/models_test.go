@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net/http"
 	"testing"
 
@@ -47,4 +48,26 @@ func TestModelsOfHandles(t *testing.T) {
 	if _, _, _, err := m.Model("gpt-4o-mini"); err != nil {
 		t.Errorf("with a key: %v", err)
 	}
+}
+
+func TestTheAPIRefusesSettingsThatAProviderDoesNotHave(t *testing.T) {
+	t.Setenv("MISTRAL_API_KEY", "k")
+	inWorld(t, nil, echo, func(w *world) {
+		for name, tt := range map[string]struct {
+			agent string
+			want  int
+		}{
+			"a setting that it has":            {`"model":"mistral/m","temperature":1.5`, http.StatusCreated},
+			"one that it has not":              {`"model":"mistral/m","temperature":1.6`, http.StatusUnprocessableEntity},
+			"that a fallback has not":          {`"models":["fake/m","mistral/m"],"temperature":1.6`, http.StatusUnprocessableEntity},
+			"of a provider that nobody knows":  {`"model":"nobody/m","temperature":1.6`, http.StatusCreated},
+			"a seed where there is none":       {`"model":"anthropic/claude-x","model_settings":{"seed":1}`, http.StatusUnprocessableEntity},
+			"what is wrong all by itself, too": {`"model":"mistral/m","temperature":3`, http.StatusUnprocessableEntity},
+		} {
+			body := json.RawMessage(`{"agent":{"name":"X","system_prompt":"p",` + tt.agent + `}}`)
+			if code := w.call(http.MethodPost, "/api/v1/agents", body, nil); code != tt.want {
+				w.Errorf("%s: %d, want %d", name, code, tt.want)
+			}
+		}
+	})
 }

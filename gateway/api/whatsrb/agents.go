@@ -314,6 +314,11 @@ func (h *API) applyAgent(c echo.Context, in *agentInput, a *gateway.Agent) error
 	if err := p.Merge(a.Validate()); err != nil {
 		return err
 	}
+	if len(p) == 0 && h.Taken != nil {
+		if err := p.Merge(h.Taken(a)); err != nil {
+			return err
+		}
+	}
 	if msgs := p["model"]; len(in.Models.Value) > 0 && len(msgs) > 0 { // whose first it is
 		p["models"] = append(msgs, p["models"]...)
 		delete(p, "model")

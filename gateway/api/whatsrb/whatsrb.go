@@ -28,7 +28,7 @@ import (
 	"wagent/gateway"
 )
 
-// API serves the agents API. All parts are required. The errors of its parts
+// API serves the agents API. All parts are required but Taken. The errors of its parts
 // are [gateway.Error]s where a client is to learn of them; anything else is
 // answered as an internal error.
 type API struct {
@@ -38,6 +38,9 @@ type API struct {
 	Runs     Runs
 	Runner   Runner
 	Sandbox  Sandbox
+	// Taken returns an Error of kind Invalid with Details if the providers of an
+	// agent's models are known not to take its settings; nil: nothing is known.
+	Taken func(a *gateway.Agent) error
 }
 
 // Agents reads agents.

@@ -195,7 +195,7 @@ agents:
     name: Full
     description: All of it
     account: acc
-    models: [scripted/x, house/y, openai/gpt-4o-mini]
+    models: [scripted/x, house/y, house/w]
     model_settings: {seed: -9223372036854775808, reasoning_effort: none, thinking_budget_tokens: 1024, parallel_tool_calls: false}
     system_prompt: Be kind.
     temperature: 1
@@ -231,7 +231,7 @@ providers: {house: {kind: scripted}}
 		AllowedActions: []string{"a.b.c"}, PayloadSchema: []gateway.Field{{Name: "n", Type: gateway.FieldDate}},
 		Confirm: true, ConfirmationTimeout: 24 * time.Hour, FallbackReply: "Sorry",
 		Filter:        gateway.InboundFilter{TextOnly: true, MinLength: 2, MaxPerHour: 3, IgnorePatterns: []string{"^ok$"}, IgnoreEmoji: true, IgnoreGreeting: true},
-		Fallbacks:     []string{"house/y", "openai/gpt-4o-mini"},
+		Fallbacks:     []string{"house/y", "house/w"},
 		Settings:      gateway.ModelSettings{Seed: new(int64(math.MinInt64)), ReasoningEffort: "none", ThinkingBudget: 1024, ParallelToolCalls: new(false)},
 		Spend:         gateway.SpendLimits{RunsPerHour: 30, TokensPerDay: 1_000_000_000},
 		Compaction:    gateway.Compaction{Mode: gateway.CompactionSliding, Model: "house/z", MaxTokens: 10_000_000},

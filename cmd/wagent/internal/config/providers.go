@@ -122,11 +122,8 @@ func hasAlias(n *yaml.Node) bool {
 // model checks that the provider of a model is known and usable, and has the
 // settings that it is asked with.
 func (v value) model(c *Config, handle string, ask llm.Request) {
-	name, model, ok := strings.Cut(handle, "/")
-	if !ok {
-		name, model = OpenAI, handle
-	}
-	p, there := c.Providers[name]
+	name, model := provider(handle)
+	_, there := c.Providers[name]
 	switch {
 	case v.Faulty(document.Join("providers", name)):
 	case strings.TrimSpace(model) == "" || strings.ContainsAny(handle, " \t\r\n"):
@@ -137,11 +134,33 @@ func (v value) model(c *Config, handle string, ask llm.Request) {
 	case c.Lacks(name) != "":
 		v.Fault("the provider %s can not be asked yet, set %s", name, c.Lacks(name))
 	default:
-		ask.Model = model
-		if err := known.Check(p.Kind, name, &p.Traits, &ask); err != nil {
+		if err := c.Takes(handle, ask); err != nil {
 			v.Fault("%s", err.Error())
 		}
 	}
+}
+
+// provider returns the name of a handle's provider, and the provider's name of
+// the model.
+func provider(handle string) (name, model string) {
+	name, model, ok := strings.Cut(handle, "/")
+	if !ok {
+		return OpenAI, handle
+	}
+	return name, model
+}
+
+// Takes returns an Error of kind Invalid that names the first setting of a
+// request which the provider of a handle is known not to have, or not with that
+// value; nil if there is none, or no such provider.
+func (c *Config) Takes(handle string, r llm.Request) error {
+	name, model := provider(handle)
+	p, ok := c.Providers[name]
+	if !ok {
+		return nil
+	}
+	r.Model = model
+	return known.Check(p.Kind, name, &p.Traits, &r)
 }
 
 // fill takes from the environment what known providers have no setting for.
