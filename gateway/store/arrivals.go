@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"hash/fnv"
 	"slices"
 	"time"
 
@@ -23,14 +24,24 @@ import (
 // given to no run that is claimed later. A person of ours who writes to the
 // customer by other means pauses the conversation.
 //
-// Concurrent calls share a transaction. NotFound: an account does not exist,
+// Concurrent calls for one account share a transaction. NotFound: an account does not exist,
 // or is not in use any more.
 func (s *Store) AddMessages(ctx context.Context, ms []gateway.Arrival) ([]gateway.Arrived, error) {
 	if len(ms) == 0 {
 		return nil, nil
 	}
-	out, err := s.arrivals.do(ctx, ms)
+	out, err := s.group(ms[0].Account).do(ctx, ms)
 	return out, s.fail(err, "add %d messages", len(ms))
+}
+
+// arrivalGroups is how many transactions write down at once what arrives. One
+// account's wait for each other in any case.
+const arrivalGroups = 8
+
+func (s *Store) group(id gateway.AccountID) *group {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(id))
+	return &s.arrivals[h.Sum32()%uint32(len(s.arrivals))]
 }
 
 // addArrivals commits several calls of AddMessages at once.

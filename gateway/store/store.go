@@ -68,7 +68,7 @@ type Store struct {
 	q        queries // outside of transactions
 	key      sealer
 	log      *slog.Logger
-	arrivals group
+	arrivals []group                             // of accounts: where transactions run side by side, so do these
 	answers  cache[gateway.AccountID, answering] // who answers an account
 	agents   cache[struct{}, []gateway.Agent]    // all of them; as are the next
 	webhooks cache[struct{}, []gateway.Webhook]
@@ -100,7 +100,13 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	s := &Store{db: db, q: queries{db: db, dialect: d, patience: patience}, key: key, log: log}
-	s.arrivals.commit = s.addArrivals
+	s.arrivals = make([]group, 1)
+	if d.advisory {
+		s.arrivals = make([]group, arrivalGroups)
+	}
+	for i := range s.arrivals {
+		s.arrivals[i].commit = s.addArrivals
+	}
 	if err := s.prepare(ctx, reg); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
