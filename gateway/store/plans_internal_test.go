@@ -78,7 +78,7 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 	s.q = q
 	at, ctx := time.Now(), t.Context()
 	for what, do := range map[string]func() error{
-		"settle by rule": func() error { _, err := settleByRule(ctx, q, true, at); return err },
+		"settle by rule": func() error { _, err := settleByRule(ctx, q, &outlook{lost: true}, true, at); return err },
 		"lose claims":    func() error { _, err := loseClaims(ctx, q, at); return err },
 		"end quarantine": func() error { return endQuarantine(ctx, q, true, at) },
 		"stop sends":     func() error { _, err := stopSends(ctx, q, at); return err },
@@ -92,7 +92,7 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 		"take turns": func() error {
 			return takeTurn(ctx, q, &gateway.Account{ID: "acc"}, &gateway.Send{ID: "msg", Conversation: "cnv"}, at)
 		},
-		"next send":      func() error { _, err := nextSend(ctx, q, "holder", at); return err },
+		"look at sends":  func() error { _, err := look(ctx, q, "holder", at); return err },
 		"claim links":    func() error { _, err := s.ClaimLinks(ctx, "holder", time.Minute, 9); return err },
 		"open pairings":  func() error { _, err := s.OpenPairings(ctx, "holder"); return err },
 		"poll options":   func() error { _, err := s.PollOptions(ctx, "acc", "ABC"); return err },

@@ -44,11 +44,11 @@ func (s *Store) Runs(ctx context.Context, agent gateway.AgentID, limit int) ([]g
 	return rs, int(total), s.fail(err, "list runs")
 }
 
-// LastRun returns the last completed run of an agent in a context, or an Error
-// of kind NotFound. The context of a run that answers a conversation is the
+// LastRun returns the last completed run of an agent in a context, without the
+// records of its actions, or an Error of kind NotFound. The context of a run that answers a conversation is the
 // conversation's id, that of an API run "key:" and its conversation key.
 func (s *Store) LastRun(ctx context.Context, agent gateway.AgentID, contextKey string) (gateway.Run, error) {
-	rs, err := runs(ctx, s.q, `WHERE r.agent = $1 AND r.context_key = $2 AND r.context_key <> '' AND r.status = 'completed'
+	rs, err := bareRuns(ctx, s.q, `WHERE r.agent = $1 AND r.context_key = $2 AND r.context_key <> '' AND r.status = 'completed'
 		ORDER BY r.completed_at DESC, r.seq DESC LIMIT 1`, agent, contextKey)
 	if err == nil && len(rs) == 0 {
 		err = &gateway.Error{Kind: gateway.NotFound, Msg: "There is no completed run in this context"}
@@ -60,9 +60,9 @@ func (s *Store) LastRun(ctx context.Context, agent gateway.AgentID, contextKey s
 }
 
 // LastRunOf returns the last run of a conversation that one of the agents
-// completed after a moment, or an Error of kind NotFound.
+// completed after a moment, as LastRun does.
 func (s *Store) LastRunOf(ctx context.Context, id gateway.ConversationID, agents []gateway.AgentID, after time.Time) (gateway.Run, error) {
-	rs, err := runs(ctx, s.q, `WHERE r.agent IN (`+places(3, len(agents))+`) AND r.context_key = $1 AND r.context_key <> '' AND r.status = 'completed'
+	rs, err := bareRuns(ctx, s.q, `WHERE r.agent IN (`+places(3, len(agents))+`) AND r.context_key = $1 AND r.context_key <> '' AND r.status = 'completed'
 		AND r.completed_at > $2 ORDER BY r.completed_at DESC, r.seq DESC LIMIT 1`, append([]any{id, after}, anys(agents)...)...)
 	if err == nil && len(rs) == 0 {
 		err = &gateway.Error{Kind: gateway.NotFound, Msg: "There is no completed run in this conversation"}
@@ -109,15 +109,20 @@ func run(ctx context.Context, q queries, agent gateway.AgentID, id gateway.RunID
 
 // runs reads runs with their actions.
 func runs(ctx context.Context, q queries, where string, args ...any) ([]gateway.Run, error) {
-	rs, err := list(ctx, q, scanRun, `SELECT r.id, r.agent, r.account, r.conversation, r.conversation_key,
-		COALESCE(c.phone, ''), COALESCE(c.lid, ''), COALESCE(c.group_id, ''), r.started_by, r.status, r.generation, r.attempt,
-		r.lease_until, r.input, r.metadata, r.output, r.stop_reason, r.error, r.notes, r.model, r.input_tokens, r.output_tokens,
-		r.latency_ms, r.duration_ms, r.actions_decided, r.created_at, r.started_at, r.completed_at, r.supersedes, r.routed
-		FROM runs r LEFT JOIN conversations v ON v.id = r.conversation LEFT JOIN contacts c ON c.id = v.contact `+where, args...)
+	rs, err := bareRuns(ctx, q, where, args...)
 	if err != nil || len(rs) == 0 {
 		return nil, err
 	}
 	return rs, addActions(ctx, q, rs)
+}
+
+// bareRuns reads runs without their actions.
+func bareRuns(ctx context.Context, q queries, where string, args ...any) ([]gateway.Run, error) {
+	return list(ctx, q, scanRun, `SELECT r.id, r.agent, r.account, r.conversation, r.conversation_key,
+		COALESCE(c.phone, ''), COALESCE(c.lid, ''), COALESCE(c.group_id, ''), r.started_by, r.status, r.generation, r.attempt,
+		r.lease_until, r.input, r.metadata, r.output, r.stop_reason, r.error, r.notes, r.model, r.input_tokens, r.output_tokens,
+		r.latency_ms, r.duration_ms, r.actions_decided, r.created_at, r.started_at, r.completed_at, r.supersedes, r.routed
+		FROM runs r LEFT JOIN conversations v ON v.id = r.conversation LEFT JOIN contacts c ON c.id = v.contact `+where, args...)
 }
 
 func scanRun(s row) (gateway.Run, error) {

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"wagent/gateway"
@@ -53,19 +54,30 @@ func (s *Store) ClaimSends(ctx context.Context, holder string, resend bool, limi
 	err = s.inTx(ctx, func(q queries) error {
 		at := now()
 		next = time.Time{}
-		var err error
-		if settled, err = settleByRule(ctx, q, resend, at); err != nil {
+		o, err := look(ctx, q, holder, at)
+		if err != nil {
 			return err
 		}
-		due, err := dueHeads(ctx, q, holder, limit, at)
+		if settled, err = settleByRule(ctx, q, &o, resend, at); err != nil {
+			return err
+		}
+		if o.ruled() {
+			if o, err = look(ctx, q, holder, at); err != nil {
+				return err
+			}
+		}
+		due, err := dueHeads(ctx, q, &o, holder, limit, at)
 		if err != nil {
 			return err
 		}
 		if claimed, err = s.claimSends(ctx, q, holder, due, at); err != nil {
 			return err
 		}
+		if len(due) > 0 && len(claimed) < limit { // what was due is not any more
+			o, err = look(ctx, q, holder, at)
+		}
 		if len(claimed) < limit { // or else there may be more to claim at once
-			next, err = nextSend(ctx, q, holder, at)
+			next = o.next
 		}
 		return err
 	})
@@ -75,28 +87,58 @@ func (s *Store) ClaimSends(ctx context.Context, holder string, resend bool, limi
 	return claimed, settled, next, nil
 }
 
-// settleByRule ends what the rules end. Hardly ever is there anything, which
-// one statement tells.
-func settleByRule(ctx context.Context, q queries, resend bool, at time.Time) (settled []gateway.Send, err error) {
-	var lost, quarantined, stopped bool
-	_, err = one(ctx, q, func(r row) (struct{}, error) { return struct{}{}, r.Scan(&lost, &quarantined, &stopped) },
-		`SELECT EXISTS (SELECT 1 FROM sends WHERE state = 'claimed' AND deadline <= $5), EXISTS (SELECT 1 FROM sends WHERE `+quarantineOver+`),
-			EXISTS (SELECT 1 FROM sends WHERE `+ripe+` AND (origin || '' = $4 AND `+activePause+` OR `+windowClosed+`))`,
-		at, gateway.CloudAPI, at.Add(-gateway.ServiceWindow), gateway.FromRun, at.Add(-gateway.SendQuarantine))
-	if err != nil {
-		return nil, err
+// An outlook is what there is to do in the outbox, which is hardly ever more than
+// one thing: one statement tells.
+type outlook struct {
+	lost, quarantined, stopped bool      // what the rules have to end
+	free, paced                time.Time // when the next send falls due, of linked devices and of others; zero: none waits
+	next                       time.Time // when anything does, moments later at the soonest; zero: nothing waits
+}
+
+func (o *outlook) ruled() bool { return o.lost || o.quarantined || o.stopped }
+
+// look looks at the outbox. A send that was never put off has next_at 0, which
+// must not read as none.
+func look(ctx context.Context, q queries, holder string, now time.Time) (outlook, error) {
+	var o outlook
+	var claimed, unknown time.Time
+	_, err := one(ctx, q, func(r row) (struct{}, error) {
+		return struct{}{}, r.Scan(&o.lost, &o.quarantined, &o.stopped, at(&o.free), at(&o.paced), at(&claimed), at(&unknown))
+	}, `SELECT EXISTS (SELECT 1 FROM sends WHERE state = 'claimed' AND deadline <= $6), EXISTS (SELECT 1 FROM sends WHERE `+quarantineOver+`),
+			EXISTS (SELECT 1 FROM sends WHERE `+ripe+` AND (origin || '' = $5 AND `+activePause+` OR `+closedWindow+`)),
+			(SELECT MIN(CASE WHEN next_at = 0 THEN 1 ELSE next_at END) FROM sends WHERE `+unlinked+` AND `+first+`), (`+nextPaced+`),
+			(SELECT MIN(deadline) FROM sends WHERE state = 'claimed'), (SELECT MIN(next_at) FROM sends WHERE state = 'unknown' AND next_at > 0)`,
+		now, holder, gateway.CloudAPI, now.Add(-gateway.ServiceWindow), gateway.FromRun, now.Add(-gateway.SendQuarantine))
+	if !claimed.IsZero() {
+		claimed = claimed.Add(gateway.SendQuarantine)
 	}
-	if lost {
+	for _, t := range []time.Time{o.free, o.paced, claimed, unknown} {
+		if !t.IsZero() {
+			o.next = earlierOf(o.next, t)
+		}
+	}
+	if !o.next.IsZero() {
+		o.next = soonest(o.next, now)
+	}
+	return o, err
+}
+
+// closedWindow is windowClosed with other numbers: $2 is taken here.
+var closedWindow = strings.NewReplacer("$2", "$3", "$3", "$4").Replace(windowClosed)
+
+// settleByRule ends what the rules end.
+func settleByRule(ctx context.Context, q queries, o *outlook, resend bool, at time.Time) (settled []gateway.Send, err error) {
+	if o.lost {
 		if settled, err = loseClaims(ctx, q, at); err != nil {
 			return nil, err
 		}
 	}
-	if lost || quarantined {
+	if o.lost || o.quarantined {
 		if err := endQuarantine(ctx, q, resend, at); err != nil {
 			return nil, err
 		}
 	}
-	if stopped || lost || quarantined { // what was resent may not be any more
+	if o.ruled() { // what was resent may not be any more
 		more, err := stopSends(ctx, q, at)
 		return append(settled, more...), err
 	}
@@ -189,16 +231,20 @@ func scanHead(linked bool) func(row) (head, error) {
 }
 
 // dueHeads returns at most limit sends that may go now, oldest first.
-func dueHeads(ctx context.Context, q queries, holder string, limit int, at time.Time) ([]head, error) {
-	due, err := freeHeads(ctx, q, limit, at)
-	if err != nil {
-		return nil, err
+func dueHeads(ctx context.Context, q queries, o *outlook, holder string, limit int, at time.Time) (due []head, err error) {
+	is := func(t time.Time) bool { return !t.IsZero() && !t.After(at) }
+	if is(o.free) {
+		if due, err = freeHeads(ctx, q, limit, at); err != nil {
+			return nil, err
+		}
 	}
-	paced, err := pacedHeads(ctx, q, holder, limit, at)
-	if err != nil {
-		return nil, err
+	if is(o.paced) {
+		paced, err := pacedHeads(ctx, q, holder, limit, at)
+		if err != nil {
+			return nil, err
+		}
+		due = append(due, paced...)
 	}
-	due = append(due, paced...)
 	slices.SortFunc(due, func(a, b head) int { return cmp.Compare(a.seq, b.seq) })
 	return due[:min(len(due), max(limit, 0))], nil
 }
@@ -263,30 +309,6 @@ func claimSend(ctx context.Context, q queries, h *head, at time.Time) (gateway.S
 		query += ` AND ` + handsFree
 	}
 	return one(ctx, q, scanSend, query+` RETURNING `+sendColumns, at, at.Add(gateway.SendDeadline), h.id, gateway.FromRun)
-}
-
-// nextSend returns when something in the outbox falls due.
-func nextSend(ctx context.Context, q queries, holder string, now time.Time) (time.Time, error) {
-	// A send that was never put off has next_at 0, which must not read as none.
-	var ready, paced, claimed, unknown time.Time
-	_, err := one(ctx, q, func(r row) (struct{}, error) {
-		return struct{}{}, r.Scan(at(&ready), at(&paced), at(&claimed), at(&unknown))
-	},
-		`SELECT (SELECT MIN(CASE WHEN next_at = 0 THEN 1 ELSE next_at END) FROM sends WHERE `+unlinked+` AND `+first+`), (`+nextPaced+`),
-			(SELECT MIN(deadline) FROM sends WHERE state = 'claimed'), (SELECT MIN(next_at) FROM sends WHERE state = 'unknown' AND next_at > 0)`, now, holder)
-	if !claimed.IsZero() {
-		claimed = claimed.Add(gateway.SendQuarantine)
-	}
-	var next time.Time
-	for _, t := range []time.Time{ready, paced, claimed, unknown} {
-		if !t.IsZero() {
-			next = earlierOf(next, t)
-		}
-	}
-	if next.IsZero() {
-		return next, err
-	}
-	return soonest(next, now), err
 }
 
 // SettleSend records how an attempt ended, and reports whether the send stands so.

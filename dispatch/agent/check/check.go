@@ -77,9 +77,41 @@ func New(ag *gateway.Agent, zone *time.Location) (*Checker, error) {
 		c.zone = zone
 	}
 	if len(ag.PayloadSchema) > 0 {
-		c.payload, err = compile(payloadSchema(ag.PayloadSchema))
+		c.payload, err = payloads.of(payloadSchema(ag.PayloadSchema))
 	}
 	return c, err
+}
+
+// payloads are the schemas of payloads as they were compiled before: that takes
+// longer than all else that is done with an answer.
+var payloads = compiled{by: map[string]*jsonschema.Schema{}}
+
+// maxCompiled is how many schemas are remembered.
+const maxCompiled = 1000
+
+type compiled struct {
+	mu sync.Mutex
+	by map[string]*jsonschema.Schema // which is safe for concurrent use
+}
+
+func (c *compiled) of(src []byte) (*jsonschema.Schema, error) {
+	c.mu.Lock()
+	s, ok := c.by[string(src)]
+	c.mu.Unlock()
+	if ok {
+		return s, nil
+	}
+	s, err := compile(src)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.by) >= maxCompiled {
+		clear(c.by)
+	}
+	c.by[string(src)] = s
+	return s, nil
 }
 
 // compile compiles a schema whose formats are enforced.
