@@ -227,17 +227,18 @@ func (s *session) write(ctx context.Context, first int, while time.Duration) err
 		case <-tick.C:
 		}
 		for owed := min(total, int(time.Since(start).Seconds()*float64(s.Rate))+1); n < owed; n++ {
-			i := first + n
-			writing.Go(func() error { return s.say(in, i) })
+			i, due := first+n, start.Add(time.Duration(float64(n)/float64(s.Rate)*float64(time.Second)))
+			writing.Go(func() error { return s.say(in, i, due) })
 		}
 	}
 	return errors.Join(writing.Wait(), context.Cause(ctx))
 }
 
-// say has a customer write the message with that number.
-func (s *session) say(ctx context.Context, i int) error {
+// say has a customer write the message with that number, which was due at a time:
+// what it waits for a processor is in its overhead, too.
+func (s *session) say(ctx context.Context, i int, due time.Time) error {
 	who := i % s.Conversations
-	s.tape.note(i, func(l *life) { l.wrote = time.Now() })
+	s.tape.note(i, func(l *life) { l.wrote = due })
 	err := s.program.Inject(ctx, account(who%s.Accounts), fmt.Sprintf("+1555%07d", who), words(i))
 	if err != nil {
 		return fmt.Errorf("write message %d: %w", i, err)

@@ -62,7 +62,7 @@ type model struct {
 func newModel(latency time.Duration) *model {
 	answer := answerText()
 	return &model{
-		double: &llmtest.Server{Answer: func(llmtest.Request) llmtest.Reply { return llmtest.Reply{Text: answer, Delay: latency} }},
+		double: &llmtest.Server{Discard: true, Answer: func(llmtest.Request) llmtest.Reply { return llmtest.Reply{Text: answer, Delay: latency} }},
 		spans:  map[int]span{},
 	}
 }
