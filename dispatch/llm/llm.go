@@ -9,6 +9,7 @@ package llm
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"wagent/context/transcript"
@@ -25,9 +26,19 @@ type Model interface {
 	// Unavailable may be repeated, Unauthorized and Invalid may not; TooLong asks
 	// for a shorter prompt. The
 	// error's text holds no key and no customer's words. When ctx ends the
-	// error wraps ctx's.
+	// error wraps ctx's. What may be nobody else's trouble wraps ErrThisModel or
+	// ErrThisPrompt.
 	Generate(ctx context.Context, r Request) (Response, error)
 }
+
+var (
+	// ErrThisModel is wrapped by the Unavailable errors of servers that did answer:
+	// the provider can be reached, and its other models may be well.
+	ErrThisModel = errors.New("it may be this model alone")
+	// ErrThisPrompt is wrapped by the Unauthorized errors that need not be about
+	// the key, such as those of a firewall that does not like what a customer wrote.
+	ErrThisPrompt = errors.New("it may be this prompt alone")
+)
 
 // A Request is what a model is asked.
 type Request struct {

@@ -172,11 +172,16 @@ func (m *Model) streamed(ctx context.Context, r *llm.Request, f form) (llm.Respo
 
 // Less satisfies [remote.Form].
 func (f form) Less(a *remote.Refusal, r *llm.Request) (next form, lasting, changed bool) {
+	// What is unknown to the model is so whoever asks. All else that is said of a
+	// schema, or of a tool that has it, may be one agent's: it says nothing of the
+	// model.
+	unknown := a.About("not supported", "unsupported", "does not support", "extra inputs", "not permitted", "deprecated", "may only be set to 1")
 	switch {
 	case a.Status != http.StatusBadRequest:
 		return f, false, false
-	case !f.noTemperature && a.About("temperature") && a.About("deprecated", "not supported", "unsupported", "does not support", "may only be set to 1"):
+	case !f.noTemperature && unknown && a.About("temperature"):
 		f.noTemperature = true
+		return f, true, true
 	case f.of(r) == formatSchema && a.About("output_config", "output_format", "structured output", "json_schema", "grammar is too large", "schema"):
 		f.format = formatTool
 	case f.of(r) == formatTool && r.Strict && !f.looseTools && a.About("strict", "grammar is too large", "schema"):
@@ -186,8 +191,7 @@ func (f form) Less(a *remote.Refusal, r *llm.Request) (next form, lasting, chang
 	default:
 		return f, false, false
 	}
-	// That one agent's schema is too much says nothing of the model.
-	return f, !a.About("grammar is too large", "invalid schema", "schema is too complex", "too many"), true
+	return f, unknown && !a.About("grammar is too large", ".schema", "_schema:", "_schema.", "invalid schema", "schema is too complex", "too many"), true
 }
 
 // Join satisfies [remote.Form].
@@ -290,7 +294,7 @@ func params(r *llm.Request, f form) anthropic.MessageNewParams {
 // counted beside the other input.
 func (m *Model) response(msg *anthropic.Message) (llm.Response, error) {
 	if msg == nil || msg.Type != "message" {
-		return llm.Response{}, &gateway.Error{Kind: gateway.Unavailable, Msg: m.who.Name + " answered 200 without a message"}
+		return llm.Response{}, m.who.Unusable("without a message")
 	}
 	var text strings.Builder
 	for i := range msg.Content {

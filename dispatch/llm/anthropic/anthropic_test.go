@@ -119,6 +119,9 @@ func TestGivesUpWhatAModelRefuses(t *testing.T) {
 		"a strict tool":      {refuses("invalid_request_error", "output_config.format, tools.0.strict: Extra inputs are not permitted", strict), 4, form{format: formatTool, looseTools: true}},
 		"a temperature":      {refuses("invalid_request_error", "`temperature` is deprecated for this model.", warm), 3, form{noTemperature: true}},
 		"one agent's schema": {refuses("invalid_request_error", "The compiled grammar is too large", format), 4, form{}},
+		"another's":          {refuses("invalid_request_error", "output_config.format.schema: 'minimum' is not supported for 'integer'", format), 4, form{}},
+		"in other words":     {refuses("invalid_request_error", "The schema has a cycle", format), 4, form{}},
+		"of a tool as well":  {refuses("invalid_request_error", "tools.0.custom.input_schema: 'minimum' is not supported", tool), 8, form{}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -87,12 +87,21 @@ func (chat) events(req *Request, p *Reply) (out []event) {
 	return append(out, event{data: []byte("[DONE]")})
 }
 
+// malformed is Groq's code for an answer that is not the JSON which was asked for,
+// and which then stands in the error
+// (https://console.groq.com/docs/structured-outputs).
+const malformed = "json_validate_failed"
+
 func (chat) failure(p *Reply) []byte {
 	var param any
 	if p.Param != "" {
 		param = p.Param
 	}
-	return encode(object{"error": object{"message": p.Message, "type": "invalid_request_error", "param": param, "code": p.Code}})
+	e := object{"message": p.Message, "type": "invalid_request_error", "param": param, "code": p.Code}
+	if p.Code == malformed {
+		e["failed_generation"] = p.Text
+	}
+	return encode(object{"error": e})
 }
 
 func (c chat) late(p *Reply) event { return event{data: c.failure(p)} }

@@ -33,7 +33,7 @@ type Reply struct {
 	Delay        time.Duration // waited before anything else, unless the client leaves first
 
 	Status  int         // 0 or 200: a completion; else an error with Code, Param and Message
-	Code    string      // of the error
+	Code    string      // of the error; Groq's json_validate_failed carries Text
 	Param   string      // of the error; empty: null
 	Message string      // of the error
 	Header  http.Header // added to any answer, such as Retry-After

@@ -157,7 +157,8 @@ func response(req *Request, p *Reply) object {
 		"id": "resp_1", "object": "response", "created_at": 1, "model": req.Model, "status": status,
 		"error": failed, "incomplete_details": incomplete,
 		"output": []any{
-			object{"type": "reasoning", "id": "rs_1", "summary": []any{}},
+			// As vLLM has it: the thoughts are there to read, and no answer.
+			object{"type": "reasoning", "id": "rs_1", "summary": []any{}, "content": []any{object{"type": "reasoning_text", "text": "They want {} of me."}}},
 			object{"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": []any{part}},
 		},
 		"usage": object{

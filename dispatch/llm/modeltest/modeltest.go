@@ -47,6 +47,7 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("too long", s.tooLong)
 	t.Run("bodies", s.bodies)
 	t.Run("filters", s.filters)
+	t.Run("strangers", s.strangers)
 	t.Run("absence", s.absence)
 	t.Run("usage", s.usage)
 }

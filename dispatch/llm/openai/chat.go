@@ -3,7 +3,6 @@ package openai
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 
@@ -15,7 +14,6 @@ import (
 	"wagent/context/transcript"
 	"wagent/dispatch/llm"
 	"wagent/dispatch/llm/remote"
-	"wagent/gateway"
 )
 
 // complete asks for one chat completion.
@@ -175,5 +173,5 @@ func (m *Model) hollow(c *openai.ChatCompletion) error {
 			return a
 		}
 	}
-	return &gateway.Error{Kind: gateway.Unavailable, Msg: fmt.Sprintf("%s answered 200 without choices", m.who.Name)}
+	return m.who.Unusable("without choices")
 }

@@ -21,6 +21,7 @@ const (
 type form struct {
 	responses        bool // it is asked over Responses
 	format           format
+	noSchema         bool // formatSchema is passed over, of either protocol
 	noTools          bool // formatTool is passed over
 	looseTools       bool // a tool is not said to be strict
 	noTemperature    bool
@@ -44,9 +45,10 @@ func (m *Model) form(model string) form {
 	f := form{
 		completionTokens: m.traits.CompletionTokens, noTemperature: reasoning.MatchString(model),
 		noTools: m.traits.NoTools, noCacheKey: !m.traits.CacheKey,
+		noSchema:  m.traits.NoSchema,
 		responses: m.traits.API == Responses || m.traits.API == Auto && needsResponses.MatchString(model),
 	}
-	if m.traits.NoSchema {
+	if f.noSchema {
 		f = f.weaker()
 	}
 	return m.learned.Of(model, f)
@@ -61,9 +63,25 @@ func (f form) weaker() form {
 	return f
 }
 
-// Join satisfies [remote.Form].
+// overResponses returns the form for the other protocol, which carries a schema
+// whatever the first one did.
+func (f form) overResponses() form {
+	f.responses, f.format = true, formatSchema
+	if f.noSchema {
+		f = f.weaker()
+	}
+	return f
+}
+
+// Join satisfies [remote.Form]. What one protocol refused says nothing of the
+// format of the other.
 func (f form) Join(old form) form {
-	f.format = max(f.format, old.format)
+	switch {
+	case f.responses == old.responses:
+		f.format = max(f.format, old.format)
+	case old.responses:
+		f.format = old.format
+	}
 	f.looseTools = f.looseTools || old.looseTools
 	f.responses = f.responses || old.responses
 	f.noCacheKey = f.noCacheKey || old.noCacheKey
@@ -89,7 +107,7 @@ func (f form) Less(a *remote.Refusal, r *llm.Request) (next form, lasting, chang
 	}
 	switch unknown := a.About("unsupported", "not supported", "unrecognized", "unknown", "extra inputs", "not permitted"); {
 	case !f.responses && a.About("only supported in v1/responses", "use /v1/responses"):
-		f.responses = true
+		f = f.overResponses()
 	case !f.noCacheKey && r.CacheKey != "" && unknown && a.About("prompt_cache_key"):
 		f.noCacheKey = true
 	case !f.noUsage && unknown && a.About("stream_options", "include_usage"):
@@ -108,5 +126,5 @@ func (f form) Less(a *remote.Refusal, r *llm.Request) (next form, lasting, chang
 	}
 	// That one agent's schema is not liked says nothing of the model, nor that it
 	// did once not call the tool that it had to (Groq answers 400 then).
-	return f, !a.About("invalid schema", "tool_use_failed"), true
+	return f, !a.About("invalid schema", "schema is too complex", "tool_use_failed"), true
 }

@@ -144,3 +144,26 @@ func TestLearnsThatAModelTakesNoTemperature(t *testing.T) {
 		t.Errorf("%d requests for two answers, want 3", n)
 	}
 }
+
+// TestAnAnswerThatTheServerFindsMalformed is Groq's: it is an answer as bad ones
+// are, for the caller to repair, and nothing is learned from what the model wrote.
+func TestAnAnswerThatTheServerFindsMalformed(t *testing.T) {
+	const text = `insufficient balance, prompt is too long, response_format temperature not supported, {"a":`
+	for name, stream := range map[string]bool{"in one piece": false, "streamed": true} {
+		t.Run(name, func(t *testing.T) {
+			s := &llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{
+				Status: 400, Code: "json_validate_failed", Text: text,
+				Message: "Generated JSON does not match the expected json_schema. See 'failed_generation' for more details.",
+			})}
+			m := serve(t, s, "")
+			m.stream = stream
+			got, err := m.Generate(t.Context(), request())
+			if err != nil || got.Text != text || got.Truncated || got.Refused || len(s.Requests()) != 1 {
+				t.Errorf("%+v, %v after %d requests", got, err, len(s.Requests()))
+			}
+			if diff := cmp.Diff(form{noCacheKey: true}, m.form("m-1"), cmp.AllowUnexported(form{})); diff != "" {
+				t.Errorf("learned (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

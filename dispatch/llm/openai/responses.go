@@ -112,9 +112,16 @@ func (m *Model) readResponse(r *responses.Response) (llm.Response, error) {
 	}
 	var text, refusal strings.Builder
 	for i := range r.Output {
+		if r.Output[i].Type != "message" {
+			continue
+		}
 		for j := range r.Output[i].Content {
-			text.WriteString(r.Output[i].Content[j].Text)
-			refusal.WriteString(r.Output[i].Content[j].Refusal)
+			switch part := &r.Output[i].Content[j]; part.Type {
+			case "output_text":
+				text.WriteString(part.Text)
+			case "refusal":
+				refusal.WriteString(part.Refusal)
+			}
 		}
 	}
 	resp.Text = text.String()

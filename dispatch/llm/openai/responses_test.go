@@ -157,6 +157,44 @@ func TestModelsThatNeedResponses(t *testing.T) {
 	}
 }
 
+// TestTheSchemaGoesOverToResponses where Chat Completions refused it first, and the
+// model then, in the same request or in two at once.
+func TestTheSchemaGoesOverToResponses(t *testing.T) {
+	for name, tt := range map[string]struct {
+		noSchema bool
+		want     string // the format over Responses
+	}{
+		"which have a schema of their own":   {false, "json_schema"},
+		"whose server is known to have none": {true, "json_object"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &llmtest.Server{Answer: func(r llmtest.Request) llmtest.Reply {
+				switch {
+				case r.Path == "/v1/responses":
+					return llmtest.Reply{Text: r.Format}
+				case r.Format == "json_schema":
+					return picky("tool")(r)
+				}
+				return llmtest.Reply{Status: 400, Message: "To use tools with this model, please use /v1/responses instead."}
+			}}
+			m := serve(t, s, "acme")
+			m.traits.NoSchema = tt.noSchema
+			for range 2 {
+				if got, err := m.Generate(t.Context(), request()); err != nil || got.Text != tt.want {
+					t.Errorf("%+v, %v, want to be asked for %s", got, err, tt.want)
+				}
+			}
+			if diff := cmp.Diff([]string(nil), s.Problems()); diff != "" {
+				t.Errorf("problems (-want +got):\n%s", diff)
+			}
+		})
+	}
+	over, tool := form{responses: true}, form{format: formatTool}
+	if a, b := over.Join(tool), tool.Join(over); a != over || b != over {
+		t.Errorf("joined to %+v and %+v, want %+v", a, b, over)
+	}
+}
+
 func TestSettingsThatResponsesDoNotHave(t *testing.T) {
 	seed := int64(1)
 	tests := map[string]struct {

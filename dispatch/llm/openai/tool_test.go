@@ -88,8 +88,8 @@ func TestWhatServersRefuseOfATool(t *testing.T) {
 		want    form   // what is kept
 		formats string // of the requests for two answers
 	}{
-		"its strictness":       {"strict mode is not supported for tools", func(r *llmtest.Request) bool { return r.Strict }, form{format: formatTool, looseTools: true, noCacheKey: true}, "tool tool tool "},
-		"that it is forced":    {"model does not support this tool_choice", func(r *llmtest.Request) bool { return r.Choice != "" }, form{format: formatObject, noCacheKey: true}, "tool json_object json_object "},
+		"its strictness":       {"strict mode is not supported for tools", func(r *llmtest.Request) bool { return r.Strict }, form{format: formatTool, noSchema: true, looseTools: true, noCacheKey: true}, "tool tool tool "},
+		"that it is forced":    {"model does not support this tool_choice", func(r *llmtest.Request) bool { return r.Choice != "" }, form{format: formatObject, noSchema: true, noCacheKey: true}, "tool json_object json_object "},
 		"one agent's schema":   {"Invalid schema for function 'answer'", func(r *llmtest.Request) bool { return r.Strict }, form{}, "tool tool tool tool "},
 		"an answer as it came": {"tool_use_failed: did not call a tool", func(r *llmtest.Request) bool { return r.Choice != "" }, form{}, "tool json_object tool json_object "},
 	}

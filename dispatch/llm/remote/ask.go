@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -73,6 +74,12 @@ func Ask[F Form[F]](ctx context.Context, p *Provider, learned *Forms[F], f F, r 
 		}
 		if a.Filtered() {
 			return llm.Response{Refused: true, Latency: time.Since(start)}, nil
+		}
+		if text, ok := a.Malformed(); ok {
+			// The caller repairs it as it does any bad answer.
+			return llm.Response{
+				Text: strings.ToValidUTF8(text, "\uFFFD"), Truncated: a.About("max completion tokens reached"), Latency: time.Since(start),
+			}, nil
 		}
 		next, lasting, changed := f.Less(a, r)
 		if !changed || a.TooLong() {

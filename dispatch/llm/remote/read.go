@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"time"
 
+	"wagent/dispatch/llm"
 	"wagent/gateway"
 )
 
@@ -126,7 +127,7 @@ func (p *Provider) all(ctx context.Context, r io.Reader) ([]byte, error) {
 // Unusable is the error of an answer that is none, although its status was 200;
 // how says why.
 func (p *Provider) Unusable(how string) error {
-	return &gateway.Error{Kind: gateway.Unavailable, Msg: p.Name + " answered 200 " + how}
+	return &gateway.Error{Kind: gateway.Unavailable, Msg: p.Name + " answered 200 " + how, Err: llm.ErrThisModel}
 }
 
 // StreamError is the error of a stream that the library could not read. What was

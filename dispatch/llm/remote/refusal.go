@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"wagent/dispatch/llm"
 	"wagent/gateway"
 )
 
@@ -21,7 +22,8 @@ type Refusal struct {
 	late       bool          // it came in the middle of an answer
 	code       string        // such as insufficient_quota; may be empty
 	param      string        // the parameter that is wrong; may be empty
-	words      string        // all that the server said, in lower case: to be looked into, never shown
+	words      string        // the server's own words, in lower case: to be looked into, never shown
+	malformed  string        // what the model wrote, where the server refuses to pass it on as JSON
 	retryAfter time.Duration // 0 where nobody said
 }
 
@@ -73,6 +75,13 @@ var keyless = []string{
 	"credit balance is too low", // Anthropic, with 400
 }
 
+// ofTheKey is how servers say with 403 that it is the key which may not, and not
+// that they do not like the prompt.
+var ofTheKey = []string{
+	"permission_error", "permission_denied", // Anthropic, Google
+	"unsupported_country", "access_denied", "account_deactivated", "billing", "api_key",
+}
+
 // tooLong is how servers say that a prompt is larger than what the model reads.
 // They mean it only with a status of 400 or 422: with 429 it is a minute that is full.
 var tooLong = []string{
@@ -118,18 +127,11 @@ var code = regexp.MustCompile(`^[a-z][a-z0-9_.\[\]]{0,63}$`)
 
 // NewRefusal reads an error's body in the forms that servers have:
 // {"error":{message,type,param,code}}, the same in an array, {"error":"…"} and
-// {"message":"…"}; code may be a number.
+// {"message":"…"}, {"detail":"…"} and {"detail":[{type,loc,msg}]}; code may be a
+// number. Nothing else in it is looked into: it may repeat what a customer wrote,
+// or what the model did.
 func NewRefusal(status int, h http.Header, body []byte) *Refusal {
-	a := &Refusal{Status: status, retryAfter: retryAfter(h), words: strings.ToLower(string(body))}
-	type detail struct {
-		Type  any `json:"type"`
-		Param any `json:"param"`
-		Code  any `json:"code"`
-	}
-	type envelope struct {
-		Error json.RawMessage `json:"error"`
-		detail
-	}
+	a := &Refusal{Status: status, retryAfter: retryAfter(h)}
 	var e envelope
 	if json.Unmarshal(body, &e) != nil {
 		var list []envelope
@@ -138,12 +140,16 @@ func NewRefusal(status int, h http.Header, body []byte) *Refusal {
 		}
 	}
 	d := e.detail
+	words := append(d.said(), said(e.Error)...)
 	if len(e.Error) > 0 {
 		var inner detail
 		if json.Unmarshal(e.Error, &inner) == nil {
 			d = inner
+			words = append(words, d.said()...)
 		}
 	}
+	a.words = strings.ToLower(strings.Join(words, "\n"))
+	a.malformed, _ = d.Generation.(string)
 	a.param = safe(d.Param)
 	if a.code = safe(d.Code); a.code == "" {
 		a.code = safe(d.Type)
@@ -152,6 +158,68 @@ func NewRefusal(status int, h http.Header, body []byte) *Refusal {
 		a.Inner = int(n)
 	}
 	return a
+}
+
+// A detail is what servers say of an error.
+type detail struct {
+	Type       any             `json:"type"`
+	Param      any             `json:"param"`
+	Code       any             `json:"code"`
+	Message    json.RawMessage `json:"message"`
+	Detail     json.RawMessage `json:"detail"`
+	Generation any             `json:"failed_generation"`
+}
+
+type envelope struct {
+	Error json.RawMessage `json:"error"`
+	detail
+}
+
+// said returns the words that are the server's own.
+func (d *detail) said() []string {
+	words := append(said(d.Message), said(d.Detail)...)
+	for _, v := range []any{d.Type, d.Param, d.Code} {
+		if s, ok := v.(string); ok {
+			words = append(words, s)
+		}
+	}
+	return words
+}
+
+// said returns the words of a message: a string, or, of FastAPI, a list of what is
+// wrong with which part of the request, whose input is passed over; Mistral puts
+// that list into an object.
+func said(message json.RawMessage) []string {
+	var text string
+	if json.Unmarshal(message, &text) == nil {
+		return []string{text}
+	}
+	var in struct {
+		Detail json.RawMessage `json:"detail"`
+	}
+	if json.Unmarshal(message, &in) == nil {
+		message = in.Detail
+	}
+	var faults []struct {
+		Type string `json:"type"`
+		Loc  []any  `json:"loc"`
+		Msg  string `json:"msg"`
+	}
+	if json.Unmarshal(message, &faults) != nil {
+		return nil
+	}
+	var words []string
+	for _, f := range faults {
+		words = append(words, strings.TrimSuffix(fmt.Sprintln(f.Loc...), "\n"), f.Type, f.Msg)
+	}
+	return words
+}
+
+// Malformed returns what a model wrote that its server refuses to pass on, since
+// it is not the JSON that was asked for (Groq's json_validate_failed), and whether
+// it did. That says nothing of the request.
+func (a *Refusal) Malformed() (text string, ok bool) {
+	return a.malformed, a.code == "json_validate_failed"
 }
 
 // NewLateRefusal reads an error that came in the middle of an answer, after the
@@ -196,15 +264,20 @@ func (p *Provider) ClassifyRefusal(a *Refusal) error {
 	switch s := a.Status; {
 	case a.TooLong():
 		e.Kind = gateway.TooLong
-	case s == http.StatusUnauthorized, s == http.StatusForbidden, s == http.StatusPaymentRequired:
+	case s == http.StatusUnauthorized, s == http.StatusPaymentRequired:
 		e.Kind = gateway.Unauthorized
+	case s == http.StatusForbidden:
+		e.Kind = gateway.Unauthorized
+		if !slices.ContainsFunc(ofTheKey, func(w string) bool { return strings.Contains(a.code, w) }) {
+			e.Err = llm.ErrThisPrompt
+		}
 	case (s == http.StatusTooManyRequests || s == http.StatusBadRequest) && a.About(keyless...):
 		// No waiting helps an account without money.
 		e.Kind = gateway.Unauthorized
 	case s == http.StatusTooManyRequests:
 		e.Kind = gateway.RateLimited
 	case s >= 500, s == http.StatusRequestTimeout, s == http.StatusConflict, s == http.StatusTooEarly:
-		e.Kind = gateway.Unavailable
+		e.Kind, e.Err = gateway.Unavailable, llm.ErrThisModel
 	default:
 		e.Kind = gateway.Invalid
 	}
