@@ -2,9 +2,11 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"wagent/dispatch/llm"
 	"wagent/dispatch/llm/llmtest"
 	"wagent/gateway"
 )
@@ -97,14 +100,14 @@ func TestAProviderThatIsDownIsWaitedForWhereThereIsNoOther(t *testing.T) {
 		if _, asked, _, err := o.run(t, hotel()); asked != 3 {
 			t.Fatalf("%d requests, %v", asked, err)
 		}
-		// The fifth failure is this run's second: its third request is not made, and
-		// it says what it was told before.
+		// The fifth failure is this run's second: before its third request it waits
+		// for the circuit.
 		_, asked, took, err := o.run(t, hotel())
-		checkFailure(t, err, gateway.StopLLMError, "openai answered 503 (x) (2 tries)")
-		if asked != 2 {
+		checkFailure(t, err, gateway.StopLLMError, "openai answered 503 (x) (3 tries)")
+		if asked != 3 {
 			t.Errorf("%d requests", asked)
 		}
-		retried.check(t, took)
+		span{10 * time.Second, 14 * time.Second}.check(t, took)
 
 		// And now it comes back while the next run waits.
 		time.AfterFunc(2*time.Second, func() { o.says(llmtest.Reply{Text: good}) })
@@ -113,6 +116,76 @@ func TestAProviderThatIsDownIsWaitedForWhereThereIsNoOther(t *testing.T) {
 			t.Errorf("%q after %d requests, %v", model, asked, err)
 		}
 		span{2 * time.Second, 12 * time.Second}.check(t, took)
+	})
+}
+
+// TestABlipCostsNoAnswers has 200 runs before a model that takes 5 seconds when all
+// their connections are cut, and the provider is gone for a while.
+func TestABlipCostsNoAnswers(t *testing.T) {
+	for name, away := range map[string]time.Duration{"for a moment": 0, "for a second": time.Second, "for ten seconds": 10 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cut := time.Now().Add(2 * time.Second)
+				b := inBubble(t, &llmtest.Server{Answer: func(llmtest.Request) llmtest.Reply {
+					switch now := time.Now(); {
+					case now.Before(cut):
+						return llmtest.Reply{Delay: cut.Sub(now), Fault: llmtest.Cut, Text: good}
+					case now.Before(cut.Add(away)):
+						return llmtest.Reply{Fault: llmtest.Cut, Text: good}
+					}
+					return llmtest.Reply{Delay: 5 * time.Second, Text: good}
+				}})
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				var answered atomic.Int64
+				var all sync.WaitGroup
+				for range 200 {
+					all.Go(func() {
+						if _, err := b.Answer(ctx, hotel(), ask()); err == nil {
+							answered.Add(1)
+						}
+					})
+				}
+				all.Wait()
+				if n := answered.Load(); n < 199 {
+					t.Errorf("%d runs of 200 were answered", n)
+				}
+			})
+		})
+	}
+}
+
+// TestWhoIsInAHurrySaysNothingOfAProvider has 50 runs, a second apart, whose router
+// and summariser do not wait for their model, and whose agent does.
+func TestWhoIsInAHurrySaysNothingOfAProvider(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := inBubble(t, &llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{Delay: 22 * time.Second, Text: good})})
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() {
+				for _, patience := range []time.Duration{5 * time.Second, 20 * time.Second} {
+					hasty, cancel := context.WithTimeout(t.Context(), patience)
+					_, err := b.Once(hasty, "openai/m-1", llm.Request{Turns: ask().Turns, MaxTokens: 10})
+					cancel()
+					if !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("error = %v, want its deadline", err)
+					}
+				}
+				if _, err := b.Answer(t.Context(), hotel(), ask()); err != nil {
+					t.Error(err)
+				}
+			})
+			time.Sleep(time.Second)
+		}
+		all.Wait()
+		const want = `
+			# HELP wagent_llm_provider_open 1 while a provider of models, or one of its models, is hardly asked, since it failed again and again; else 0.
+			# TYPE wagent_llm_provider_open gauge
+			wagent_llm_provider_open{provider="openai"} 0
+		`
+		if err := testutil.GatherAndCompare(b.reg, strings.NewReader(want), "wagent_llm_provider_open"); err != nil {
+			t.Error(err)
+		}
 	})
 }
 
@@ -185,7 +258,7 @@ func TestARefusedKeyIsOneAlertForAllRuns(t *testing.T) {
 			t.Errorf("%d lines of level ERROR:\n%s", n, o.log)
 		}
 		want := `
-			# HELP wagent_llm_provider_unauthorized 1 from when a provider of models refused our key until a request to it succeeds; else 0.
+			# HELP wagent_llm_provider_unauthorized 1 from when a provider of models refused our key until it takes it for each model that it refused; else 0.
 			# TYPE wagent_llm_provider_unauthorized gauge
 			wagent_llm_provider_unauthorized{provider="backup"} 0
 			wagent_llm_provider_unauthorized{provider="openai"} 1
@@ -209,7 +282,7 @@ func TestARefusedKeyIsOneAlertForAllRuns(t *testing.T) {
 
 func TestNotesOfARunThatDidNotAsk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newOutage(t, llmtest.Reply{Status: 403, Code: "x"})
+		o := newOutage(t, llmtest.Reply{Status: 401, Code: "x"})
 		_, _, _, _ = o.run(t, backedUp())
 		got, err := o.Answer(t.Context(), backedUp(), ask())
 		if err != nil {

@@ -39,7 +39,8 @@ func (t *talk) handle() string { return t.provider + "/" + t.name }
 func (t *talk) ask(ctx context.Context, r *llm.Request) (string, check.Verdict, error) {
 	var asked error // of the last request that was made: it tells more than that none was
 	tries := 0      // requests
-	for round := 0; ; {
+	waited := false // for somebody who is not asked
+	for {
 		resp, err := t.generate(ctx, r)
 		if err == nil {
 			return t.judge(&resp)
@@ -58,15 +59,15 @@ func (t *talk) ask(ctx context.Context, r *llm.Request) (string, check.Verdict, 
 		if !notAsked || asked == nil {
 			asked = err
 		}
-		wait, again := t.retry(ctx, err, round)
+		wait, again := t.retry(ctx, err, tries)
 		if !again {
 			return "", check.Verdict{}, failure(ctx, asked, tries)
 		}
-		if !notAsked || gateway.KindOf(err) != gateway.RateLimited {
-			round++ // to wait for one's turn is none
+		if !notAsked || !waited {
+			t.log.WarnContext(ctx, "model request is repeated", "provider", t.provider, "model", t.name,
+				"kind", gateway.KindOf(err), "reason", clientText(err, "unclassified"), "tries", tries, "wait", wait)
 		}
-		t.log.WarnContext(ctx, "model request is repeated", "provider", t.provider, "model", t.name,
-			"kind", gateway.KindOf(err), "reason", clientText(err, "unclassified"), "tries", tries, "wait", wait)
+		waited = notAsked
 		if sleep(ctx, wait) != nil {
 			return "", check.Verdict{}, failure(ctx, asked, tries)
 		}
@@ -144,16 +145,18 @@ func (t *talk) count(outcome string) {
 	t.metrics.requests.WithLabelValues(t.provider, t.name, outcome).Inc()
 }
 
-// retry says whether a failed request is made again, and when. It is not if
-// ctx would end first: then there is nothing to wait for. Nor is it if there is
-// another model to ask and this one is known to be down, or asks for patience.
-func (t *talk) retry(ctx context.Context, err error, round int) (time.Duration, bool) {
+// retry says whether a request that failed is made again after so many tries, and
+// when. It is not if ctx would end first: then there is nothing to wait for. Nor is
+// it if there is another model to ask and this one is known to be down, or asks for
+// patience. One that was not made is no try: whoever has nobody else to ask waits
+// until it may be, or until ctx ends.
+func (t *talk) retry(ctx context.Context, err error, tries int) (time.Duration, bool) {
 	kind := gateway.KindOf(err)
-	if ctx.Err() != nil || round >= len(backoff) || kind != gateway.RateLimited && kind != gateway.Unavailable {
+	notAsked := errors.Is(err, circuit.ErrNotAsked)
+	if ctx.Err() != nil || kind != gateway.RateLimited && kind != gateway.Unavailable || !notAsked && tries > len(backoff) {
 		return 0, false
 	}
-	notAsked := errors.Is(err, circuit.ErrNotAsked)
-	wait := backoff[round]
+	wait := backoff[min(max(tries, 1), len(backoff))-1]
 	e, ok := errors.AsType[*gateway.Error](err)
 	told := ok && e.RetryAfter > 0
 	if told {

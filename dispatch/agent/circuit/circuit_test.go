@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"wagent/dispatch/llm"
 	"wagent/gateway"
 )
 
@@ -41,7 +42,9 @@ func newRig(t *testing.T) *rig {
 }
 
 var (
-	errDown    = &gateway.Error{Kind: gateway.Unavailable, Msg: "p answered 503"}
+	errDown    = &gateway.Error{Kind: gateway.Unavailable, Msg: "p can not be reached", Err: errors.New("refused")}
+	err503     = &gateway.Error{Kind: gateway.Unavailable, Msg: "p answered 503", Err: llm.ErrThisModel}
+	err403     = &gateway.Error{Kind: gateway.Unauthorized, Msg: "p answered 403", Err: llm.ErrThisPrompt}
 	errKey     = &gateway.Error{Kind: gateway.Unauthorized, Msg: "p answered 401"}
 	errBad     = &gateway.Error{Kind: gateway.Invalid, Msg: "p answered 400"}
 	errLimited = &gateway.Error{Kind: gateway.RateLimited, Msg: "p answered 429"}
@@ -65,6 +68,18 @@ func (r *rig) wantAsked(model string) {
 	}
 	if r.n.Load() == before {
 		r.t.Error("the provider was not asked")
+	}
+}
+
+// down asks a model until its circuit opens.
+func (r *rig) down(model string, says error) {
+	r.t.Helper()
+	r.says = says
+	for i := range inARow {
+		if i > 0 {
+			time.Sleep(goesOn / (inARow - 1))
+		}
+		r.wantAsked(model)
 	}
 }
 
@@ -108,11 +123,7 @@ func bubble(t *testing.T, f func(r *rig)) {
 
 func TestACircuitOpensAndCloses(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.says = errDown
-		for range inARow {
-			r.wantGauges(0, 0)
-			r.wantAsked("m")
-		}
+		r.down("m", errDown)
 		r.wantGauges(1, 0)
 		r.wantLeftAlone("m", gateway.Unavailable, openFor, openFor+time.Millisecond)
 		r.wantLeftAlone("other", gateway.Unavailable, openFor, openFor+time.Millisecond)
@@ -138,10 +149,7 @@ func TestACircuitOpensAndCloses(t *testing.T) {
 
 func TestOneRequestAtATimeLooksWhetherAProviderIsBack(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.says = errDown
-		for range inARow {
-			r.wantAsked("m")
-		}
+		r.down("m", errDown)
 		time.Sleep(openFor + time.Millisecond)
 		done := make(chan error)
 		go func() {
@@ -174,6 +182,7 @@ func TestHalfOfManyRequestsOpenACircuit(t *testing.T) {
 						r.says = nil
 					}
 					r.wantAsked("m")
+					time.Sleep(time.Second / 2)
 				}
 				r.wantGauges(1, 0)
 			})
@@ -187,7 +196,21 @@ func TestHalfOfManyRequestsOpenACircuit(t *testing.T) {
 					r.says = errDown
 				}
 				r.wantAsked("m")
+				time.Sleep(time.Second / 2)
 			}
+			r.wantGauges(0, 0)
+		})
+	})
+	t.Run("nor do those that failed at once", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			for _, r.says = range []error{errDown, nil} {
+				for range 10 * enough {
+					r.wantAsked("m")
+				}
+				time.Sleep(goesOn)
+			}
+			r.says = errDown
+			r.wantAsked("m")
 			r.wantGauges(0, 0)
 		})
 	})
@@ -239,24 +262,67 @@ func TestWhatSaysNothingOfAProvider(t *testing.T) {
 			r.wantGauges(0, 0)
 		})
 	})
-	t.Run("but a deadline that passed does", func(t *testing.T) {
+	t.Run("runs that did not wait long", func(t *testing.T) {
 		bubble(t, func(r *rig) {
-			for range inARow {
-				ctx, cancel := context.WithTimeout(r.t.Context(), time.Second)
-				_ = r.Do(ctx, "p", "m", func() error { <-ctx.Done(); return errDown })
-				cancel()
-			}
+			r.late(patience-time.Millisecond, 10*enough)
+			r.wantGauges(0, 0)
+		})
+	})
+	t.Run("but those that did do", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			r.late(patience, inARow)
 			r.wantGauges(1, 0)
 		})
 	})
 }
 
+// late asks so often, a second apart, without an answer within so long.
+func (r *rig) late(d time.Duration, times int) {
+	var wg sync.WaitGroup
+	for range times {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(r.t.Context(), d)
+			defer cancel()
+			_ = r.Do(ctx, "p", "m", func() error { <-ctx.Done(); return errDown })
+		})
+		time.Sleep(time.Second)
+	}
+	wg.Wait()
+}
+
+func TestOneModelOfAProviderIsDown(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.down("dead", err503)
+		r.wantGauges(1, 0)
+		r.wantLeftAlone("dead", gateway.Unavailable, openFor, openFor+time.Millisecond)
+		r.says = nil
+		r.wantAsked("m")
+		r.wantGauges(1, 0)
+		time.Sleep(openFor + time.Millisecond)
+		r.wantAsked("dead")
+		r.wantGauges(0, 0)
+		if !strings.Contains(r.log.String(), "model=dead") {
+			r.t.Errorf("the log does not name the model:\n%s", r.log.String())
+		}
+	})
+}
+
+func TestWhatNobodyAsksAnyMoreIsForgotten(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.down("dead", err503)
+		r.says = errKey
+		r.wantAsked("forbidden")
+		time.Sleep(forgetAfter + time.Second)
+		r.wantGauges(1, 1)
+		r.says = nil
+		r.wantAsked("m")
+		r.wantGauges(0, 0)
+	})
+}
+
 func TestACancelledProbeDoesNotKeepTheCircuitOpen(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.says = errDown
-		for range inARow {
-			r.wantAsked("m")
-		}
+		r.down("m", errDown)
 		time.Sleep(openFor + time.Millisecond)
 		ctx, cancel := context.WithCancel(r.t.Context())
 		_ = r.Do(ctx, "p", "m", func() error { cancel(); return errDown })
@@ -268,10 +334,7 @@ func TestACancelledProbeDoesNotKeepTheCircuitOpen(t *testing.T) {
 
 func TestAProbeThatPanicsDoesNotKeepTheCircuitOpen(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.says = errDown
-		for range inARow {
-			r.wantAsked("m")
-		}
+		r.down("m", errDown)
 		time.Sleep(openFor + time.Millisecond)
 		func() {
 			defer func() { _ = recover() }()
@@ -289,6 +352,7 @@ func TestALimitBetweenFailuresIsNoSuccess(t *testing.T) {
 		for i := range inARow {
 			r.says = errDown
 			r.wantAsked("m")
+			time.Sleep(goesOn / (inARow - 1))
 			if i < inARow-1 {
 				r.says = errLimited
 				r.wantAsked("m")
@@ -300,10 +364,7 @@ func TestALimitBetweenFailuresIsNoSuccess(t *testing.T) {
 
 func TestProvidersDoNotMix(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.says = errDown
-		for range inARow {
-			r.wantAsked("m")
-		}
+		r.down("m", errDown)
 		asked := false
 		if err := r.Do(r.t.Context(), "q", "m", func() error { asked = true; return nil }); err != nil || !asked {
 			r.t.Errorf("asked %v, %v", asked, err)

@@ -82,6 +82,7 @@ func TestAKeyThatAllModelsRefuseIsToldOnce(t *testing.T) {
 		r.wantAsked("a")
 		r.wantAsked("b")
 		r.wantLines("ERROR", 1)
+		r.wantLines("WARN", 1)
 		r.wantGauges(0, 1)
 	})
 }
@@ -117,19 +118,50 @@ func TestARefusedKeyIsTriedByOneRequest(t *testing.T) {
 	})
 }
 
+// TestAKeyThatIsGoodForOneModelKeepsIt has two models, of which a key lost one:
+// that stays to be seen while the other goes on, and is mended once it is.
 func TestAKeyThatIsGoodForOneModelKeepsIt(t *testing.T) {
 	bubble(t, func(r *rig) {
 		for range 10 {
 			r.says = errKey
 			r.wantAsked("forbidden")
-			r.wantGauges(0, 1)
 			r.says = nil
 			r.wantAsked("m")
-			r.wantGauges(0, 0)
+			r.wantGauges(0, 1)
 			r.wantLeftAlone("forbidden", gateway.Unauthorized, keyEvery, keyEvery)
 			time.Sleep(keyEvery)
 		}
 		r.wantLines("ERROR", 1)
+		r.wantLines("INFO", 0)
+		r.wantAsked("forbidden")
 		r.wantLines("INFO", 1)
+		r.wantGauges(0, 0)
+	})
+}
+
+// TestARefusalThatMayBeAboutAPrompt has a firewall that does not like what some
+// customers write: the others are answered.
+func TestARefusalThatMayBeAboutAPrompt(t *testing.T) {
+	bubble(t, func(r *rig) {
+		for range 10 {
+			for range inDoubt - 1 {
+				r.says = err403
+				r.wantAsked("m")
+			}
+			r.says = nil
+			r.wantAsked("m")
+		}
+		r.wantGauges(0, 0)
+		r.wantLines("ERROR", 0)
+		for range inDoubt {
+			r.says = err403
+			r.wantAsked("m")
+		}
+		r.wantLeftAlone("m", gateway.Unauthorized, keyEvery, keyEvery)
+		r.wantGauges(0, 1)
+		r.wantLines("ERROR", 1)
+		time.Sleep(keyEvery)
+		r.wantAsked("m")
+		r.wantLeftAlone("m", gateway.Unauthorized, keyEvery, keyEvery)
 	})
 }
