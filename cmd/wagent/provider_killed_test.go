@@ -122,7 +122,8 @@ func providerKilled(t *testing.T, embedded bool) {
 	var dir string
 	r := newRigWith(t, embedded, nil, func(cfg map[string]any) {
 		dir = cfg["data_dir"].(string)
-		cfg["runs"] = map[string]any{"concurrency": inFlight + 50}
+		// As long as a run has, it waits for the provider to come back.
+		cfg["runs"] = map[string]any{"concurrency": inFlight + 50, "timeout": "30s"}
 		cfg["providers"] = map[string]any{"fake": map[string]any{"kind": "openai", "base_url": model.url}}
 		silent := clone(cfg["accounts"].([]any)[0])
 		silent["id"], silent["phone_number"], silent["phone_number_id"] = "acc_b", "+"+numbers["acc_b"].Phone, numbers["acc_b"].PhoneNumberID
@@ -155,14 +156,17 @@ func providerKilled(t *testing.T, embedded bool) {
 		}
 	}
 	r.until("everybody to be before the model", time.Minute, func() bool { return came.Load() == inFlight })
-	model.kill()
-	r.until("all runs to end", time.Minute, func() bool {
-		ended := 0
-		for _, f := range fates(t, db) {
-			ended += f.ended
+	ended := func(n int) func() bool {
+		return func() bool {
+			for _, f := range fates(t, db) {
+				n -= f.ended
+			}
+			return n == 0
 		}
-		return ended == inFlight
-	})
+	}
+	r.until("the answered runs to end", time.Minute, ended(answering))
+	model.kill()
+	r.until("all runs to end", time.Minute, ended(inFlight))
 	r.settled(time.Minute)
 	providerKilledFates(r, db)
 }
