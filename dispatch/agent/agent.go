@@ -22,6 +22,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,6 +48,7 @@ type Answerer struct {
 	circuits *circuit.Breakers
 	log      *slog.Logger
 	metrics  *metrics
+	thinkers sync.Map // handles of models that need room for their thoughts beside a summary
 }
 
 // New returns an Answerer; a nil reg keeps its metrics to itself.

@@ -14,13 +14,34 @@ import (
 // summaryTemperature keeps a summary to what was said.
 const summaryTemperature = 0.2
 
-// Summarize puts a prompt before the model of a handle and returns its answer,
-// of at most so many tokens, as free text. It asks once: whoever wants a summary
-// can do without. A summary that ends at its limit is one. Its error's text holds
-// no customer's words and no keys.
+// thoughts is room for those of a model that thinks before it writes, in tokens:
+// they count within its limit.
+const thoughts = 4096
+
+// Summarize puts a prompt before the model of a handle and returns its answer, as
+// free text of about so many tokens at most. It does not repeat what failed: whoever
+// wants a summary can do without. Only a model that reached the limit in its
+// thoughts, and wrote nothing, is asked again with room for these, and has it from
+// then on, for as long as the process lives. A summary that ends at its limit is one.
+// Its error's text holds no customer's words and no keys.
 func (a *Answerer) Summarize(ctx context.Context, handle string, p prompt.Prompt, maxTokens int) (recall.Summarized, error) {
-	resp, err := a.Once(ctx, handle, llm.Request{System: p.System, Turns: p.Turns, Temperature: summaryTemperature, MaxTokens: maxTokens})
-	made := recall.Summarized{Text: strings.TrimSpace(resp.Text), InputTokens: resp.InputTokens, OutputTokens: resp.OutputTokens}
+	var made recall.Summarized
+	ask := func(maxTokens int) (llm.Response, error) {
+		resp, err := a.Once(ctx, handle, llm.Request{System: p.System, Turns: p.Turns, Temperature: summaryTemperature, MaxTokens: maxTokens})
+		made.Text = strings.TrimSpace(resp.Text)
+		made.InputTokens += resp.InputTokens
+		made.OutputTokens += resp.OutputTokens
+		return resp, err
+	}
+	limit := maxTokens
+	if _, ok := a.thinkers.Load(handle); ok {
+		limit += thoughts
+	}
+	resp, err := ask(limit)
+	if err == nil && limit == maxTokens && resp.Truncated && made.Text == "" {
+		a.thinkers.Store(handle, true)
+		resp, err = ask(maxTokens + thoughts)
+	}
 	switch {
 	case err != nil:
 		return made, fmt.Errorf("ask for a summary: %w", err)

@@ -53,3 +53,31 @@ func TestSummarize(t *testing.T) {
 		})
 	}
 }
+
+// TestASummaryByAModelThatThinks is empty where its thoughts fill the limit, so
+// they get room, which is remembered. What it cost is counted.
+func TestASummaryByAModelThatThinks(t *testing.T) {
+	s := &llmtest.Server{Key: key, Answer: func(r llmtest.Request) llmtest.Reply {
+		if r.MaxTokens < 1000 {
+			return llmtest.Reply{FinishReason: "length"}
+		}
+		return llmtest.Reply{Text: "They bring a dog."}
+	}}
+	b := overTCP(t, s)
+	p := prompt.Summary("", []prompt.Recent{{Role: transcript.User, Text: "We bring a dog."}}, 50)
+	for _, want := range []int{2, 1} { // requests
+		before := len(s.Requests())
+		made, err := b.Summarize(t.Context(), "openai/m-1", p, 100)
+		asked := s.Requests()[before:]
+		if err != nil || made.Text != "They bring a dog." || len(asked) != want || asked[want-1].MaxTokens != 100+thoughts {
+			t.Errorf("%+v, %v after %d requests", made, err, len(asked))
+		}
+		paid := 0
+		for _, r := range asked {
+			paid += len(r.Body) / 4
+		}
+		if made.InputTokens != paid {
+			t.Errorf("%d tokens are counted, want %d", made.InputTokens, paid)
+		}
+	}
+}
