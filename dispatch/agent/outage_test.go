@@ -280,6 +280,54 @@ func TestARefusedKeyIsOneAlertForAllRuns(t *testing.T) {
 	})
 }
 
+// TestAPromptThatAFirewallDoesNotLike has one customer who writes what the
+// provider's firewall answers with a page and 403: the others have their answers.
+func TestAPromptThatAFirewallDoesNotLike(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := inBubble(t, &llmtest.Server{Answer: func(r llmtest.Request) llmtest.Reply {
+			if strings.Contains(r.Messages[len(r.Messages)-1].Content, "<script>") {
+				return llmtest.Reply{Status: 403, Message: "Forbidden"}
+			}
+			return llmtest.Reply{Text: good}
+		}})
+		bad := ask()
+		bad.Turns[0].Text = "<script>"
+		for range 20 {
+			for range 2 {
+				_, err := b.Answer(t.Context(), hotel(), bad)
+				checkFailure(t, err, gateway.StopLLMError, "openai answered 403 (invalid_request_error)")
+			}
+			if _, err := b.Answer(t.Context(), hotel(), ask()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if strings.Contains(b.log.String(), "refuses our key") {
+			t.Errorf("the log blames the key:\n%s", b.log)
+		}
+	})
+}
+
+// TestAnAnswerThatTheServerRefusesToPassOn is repaired like any that is not valid,
+// whatever the model quotes in it.
+func TestAnAnswerThatTheServerRefusesToPassOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := inBubble(t, &llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{
+			Status: 400, Code: "json_validate_failed", Message: "Failed to generate JSON.", Text: "insufficient balance: " + secret,
+		}, llmtest.Reply{Text: good})})
+		got, err := b.Answer(t.Context(), hotel(), ask())
+		if err != nil || got.Output.SuggestedReply != "Sure" {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		asked := b.server.Requests()
+		if len(asked) != 2 || !strings.Contains(asked[1].Messages[2].Content, "insufficient balance") {
+			t.Errorf("%d requests, want the answer sent back", len(asked))
+		}
+		if told := b.log.String() + strings.Join(got.Notes, " "); strings.Contains(told, secret) || strings.Contains(told, "insufficient") {
+			t.Errorf("it is repeated: %s", told)
+		}
+	})
+}
+
 func TestNotesOfARunThatDidNotAsk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOutage(t, llmtest.Reply{Status: 401, Code: "x"})

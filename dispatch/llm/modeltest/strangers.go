@@ -26,6 +26,7 @@ func (s Suite) strangers(t *testing.T) {
 		"FastAPI, of another context":   {400, `{"detail":[{"type":"value_error","loc":["body",0],"msg":"no","ctx":{"error":"` + echoed + `"}}]}`, gateway.Invalid, "acme answered 400", nil},
 		"FastAPI, of a prompt too long": {422, `{"detail":[{"type":"value_error","loc":["body","messages"],"msg":"Prompt is too long"}]}`, gateway.TooLong, "acme answered 422", nil},
 		"Mistral, of a prompt too long": {422, `{"object":"error","message":{"detail":[{"type":"x","loc":["body"],"msg":"prompt is too long"}]}}`, gateway.TooLong, "acme answered 422", nil},
+		"vLLM, of the input":            {400, `{"object":"error","message":"[{'type': 'missing', 'loc': ('body', 'x'), 'msg': 'Field required', 'input': {'messages': '` + echoed + `'}}]","code":400}`, gateway.Invalid, "acme answered 400", nil},
 		"one that repeats the request":  {400, `{"error":{"message":"no","code":"invalid_value","request":"` + echoed + `"},"input":"` + echoed + `"}`, gateway.Invalid, "acme answered 400 (invalid_value)", nil},
 		"a tool that was called badly":  {400, `{"error":{"message":"no","code":"x","failed_generation":{"a":"` + echoed + `"}}}`, gateway.Invalid, "acme answered 400 (x)", nil},
 		"a page":                        {400, `<html>` + echoed, gateway.Invalid, "acme answered 400", nil},

@@ -188,10 +188,11 @@ func (d *detail) said() []string {
 
 // said returns the words of a message: a string, or, of FastAPI, a list of what is
 // wrong with which part of the request, whose input is passed over; Mistral puts
-// that list into an object.
+// that list into an object, and older vLLMs into the string, as Python prints it.
 func said(message json.RawMessage) []string {
 	var text string
 	if json.Unmarshal(message, &text) == nil {
+		text, _, _ = strings.Cut(text, "'input':")
 		return []string{text}
 	}
 	var in struct {
