@@ -9,6 +9,7 @@
 package budget
 
 import (
+	"math"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -34,7 +35,12 @@ var (
 // scripts beyond Latin stands in them, so that one of the two alone may be
 // short by more than half (of our samples, Hindi). It is never more than the
 // bytes, since no token of such a vocabulary is smaller than one.
-func Count(handle, text string) int {
+func Count(handle, text string) int { return UpTo(handle, text, math.MaxInt) }
+
+// UpTo is Count, but ends where there are more than so many tokens: then it
+// returns a number that is larger than most, and has looked at little more of the
+// text than those.
+func UpTo(handle, text string, most int) int {
 	_, name := split(handle)
 	vocabularies := []*codec.Codec{}
 	switch family(name) {
@@ -45,23 +51,25 @@ func Count(handle, text string) int {
 	default:
 		vocabularies = append(vocabularies, o200k(), cl100k())
 	}
-	most := 0
+	n := 0
 	for _, v := range vocabularies {
-		most = max(most, count(v, text))
+		if n <= most {
+			n = max(n, count(v, text, most))
+		}
 	}
 	if len(vocabularies) > 1 {
-		most += (most + 4) / 5
+		n += (n + 4) / 5
 	}
-	return min(most, len(text))
+	return min(n, len(text))
 }
 
 // part is in bytes. Of text made to be slow (64 KiB of spaces and line ends by
 // turns) the tokenizer takes seconds in one piece.
 const part = 512
 
-func count(v *codec.Codec, text string) int {
+func count(v *codec.Codec, text string, most int) int {
 	n := 0
-	for len(text) > 0 {
+	for len(text) > 0 && n <= most {
 		end := len(text)
 		if end > part {
 			end = part
@@ -83,35 +91,24 @@ func count(v *codec.Codec, text string) int {
 	return n
 }
 
-// perTurn is what a provider adds to each turn, of role and delimiters. OpenAI's
+// PerTurn is what a provider adds to each turn, of role and delimiters. OpenAI's
 // own formula has three, and three more for the answer's beginning
 // (cookbook.openai.com, "How to count tokens with tiktoken"); the rest is for
 // templates that are wordier.
-const perTurn = 8
+const PerTurn = 8
 
 // Turns returns how many tokens the turns are for a model.
 func Turns(handle string, turns []transcript.Turn) int {
 	n := 0
 	for i := range turns {
-		n += Count(handle, turns[i].Text) + perTurn
+		n += Count(handle, turns[i].Text) + PerTurn
 	}
 	return n
 }
 
 // Prompt returns how many tokens a whole prompt is for a model.
 func Prompt(handle string, p prompt.Prompt) int {
-	return Count(handle, p.System) + perTurn + Turns(handle, p.Turns)
-}
-
-// Fits reports whether a prompt has at most so many tokens. It counts only
-// where its bytes do not tell: most prompts are far smaller than what a model
-// reads, and every run asks.
-func Fits(handle string, p prompt.Prompt, tokens int) bool {
-	bytes := len(p.System) + perTurn
-	for i := range p.Turns {
-		bytes += len(p.Turns[i].Text) + perTurn
-	}
-	return bytes <= tokens || Prompt(handle, p) <= tokens
+	return Count(handle, p.System) + PerTurn + Turns(handle, p.Turns)
 }
 
 // Of returns how many tokens a prompt of an agent may have: what the agent says
@@ -129,18 +126,38 @@ func Of(a *gateway.Agent) int {
 // answer alone are about 600 tokens.
 const minimum = 1000
 
-// Tail returns as much of a text's end as is at most so many tokens for a model.
-// It is never empty unless the text is: one character stays.
+// Tail returns as much of a text's end as is at most so many tokens for a model,
+// or hardly less. It is never empty unless the text is: one character stays. It
+// looks at little more of the text than it returns.
 func Tail(handle, text string, tokens int) string {
-	runes := []rune(text)
-	from, to := 0, max(len(runes)-1, 0) // the answer is the smallest start that fits
-	for from < to {
-		mid := (from + to) / 2
-		if Count(handle, string(runes[mid:])) <= tokens {
-			to = mid
+	if len(text) <= tokens || UpTo(handle, text, tokens) <= tokens {
+		return text
+	}
+	_, size := utf8.DecodeLastRuneInString(text)
+	last := len(text) - size
+	// Back in steps that become smaller as there is less room.
+	from, room := len(text), tokens
+	for step := part; step > 0; {
+		start := runeStart(text, max(from-step, 0))
+		if n := Count(handle, text[start:from]); start < from && n <= room {
+			from, room = start, room-n
 		} else {
-			from = mid + 1
+			step /= 2
 		}
 	}
-	return string(runes[from:])
+	// The whole may be a few more than the sum of its steps.
+	for from = min(from, last); from < last; from = min(runeStart(text, from+4), last) {
+		if UpTo(handle, text[from:], tokens) <= tokens {
+			break
+		}
+	}
+	return text[from:]
+}
+
+// runeStart returns where the first character begins at i or after it.
+func runeStart(text string, i int) int {
+	for end := i + utf8.UTFMax; i < len(text) && i < end && !utf8.RuneStart(text[i]); {
+		i++
+	}
+	return i
 }

@@ -131,12 +131,20 @@ func TestOf(t *testing.T) {
 	}
 }
 
-func TestFitsAgreesWithPrompt(t *testing.T) {
+func TestUpToEndsWhereThereAreMore(t *testing.T) {
 	for language, text := range samples {
-		p := prompt.Prompt{System: text, Turns: []transcript.Turn{{Text: text + text}, {Text: text}}}
-		n := Prompt("gpt-4o", p)
-		if !Fits("gpt-4o", p, n) || Fits("gpt-4o", p, n-1) {
-			t.Errorf("%s: of %d tokens, it fits %v, and in one less %v", language, n, Fits("gpt-4o", p, n), Fits("gpt-4o", p, n-1))
+		for _, model := range []string{"gpt-4o", "gpt-4", "x/y"} {
+			n := Count(model, text)
+			if got := UpTo(model, text, n); got != n {
+				t.Errorf("%s, %s: up to %d it counts %d", language, model, n, got)
+			}
+			if got := UpTo(model, text, n-1); got < n {
+				t.Errorf("%s, %s: up to %d it counts %d", language, model, n-1, got)
+			}
+			// Of many megabytes only the beginning is looked at.
+			if got := UpTo(model, strings.Repeat(text, 1<<24/len(text)), n); got <= n || got > 4096 {
+				t.Errorf("%s, %s: of 16 megabytes it counts %d", language, model, got)
+			}
 		}
 	}
 }
@@ -154,6 +162,10 @@ func TestTail(t *testing.T) {
 				t.Errorf("%s: what fits was cut to %q", language, got)
 			}
 		}
+	}
+	long := strings.Repeat(samples["English"], 5000)
+	if n := Count("gpt-4o", Tail("gpt-4o", long, 3000)); n > 3000 || n < 2900 {
+		t.Errorf("of 3000 tokens the tail has %d", n)
 	}
 	if got := Tail("gpt-4o", "", 5); got != "" {
 		t.Errorf("the tail of nothing is %q", got)
@@ -185,11 +197,6 @@ func BenchmarkPrompt(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				Prompt(model, p)
-			}
-		})
-		b.Run(name+" by its bytes", func(b *testing.B) {
-			for b.Loop() {
-				Fits(model, p, 100_000)
 			}
 		})
 	}

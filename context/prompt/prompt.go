@@ -9,6 +9,7 @@ package prompt
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 
 	"wagent/context/transcript"
@@ -73,16 +74,15 @@ type LastOutput struct {
 // order of arrival: its LastMessage and Messages are set, in whole seconds.
 func FromBatch(messages []gateway.Message) Input {
 	var in Input
+	texts := make([]string, 0, len(messages))
 	for i := range messages {
 		text := transcript.Describe(&messages[i])
-		if i > 0 {
-			in.LastMessage += "\n"
-		}
-		in.LastMessage += text
+		texts = append(texts, text)
 		in.Messages = append(in.Messages, Message{
 			Type: messages[i].Type, Text: text, At: messages[i].SentAt.UTC().Truncate(time.Second),
 		})
 	}
+	in.LastMessage = strings.Join(texts, "\n")
 	return in
 }
 

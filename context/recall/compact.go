@@ -45,6 +45,8 @@ type Compactor struct {
 	Summaries  Summaries
 	Summarizer Summarizer
 	Log        *slog.Logger
+
+	count func(model, text string, most int) int // nil: budget.UpTo
 }
 
 // An Overlong is what is to be fitted.
@@ -98,15 +100,25 @@ func (c *Compactor) Fit(ctx context.Context, x Overlong) (Fitted, error) {
 		f.Input.RecentMessages = prompt.Recents(transcript.FromMessages(x.Earlier))
 	}
 	limit := budget.Of(a)
-	if !x.More && budget.Fits(a.Model, prompt.Render(f.Input), limit) {
+	fits, m, err := c.fits(ctx, &f.Input, limit)
+	if err != nil {
+		return f, fmt.Errorf("count what conversation %s holds: %w", x.Conversation, err)
+	}
+	if fits && !x.More {
 		return f, nil
 	}
+	if m == nil {
+		m = newMeter(&f.Input, c.count)
+	}
 	if compacts && len(x.Earlier) > 0 {
-		if err := c.compact(ctx, &x, &f, limit); err != nil {
+		if err := c.compact(ctx, &x, &f, m, limit); err != nil {
 			return f, err
 		}
 	}
-	left := leaveOut(&f.Input, limit)
+	left, err := m.leaveOut(ctx, &f.Input, limit)
+	if err != nil {
+		return f, fmt.Errorf("count what conversation %s holds: %w", x.Conversation, err)
+	}
 	if f.Input.EarlierSummary == "" {
 		f.Summary = nil
 	}
@@ -141,12 +153,12 @@ func (c *Compactor) recall(ctx context.Context, x *Overlong, f *Fitted) error {
 
 // compact has older turns summarised, those that a summary kept covers included.
 // Where that fails everything stays as it is.
-func (c *Compactor) compact(ctx context.Context, x *Overlong, f *Fitted, limit int) error {
+func (c *Compactor) compact(ctx context.Context, x *Overlong, f *Fitted, m *meter, limit int) error {
 	a, in := x.Input.Agent, &f.Input
 	size := min(max(limit/8, minSummary), maxSummary)
 	n := len(in.RecentMessages)
 	if a.Compaction.Mode == gateway.CompactionSliding {
-		n = older(in, limit, size)
+		n = m.older(in, limit, size)
 		if x.More {
 			n = max(n, len(in.RecentMessages)*3/10)
 		}
@@ -155,7 +167,12 @@ func (c *Compactor) compact(ctx context.Context, x *Overlong, f *Fitted, limit i
 	if model == "" {
 		model = a.Model
 	}
-	p, ok := summaryPrompt(in, n, model, size)
+	if model != m.model {
+		other := *in
+		other.Agent = &gateway.Agent{Model: model}
+		m = newMeter(&other, c.count)
+	}
+	p, ok := m.summaryPrompt(in, n, size)
 	if !ok {
 		f.Notes = append(f.Notes, "no summary was made: the model that makes them reads too little")
 		return nil
@@ -190,16 +207,22 @@ func (c *Compactor) compact(ctx context.Context, x *Overlong, f *Fitted, limit i
 // older returns how many of the recent turns are to become a summary of so many
 // tokens, so that it and the others come to the low-water mark of the room that
 // the rest of the prompt leaves them: at least one, and all if there is no room.
-func older(in *prompt.Input, limit, size int) int {
+func (m *meter) older(in *prompt.Input, limit, size int) int {
 	bare := *in
 	bare.RecentMessages, bare.EarlierSummary = nil, ""
-	model := in.Agent.Model
-	room := int(lowWater*float64(limit-budget.Prompt(model, prompt.Render(bare)))) - size
-	turns := prompt.Render(*in).Turns
-	turns = turns[:len(in.RecentMessages)]
-	n := len(turns)
+	room := limit - m.base
+	for _, p := range m.pieces(&bare) {
+		if room > 0 {
+			room -= p.frame + m.text(p.text, room)
+		}
+	}
+	room = int(lowWater*float64(room)) - size
+	n := len(in.RecentMessages)
 	for n > 1 {
-		room -= budget.Turns(model, turns[n-1:n])
+		p := m.recent(&in.RecentMessages[n-1])
+		if room -= p.frame; room >= 0 {
+			room -= m.text(p.text, room)
+		}
 		if room < 0 {
 			break
 		}
@@ -208,14 +231,27 @@ func older(in *prompt.Input, limit, size int) int {
 	return n
 }
 
-// summaryPrompt returns what the summariser reads of the first n turns: without
-// the oldest ones if they are more than it can. It reports false if that leaves
-// none.
-func summaryPrompt(in *prompt.Input, n int, model string, size int) (prompt.Prompt, bool) {
-	reads := budget.Of(&gateway.Agent{Model: model, MaxTokens: size})
-	for turns := in.RecentMessages[:n]; len(turns) > 0; turns = turns[(len(turns)+3)/4:] {
-		p := prompt.Summary(in.EarlierSummary, turns, size/2) // a word is more than a token nearly everywhere
-		if budget.Fits(model, p, reads) {
+// summaryPrompt returns what the summariser, which is the meter's model, reads of
+// the first n turns: without the oldest ones if they are more than it can. It
+// reports false if that leaves none.
+func (m *meter) summaryPrompt(in *prompt.Input, n, size int) (prompt.Prompt, bool) {
+	reads := budget.Of(&gateway.Agent{Model: m.model, MaxTokens: size})
+	words := size / 2 // a word is more than a token nearly everywhere
+	room := reads - m.prompt(prompt.Summary(in.EarlierSummary, nil, words))
+	var pieces []piece
+	for len(pieces) < n {
+		p := piece{recentTurn, in.RecentMessages[n-1-len(pieces)].Text, m.frame}
+		if room -= p.frame; room >= 0 {
+			room -= m.text(p.text, room)
+		}
+		if room < 0 {
+			break
+		}
+		pieces = append(pieces, p)
+	}
+	for k := len(pieces); k > 0; k -= (k + 3) / 4 {
+		p := prompt.Summary(in.EarlierSummary, in.RecentMessages[n-k:n], words)
+		if k == len(pieces) && sure(pieces, room) || m.prompt(p) <= reads {
 			return p, true
 		}
 	}

@@ -1,6 +1,7 @@
 package recall
 
 import (
+	"context"
 	"fmt"
 
 	"wagent/context/budget"
@@ -16,76 +17,72 @@ const leastNewest = 64
 
 // leaveOut makes a prompt fit: what matters least goes first, the newest message
 // never, nor what is kept of the contact: a model that does not read it would
-// write over it. It returns what went. Every try is rendered anew, since the tag of the
-// fences, which stands in every turn, changes with the texts.
-func leaveOut(in *prompt.Input, limit int) (left []string) {
-	fits := func() bool { return budget.Fits(in.Agent.Model, prompt.Render(*in), limit) }
-	if n := leaveOutTurns(in, limit); n > 0 {
-		left = append(left, fmt.Sprintf("older messages (%d)", n))
-	}
-	for _, part := range []struct {
-		name   string
-		leave  func()
-		absent bool
-	}{
-		{"their summary", func() { in.EarlierSummary = "" }, in.EarlierSummary == ""},
-		{"the last answer", func() { in.LastAgentOutput = nil }, in.LastAgentOutput == nil},
-		{"the context summary", func() { in.ContextSummary = "" }, in.ContextSummary == ""},
-	} {
-		if part.absent || fits() {
-			continue
+// write over it. It returns what went. Its error is the context's.
+func (m *meter) leaveOut(ctx context.Context, in *prompt.Input, limit int) ([]string, error) {
+	whole, pieces := *in, m.pieces(in)
+	for target := limit; ; {
+		n, spare, err := m.keep(ctx, pieces, target-m.base)
+		if err != nil {
+			return nil, err
 		}
-		part.leave()
-		left = append(left, part.name)
+		*in = whole
+		left := without(in, pieces[max(n, 1):])
+		least := n == 0 && target-m.base <= leastNewest
+		if n == 0 && m.cutNewest(in, target-m.base) {
+			left = append(left, "the beginning of the newest message")
+		}
+		if least || n > 0 && sure(pieces[:n], max(spare, 0)) {
+			return left, nil
+		}
+		over := m.prompt(prompt.Render(*in)) - limit
+		if over <= 0 {
+			return left, nil
+		}
+		target -= over
 	}
-	batch := len(in.Messages)
-	for len(in.Messages) > 1 && !fits() {
-		in.Messages = in.Messages[1:]
+}
+
+// without leaves pieces out of an input and returns their names.
+func without(in *prompt.Input, pieces []piece) (left []string) {
+	var n [recentTurn + 1]int
+	for i := range pieces {
+		n[pieces[i].kind]++
 	}
-	if n := batch - len(in.Messages); n > 0 {
-		left = append(left, fmt.Sprintf("messages of the batch (%d)", n))
+	if k := n[recentTurn]; k > 0 {
+		in.RecentMessages = in.RecentMessages[k:]
+		left = append(left, fmt.Sprintf("older messages (%d)", k))
 	}
-	if !fits() && cutNewest(in, limit) {
-		left = append(left, "the beginning of the newest message")
+	if n[earlierSummary] > 0 {
+		in.EarlierSummary = ""
+		left = append(left, "their summary")
+	}
+	if n[lastAnswer] > 0 {
+		in.LastAgentOutput = nil
+		left = append(left, "the last answer")
+	}
+	if n[contextSummary] > 0 {
+		in.ContextSummary = ""
+		left = append(left, "the context summary")
+	}
+	if k := n[batchMessage]; k > 0 {
+		in.Messages = in.Messages[k:]
+		left = append(left, fmt.Sprintf("messages of the batch (%d)", k))
 	}
 	return left
 }
 
-// leaveOutTurns drops recent turns, the oldest first, and returns how many.
-func leaveOutTurns(in *prompt.Input, limit int) int {
-	model, before := in.Agent.Model, len(in.RecentMessages)
-	for len(in.RecentMessages) > 0 {
-		p := prompt.Render(*in)
-		over := budget.Prompt(model, p) - limit
-		if over <= 0 {
-			break
-		}
-		n := 0
-		for n < len(in.RecentMessages) && over > 0 {
-			over -= budget.Turns(model, p.Turns[n:n+1])
-			n++
-		}
-		in.RecentMessages = in.RecentMessages[n:]
-	}
-	return before - len(in.RecentMessages)
-}
-
-// cutNewest cuts the head of the newest message, and reports whether it had to.
-func cutNewest(in *prompt.Input, limit int) bool {
-	model, text := in.Agent.Model, &in.LastMessage
+// cutNewest cuts the head of the only message so that it has at most so many
+// tokens, and reports whether it had to.
+func (m *meter) cutNewest(in *prompt.Input, tokens int) bool {
+	text := &in.LastMessage
 	if len(in.Messages) > 0 {
 		in.Messages = append([]prompt.Message(nil), in.Messages...) // the caller's stay as they are
 		text = &in.Messages[0].Text
 	}
-	whole := *text
-	for keep := budget.Count(model, whole); ; {
-		over := budget.Prompt(model, prompt.Render(*in)) - limit
-		if over <= 0 || keep <= leastNewest {
-			return *text != whole
-		}
-		keep = max(keep-over-budget.Count(model, cut), leastNewest)
-		if tail := budget.Tail(model, whole, keep); tail != whole {
-			*text = cut + tail
-		}
+	tail := budget.Tail(m.model, *text, max(tokens-budget.Count(m.model, cut), leastNewest))
+	if tail == *text {
+		return false
 	}
+	*text = cut + tail
+	return true
 }
