@@ -19,6 +19,7 @@ import (
 // A Prompt is what a model reads.
 type Prompt struct {
 	System string
+	Stable int               // how many bytes System begins with that are the same in all of the agent's runs, so that a provider can keep them; 0: none
 	Turns  []transcript.Turn // never empty; the last one is the user's
 	// Now is what the model was told the time is. What it says of days and hours
 	// without a zone is meant in Now's location; zero: in UTC.

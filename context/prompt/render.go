@@ -15,8 +15,9 @@ import (
 //
 // System holds the agent's own prompt and its blocks, then the rules that every
 // agent has: one JSON object as the answer, the actions that are allowed and their
-// payload, what the fences mean; then the time and what is remembered. Turns
-// are the recent messages and, last, the batch.
+// payload. So far it is Stable; what follows is the run's: what the fences mean,
+// with their tag, the time and what is remembered. Turns are the recent messages
+// and, last, the batch.
 //
 // What strangers wrote, and what a model made of it before, stands between
 // two lines that carry a tag found nowhere in any of it, so that no text can
@@ -38,9 +39,10 @@ func Render(in Input) Prompt {
 	}
 	b.WriteString(turnRule)
 	writeActions(&b, in.Agent)
+	stable := b.Len()
 	fmt.Fprintf(&b, dataRules, f.open(), f.close())
 	writeMemory(&b, &in, f)
-	return Prompt{System: strings.TrimSpace(b.String()), Turns: turns(&in, f), Now: in.Now}
+	return Prompt{System: strings.TrimRight(b.String(), "\n"), Stable: stable, Turns: turns(&in, f), Now: in.Now}
 }
 
 const answerRules = `# Your answer
@@ -129,8 +131,8 @@ func fieldForm(t gateway.FieldType) string {
 	}
 }
 
-// writeMemory adds what differs from run to run. It comes last, so that
-// providers which cache the start of a prompt can.
+// writeMemory adds what else differs from run to run. Like the tag of the fences it
+// comes last, so that providers can cache the start of a prompt.
 func writeMemory(b *strings.Builder, in *Input, f fence) {
 	writeNow(b, in)
 	if facts := in.facts(); facts != "" {

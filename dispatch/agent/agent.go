@@ -109,7 +109,7 @@ func (a *Answerer) Answer(ctx context.Context, ag *gateway.Agent, p prompt.Promp
 	}
 	schema, strict := check.Schema(ag)
 	q := &quest{Answerer: a, checker: c, request: llm.Request{
-		System: p.System, Turns: p.Turns, Schema: schema, Strict: strict,
+		System: p.System, Stable: p.Stable, Turns: p.Turns, Schema: schema, Strict: strict,
 		Temperature: ag.Temperature, MaxTokens: ag.MaxTokens, Settings: ag.Settings, CacheKey: string(ag.ID),
 	}}
 	model, v, f := q.run(ctx, append([]string{ag.Model}, ag.Fallbacks...))

@@ -44,6 +44,7 @@ var (
 type Request struct {
 	Model       string // the provider's name for the model, without the provider
 	System      string
+	Stable      int               // how many bytes System begins with that many requests share, for providers that are told what to cache; 0: nothing is worth it
 	Turns       []transcript.Turn // the last one is the user's
 	Repair      bool              // the last two turns are an answer that was wrong, and what is wrong with it
 	Schema      json.RawMessage   // JSON Schema that the answer must satisfy; nil: free text

@@ -9,8 +9,8 @@
 // mode can't express, has to call a tool whose input is the schema's, or, where it
 // thinks and can't be made to, is asked in the prompt's words. Newer models refuse a
 // temperature, which is then left out. What a model refused is kept in memory,
-// and learned again after a restart. The system prompt, which is the same for
-// all of an agent's runs as far as the customers' data, is marked to be cached.
+// and learned again after a restart. What a system prompt begins with in all of an
+// agent's runs is a block of its own, marked to be cached.
 package anthropic
 
 import (
@@ -269,8 +269,12 @@ func params(r *llm.Request, f form) anthropic.MessageNewParams {
 	case r.Schema != nil:
 		system = strings.TrimSpace(system + "\n\nAnswer with one JSON object and nothing else. It must satisfy this JSON Schema:\n" + string(r.Schema))
 	}
+	if n := min(r.Stable, len(system)); n > 0 {
+		p.System = []anthropic.TextBlockParam{{Text: system[:n], CacheControl: anthropic.NewCacheControlEphemeralParam()}}
+		system = system[n:]
+	}
 	if system != "" {
-		p.System = []anthropic.TextBlockParam{{Text: system, CacheControl: anthropic.NewCacheControlEphemeralParam()}}
+		p.System = append(p.System, anthropic.TextBlockParam{Text: system})
 	}
 	think(&p, r)
 	if !f.noTemperature && r.Settings.ThinkingBudget == 0 && p.Thinking.OfAdaptive == nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,7 +37,7 @@ func serve(t *testing.T, s http.Handler) *Model {
 
 func request() llm.Request {
 	return llm.Request{
-		Model: "claude-x", System: "be kind", Schema: testSchema, Strict: true, Temperature: 0.5, MaxTokens: 64,
+		Model: "claude-x", System: "be kind", Stable: len("be kind"), Schema: testSchema, Strict: true, Temperature: 0.5, MaxTokens: 64,
 		Turns: []transcript.Turn{
 			{Role: transcript.User, Text: "hi"}, {Role: transcript.Assistant, Text: "hello"}, {Role: transcript.User, Text: secret},
 		},
@@ -88,11 +89,37 @@ func TestGenerateSendsWhatIsAsked(t *testing.T) {
 					t.Errorf("schema = %s", seen.Schema)
 				}
 			}
-			first, last := seen.Messages[1], seen.Messages[len(seen.Messages)-1]
-			if !strings.HasSuffix(seen.Messages[0].Content, tt.wantSystem) || first.Content != tt.wantFirst || last.Content != secret {
+			turn := slices.IndexFunc(seen.Messages, func(m llmtest.Message) bool { return m.Role != "system" })
+			first, last := seen.Messages[turn], seen.Messages[len(seen.Messages)-1]
+			if !strings.HasSuffix(seen.Messages[turn-1].Content, tt.wantSystem) || first.Content != tt.wantFirst || last.Content != secret {
 				t.Errorf("messages = %+v", seen.Messages)
 			}
 		})
+	}
+}
+
+// A cache is written for what other requests begin with, and for nothing else.
+func TestTheCacheEndsWhereRequestsDiffer(t *testing.T) {
+	const marked, plain = `{"text":"be kind\n\n","cache_control":{"type":"ephemeral"},"type":"text"}`, `{"text":"it is noon","type":"text"}`
+	for name, tt := range map[string]struct {
+		system string
+		stable int
+		want   string
+	}{
+		"two parts":             {"be kind\n\nit is noon", 9, "[" + marked + "," + plain + "]"},
+		"all of it is the same": {"be kind\n\n", 9, "[" + marked + "]"},
+		"it is asked once":      {"it is noon", 0, "[" + plain + "]"},
+	} {
+		s := &llmtest.Server{Key: key, Answer: llmtest.Queue(llmtest.Reply{Text: `{"a":"b"}`})}
+		r := request()
+		r.System, r.Stable = tt.system, tt.stable
+		if _, err := serve(t, s).Generate(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		var body struct{ System json.RawMessage }
+		if err := json.Unmarshal(s.Requests()[0].Body, &body); err != nil || string(body.System) != tt.want {
+			t.Errorf("%s: the system prompt is %s, want %s; %v", name, body.System, tt.want, err)
+		}
 	}
 }
 

@@ -47,7 +47,7 @@ func TestRequests(t *testing.T) {
 			}
 			m := model(&p, srv.URL+base.Path, srv.Client())
 			resp, err := m.Generate(t.Context(), llm.Request{
-				Model: "model", System: "Be kind.", Schema: schema, Strict: true, Temperature: 0.5, MaxTokens: 64, CacheKey: "agent-1",
+				Model: "model", System: "Be kind.", Stable: len("Be kind."), Schema: schema, Strict: true, Temperature: 0.5, MaxTokens: 64, CacheKey: "agent-1",
 				Turns: []transcript.Turn{{Role: transcript.User, Text: "Hello"}},
 			})
 			srv.Client().CloseIdleConnections()
