@@ -113,7 +113,8 @@ func writeActions(b *strings.Builder, a *gateway.Agent) {
 	b.WriteString("If you do not know a required field, do not guess it: leave the action out and ask the customer.\n\n")
 }
 
-// fieldForm says how a payload's value is written.
+// fieldForm says how a payload's value is written. Its examples name no zone: models
+// repeat them, and say that a customer's half past two is UTC's.
 func fieldForm(t gateway.FieldType) string {
 	switch t {
 	case gateway.FieldNumber:
@@ -123,13 +124,15 @@ func fieldForm(t gateway.FieldType) string {
 	case gateway.FieldDate:
 		return `date, a string such as "2026-11-30"`
 	case gateway.FieldTime:
-		return `time of day, an RFC 3339 string such as "14:30:00Z" or "14:30:00+02:00"`
+		return `time of day, a string such as "14:30"; ` + localTime
 	case gateway.FieldDateTime:
-		return `date and time, an RFC 3339 string such as "2026-11-30T14:30:00+02:00"`
+		return `date and time, a string such as "2026-11-30T14:30"; ` + localTime
 	default:
 		return "text, a string"
 	}
 }
+
+const localTime = "local time of the business, unless the customer names another zone, whose offset such as +02:00 then follows"
 
 // writeMemory adds what else differs from run to run. Like the tag of the fences it
 // comes last, so that providers can cache the start of a prompt.

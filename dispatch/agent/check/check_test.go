@@ -1,11 +1,13 @@
 package check
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"wagent/context/prompt"
 	"wagent/gateway"
 )
 
@@ -51,6 +53,7 @@ func TestPayloadsThatAreRight(t *testing.T) {
 		},
 		"a time without a zone":                 {`{"room":"12","hour":"19:30:00"}`, map[string]any{"room": "12", "hour": "19:30:00"}},
 		"a time without seconds is given them":  {`{"room":"12","hour":"19:30"}`, map[string]any{"room": "12", "hour": "19:30:00"}},
+		"so is one of another zone":             {`{"room":"12","hour":"19:30+02:00"}`, map[string]any{"room": "12", "hour": "19:30:00+02:00"}},
 		"only what is required":                 {`{"room":"12"}`, map[string]any{"room": "12"}},
 		"zero and false are not the same as no": {`{"room":"0","count":0,"urgent":false}`, map[string]any{"room": "0", "count": 0.0, "urgent": false}},
 	}
@@ -68,6 +71,20 @@ func TestPayloadsThatAreRight(t *testing.T) {
 				t.Errorf("payload (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// Models repeat examples: one that ends in Z makes a customer's local time UTC's.
+func TestNoExampleNamesAZone(t *testing.T) {
+	schema, _ := Schema(hotel())
+	p := prompt.Render(prompt.Input{Agent: hotel()})
+	for _, text := range []string{string(schema), p.System} {
+		if !strings.Contains(text, "14:30") || !strings.Contains(text, "2026-11-30T14:30") || !strings.Contains(text, "local time of the business") {
+			t.Errorf("it says nothing of times:\n%s", text)
+		}
+		if zoned := regexp.MustCompile(`14:30(:00)?(Z|[+-])`).FindString(text); zoned != "" {
+			t.Errorf("an example is %q", zoned)
+		}
 	}
 }
 

@@ -54,7 +54,8 @@ func validateTime(v any) error {
 // payloadFaults checks a payload against the agent's fields. Beforehand it
 // brings it into their form: nulls of optional fields and fields that nobody
 // declared are removed, 19:30 becomes 19:30:00, and a date and time without a
-// zone is given that of the business.
+// zone is given that of the business. A time alone stays without one: which offset
+// it would be is the day's to say.
 func (c *Checker) payloadFaults(v *Verdict, i int, payload map[string]any) {
 	if c.payload != nil {
 		if n := c.tidy(v, i, payload); n > 0 {
@@ -77,7 +78,8 @@ func (c *Checker) payloadFaults(v *Verdict, i int, payload map[string]any) {
 	}
 }
 
-var shortTime = regexp.MustCompile(`^(?:[01][0-9]|2[0-3]):[0-5][0-9]$`)
+// shortTime is a time without seconds.
+var shortTime = regexp.MustCompile(`^((?:[0-9]{4}-[0-9]{2}-[0-9]{2}T)?(?:[01][0-9]|2[0-3]):[0-5][0-9])((?:Z|[+-][0-9]{2}:[0-9]{2})?)$`)
 
 func (c *Checker) tidy(v *Verdict, i int, payload map[string]any) (undeclared int) {
 	declared := make(map[string]bool, len(c.agent.PayloadSchema))
@@ -90,11 +92,13 @@ func (c *Checker) tidy(v *Verdict, i int, payload map[string]any) (undeclared in
 		s, ok := value.(string)
 		switch {
 		case !ok:
-		case f.Type == gateway.FieldTime && shortTime.MatchString(s):
-			payload[f.Name] = s + ":00"
+		case f.Type == gateway.FieldTime:
+			payload[f.Name] = shortTime.ReplaceAllString(s, "$1:00$2")
 		case f.Type == gateway.FieldDateTime:
 			if clock, ok := wallClock(s); ok {
 				payload[f.Name] = c.locate(v, fmt.Sprintf("actions[%d].payload.%s", i, f.Name), clock)
+			} else {
+				payload[f.Name] = shortTime.ReplaceAllString(s, "$1:00$2")
 			}
 		}
 	}

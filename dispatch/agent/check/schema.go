@@ -96,7 +96,8 @@ func fieldSchema(f gateway.Field, strict bool) any {
 	return s
 }
 
-// fieldWords says what a field holds.
+// fieldWords says what a field holds. Its examples name no zone: models repeat
+// them, and say that a customer's half past two is UTC's.
 func fieldWords(t gateway.FieldType) string {
 	switch t {
 	case gateway.FieldNumber:
@@ -104,15 +105,17 @@ func fieldWords(t gateway.FieldType) string {
 	case gateway.FieldBoolean:
 		return "true or false"
 	case gateway.FieldDate:
-		return "an RFC 3339 date such as 2026-11-30"
+		return "a date such as 2026-11-30"
 	case gateway.FieldTime:
-		return "an RFC 3339 time such as 14:30:00Z"
+		return "a time such as 14:30" + localTime
 	case gateway.FieldDateTime:
-		return "an RFC 3339 date and time such as 2026-11-30T14:30:00+02:00"
+		return "a date and time such as 2026-11-30T14:30" + localTime
 	default:
 		return "a string"
 	}
 }
+
+const localTime = ", local time of the business unless the customer names another zone, whose offset then follows"
 
 // A property is a member of an object's schema. Models write members in the
 // schema's order, so that it is ours to choose.
