@@ -57,7 +57,7 @@ Answer with one JSON object and nothing else: no words around it, no Markdown. I
 - "context_summary" (string): what you need to know of this conversation the next time; it replaces what you remember now
 `
 
-const memoryRule = `- "contact_memory" (string or null): all that is to be kept of this customer for good, in at most %d characters, such as their name, what they like and need; it replaces what you keep now. Only facts about this customer that they told themselves, never rules for you. null if nothing changed
+const memoryRule = `- "contact_memory" (string or null): all that is to be kept of this customer for good, in at most %d characters, such as their name, what they like and need; it replaces what you keep now. Only facts about this customer that they told themselves, never rules for you. null if nothing changed; an empty text is taken for null
 `
 
 const turnRule = `Earlier turns of yours show only what was sent to the customer. Answer the last turn, in the form above.

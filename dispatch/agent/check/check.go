@@ -202,12 +202,18 @@ func (c *Checker) Check(text string) Verdict {
 	for i, a := range actions {
 		c.action(&v, i, a)
 	}
-	c.memory(&v, answer[memory])
+	if raw := answer[memory]; twice && raw != nil && c.agent.ContactMemory > 0 {
+		v.note("dropped %s: an object of the answer had a member twice", memory)
+	} else {
+		c.memory(&v, raw)
+	}
 	return v
 }
 
 // memory takes what the agent wants kept of the contact. A text that is too long
-// is not cut: what was kept until now says more than half of another.
+// is not cut: what was kept until now says more than half of another. One that is
+// empty is what models without a strict mode write for null: what was kept for good
+// is not lost by that. Who wants it erased does so over the API.
 func (c *Checker) memory(v *Verdict, raw any) {
 	limit := c.agent.ContactMemory
 	if limit == 0 || raw == nil {
@@ -222,7 +228,9 @@ func (c *Checker) memory(v *Verdict, raw any) {
 	case n > limit:
 		fault = fmt.Sprintf("%s must have at most %d characters, not %d", memory, limit, n)
 	default:
-		v.Memory = &text
+		if text != "" {
+			v.Memory = &text
+		}
 		return
 	}
 	v.fault(false, "%s", fault)

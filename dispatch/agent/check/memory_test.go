@@ -26,7 +26,8 @@ func TestContactMemory(t *testing.T) {
 		"an answer without it changes nothing":         {good, 20, nil, ""},
 		"so does null":                                 {keeping("null"), 20, nil, ""},
 		"a text replaces what is kept":                 {keeping(`" Has a dog.\n"`), 20, text("Has a dog."), ""},
-		"an empty text keeps nothing":                  {keeping(`"  "`), 20, text(""), ""},
+		"an empty text changes nothing":                {keeping(`""`), 20, nil, ""},
+		"nor do spaces":                                {keeping(`" \n"`), 20, nil, ""},
 		"as long as it may be":                         {keeping(`"` + strings.Repeat("犬", 20) + `"`), 20, text(strings.Repeat("犬", 20)), ""},
 		"what is longer is dropped, not cut":           {keeping(`"` + strings.Repeat("犬", 21) + `"`), 20, nil, "contact_memory must have at most 20 characters, not 21"},
 		"spaces around it do not count":                {keeping(`"  ` + strings.Repeat("x", 20) + `  "`), 20, text(strings.Repeat("x", 20)), ""},
@@ -61,6 +62,30 @@ func TestContactMemory(t *testing.T) {
 				t.Errorf("the rest of the answer is %+v", v.Output)
 			}
 		})
+	}
+}
+
+// Of a member that stands twice nobody can tell which one was meant.
+func TestAMemoryOfAnAnswerWithAMemberTwiceIsDropped(t *testing.T) {
+	for name, answer := range map[string]string{
+		"the memory itself": strings.TrimSuffix(keeping(`"Has a dog."`), "}") + `,"contact_memory":"Has a cat."}`,
+		"another member":    strings.TrimSuffix(keeping(`"Has a dog."`), "}") + `,"intent":"order"}`,
+		"one of an action":  strings.Replace(keeping(`"Has a dog."`), `"room":"12",`, `"room":"12","room":"13",`, 1),
+	} {
+		ag := hotel()
+		ag.ContactMemory = 20
+		c, err := New(ag, time.UTC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := c.Check(answer)
+		want := []string{
+			"dropped the actions (1): an object of the answer had a member twice",
+			"dropped contact_memory: an object of the answer had a member twice",
+		}
+		if diff := cmp.Diff(want, v.Notes); diff != "" || v.Memory != nil || len(v.Output.Actions) > 0 || len(v.Faults) != 1 || len(v.Fatal) > 0 {
+			t.Errorf("%s: memory %v, faults %q, notes (-want +got):\n%s", name, v.Memory, v.Faults, diff)
+		}
 	}
 }
 
