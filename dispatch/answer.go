@@ -291,7 +291,7 @@ func (d *Dispatcher) follow(f *gateway.Finish) {
 }
 
 func (d *Dispatcher) cancel(ctx context.Context, r *gateway.Run, reason string) error {
-	err := d.Runs.CancelRun(ctx, r.ID, r.Generation, reason)
+	err := d.Runs.CancelRun(ctx, r, reason)
 	if gateway.KindOf(err) == gateway.Conflict {
 		return nil // it is in other hands, which will end it
 	}

@@ -96,8 +96,12 @@ type RunStore interface {
 	// then. It reports false if the run is to be answered as it is. Conflict: it
 	// has ended, or is another's now.
 	SupersedeRun(ctx context.Context, r *gateway.Run) (bool, error)
-	// CancelRun ends a run that may not finish. Conflict: it is another's now.
-	CancelRun(ctx context.Context, id gateway.RunID, generation int64, reason string) error
+	// ReleaseRun ends the lease of a run that did not finish and keeps r's tokens,
+	// those of what was asked in vain. Conflict: it is another's now.
+	ReleaseRun(ctx context.Context, r *gateway.Run) error
+	// CancelRun ends a run that may not finish and keeps r's tokens. Conflict: it has
+	// ended, or is another's now.
+	CancelRun(ctx context.Context, r *gateway.Run, reason string) error
 }
 
 // RequestStore keeps the runs that the API asked for.
@@ -241,7 +245,8 @@ func covers(ms []gateway.Message, items []string) bool {
 }
 
 func (d *Dispatcher) request(ctx context.Context, r gateway.Run) {
-	err := d.held(ctx, &r, func(ctx context.Context) error { return d.answer(ctx, &gateway.Claim{Run: r}) })
+	c := gateway.Claim{Run: r}
+	err := d.held(ctx, &c.Run, func(ctx context.Context) error { return d.answer(ctx, &c) })
 	if err != nil {
 		d.log.WarnContext(ctx, "run left for another try", "run", r.ID, "attempt", r.Attempt, "err", err)
 	}
@@ -262,7 +267,7 @@ func (d *Dispatcher) held(ctx context.Context, r *gateway.Run, work func(context
 		}
 		cancel(nil)
 		_ = g.Wait()
-		if err != nil && !errors.Is(context.Cause(ctx), errLost) {
+		if err != nil && !errors.Is(err, errSuperseded) {
 			d.release(context.WithoutCancel(ctx), r)
 		}
 	}()
@@ -297,11 +302,14 @@ func (d *Dispatcher) renew(ctx context.Context, lost context.CancelCauseFunc, id
 	}
 }
 
-// release ends the lease of a run that was not finished.
+// release ends the lease of a run that was not finished, and keeps what it cost.
+// What a claim cost that another one followed is in no run, only in the log: that
+// one's tokens are its own to write.
 func (d *Dispatcher) release(ctx context.Context, r *gateway.Run) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	if err := d.Runs.RenewRun(ctx, r.ID, r.Generation, time.Now()); err != nil && gateway.KindOf(err) != gateway.Conflict {
-		d.log.WarnContext(ctx, "release run", "run", r.ID, "err", err)
+	if err := d.Runs.ReleaseRun(ctx, r); err != nil && (gateway.KindOf(err) != gateway.Conflict || r.InputTokens > 0) {
+		d.log.WarnContext(ctx, "run not released: what it cost is not counted", "run", r.ID, "generation", r.Generation,
+			"input_tokens", r.InputTokens, "output_tokens", r.OutputTokens, "err", err)
 	}
 }

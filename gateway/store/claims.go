@@ -160,20 +160,43 @@ func (s *Store) RenewRun(ctx context.Context, id gateway.RunID, generation int64
 	return s.fail(err, "renew run %s", id)
 }
 
+// ReleaseRun ends the lease of a claim that came to no end. r.InputTokens and
+// r.OutputTokens are what the run has cost so far: they are kept, also if somebody
+// cancelled the run meanwhile. Conflict: somebody else claimed it.
+func (s *Store) ReleaseRun(ctx context.Context, r *gateway.Run) error {
+	n, err := s.q.exec(ctx, `UPDATE runs SET lease_until = CASE WHEN status = 'running' THEN $3 ELSE lease_until END, input_tokens = $4, output_tokens = $5
+		WHERE id = $1 AND generation = $2`, r.ID, r.Generation, now(), r.InputTokens, r.OutputTokens)
+	if err == nil && n == 0 {
+		err = lostRun(r.ID)
+	}
+	return s.fail(err, "release run %s", r.ID)
+}
+
 // CancelRun ends a claim without an answer; the run fails, and its messages
-// are held for a person. reason is text that a client may see. Conflict: the
-// run has ended, or somebody else claimed it.
-func (s *Store) CancelRun(ctx context.Context, id gateway.RunID, generation int64, reason string) error {
+// are held for a person. reason is text that a client may see. What it cost is
+// kept as by ReleaseRun. Conflict: the run has ended, or somebody else claimed it.
+func (s *Store) CancelRun(ctx context.Context, r *gateway.Run, reason string) error {
+	var none error // what the transaction writes stays written
 	err := s.inTx(ctx, func(q queries) error {
-		if err := lockRun(ctx, q, id, generation); err != nil {
+		none = nil
+		if _, err := q.exec(ctx, `UPDATE runs SET input_tokens = $3, output_tokens = $4 WHERE id = $1 AND generation = $2`, r.ID, r.Generation, r.InputTokens, r.OutputTokens); err != nil {
 			return err
 		}
-		if err := endRun(ctx, q, id, reason); err != nil {
+		if err := lockRun(ctx, q, r.ID, r.Generation); gateway.KindOf(err) == gateway.Conflict {
+			none = err
+			return nil
+		} else if err != nil {
 			return err
 		}
-		return holdBatch(ctx, q, id, gateway.ReasonCancelled)
+		if err := endRun(ctx, q, r.ID, reason); err != nil {
+			return err
+		}
+		return holdBatch(ctx, q, r.ID, gateway.ReasonCancelled)
 	})
-	return s.fail(err, "cancel run %s", id)
+	if err == nil {
+		err = none
+	}
+	return s.fail(err, "cancel run %s", r.ID)
 }
 
 // ClaimRuns takes at most limit runs that the API asked for, oldest first:

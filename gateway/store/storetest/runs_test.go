@@ -1,6 +1,7 @@
 package storetest_test
 
 import (
+	"context"
 	"encoding/json"
 	"sync"
 	"sync/atomic"
@@ -68,7 +69,7 @@ func TestClaimRunResumesWithItsOwnBatch(t *testing.T) {
 		}
 		wantKind(t, s.RenewRun(t.Context(), first.Run.ID, 1, time.Now().Add(time.Hour)), gateway.Conflict)
 		wantKind(t, s.FinishRun(t.Context(), finish(first, "from the dead")), gateway.Conflict)
-		wantKind(t, s.CancelRun(t.Context(), first.Run.ID, 1, "from the dead"), gateway.Conflict)
+		wantKind(t, s.CancelRun(t.Context(), &first.Run, "from the dead"), gateway.Conflict)
 		must(t, s.RenewRun(t.Context(), first.Run.ID, 2, time.Now().Add(time.Hour)))
 		must(t, s.FinishRun(t.Context(), finish(second, "hello")))
 		wantKind(t, s.RenewRun(t.Context(), first.Run.ID, 2, time.Now().Add(time.Hour)), gateway.Conflict)
@@ -170,7 +171,7 @@ func TestCancelRunHoldsItsMessages(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		seed(t, s)
 		c := claimed(t, s, sandbox, alice, "wamid.1")
-		must(t, s.CancelRun(t.Context(), c.Run.ID, 1, "a person took over"))
+		must(t, s.CancelRun(t.Context(), &c.Run, "a person took over"))
 		r := got(s.Run(t.Context(), "", c.Run.ID))(t)
 		if r.Status != gateway.RunFailed || r.StopReason != gateway.StopCancelled || r.Error != "a person took over" {
 			t.Errorf("the run is %s (%s): %s", r.Status, r.StopReason, r.Error)
@@ -179,6 +180,70 @@ func TestCancelRunHoldsItsMessages(t *testing.T) {
 			t.Errorf("its message is %s", m.State)
 		}
 	})
+}
+
+// What a claim cost is counted whatever became of its run, under the claim's own
+// generation.
+func TestWhatAClaimThatComesToNoEndCostIsKept(t *testing.T) {
+	paused := func(t *testing.T, s *store.Store, c *gateway.Claim) {
+		must(t, s.PutPause(t.Context(), &gateway.Pause{Conversation: c.Run.Conversation, Reason: gateway.PauseManual, ExpiresAt: time.Now().Add(time.Hour)}))
+	}
+	ended := func(t *testing.T, s *store.Store, c *gateway.Claim) { // by whoever finds the conversation paused
+		paused(t, s, c)
+		_, err := s.ClaimRun(t.Context(), c.Run.Conversation, time.Minute)
+		wantKind(t, err, gateway.NotFound)
+	}
+	release := func(s *store.Store, ctx context.Context, r *gateway.Run) error { return s.ReleaseRun(ctx, r) }
+	cancel := func(s *store.Store, ctx context.Context, r *gateway.Run) error {
+		return s.CancelRun(ctx, r, "a person took over")
+	}
+	for name, tt := range map[string]struct {
+		before func(*testing.T, *store.Store, *gateway.Claim)
+		end    func(*store.Store, context.Context, *gateway.Run) error
+		want   gateway.RunStatus
+		lost   bool // to somebody else's claim
+		kind   gateway.Kind
+	}{
+		"it is released":                  {nil, release, gateway.RunRunning, false, 0},
+		"it is released after its end":    {ended, release, gateway.RunFailed, false, 0},
+		"it is cancelled":                 {paused, cancel, gateway.RunFailed, false, 0},
+		"somebody cancelled it before":    {ended, cancel, gateway.RunFailed, false, gateway.Conflict},
+		"somebody else has it, released":  {nil, release, gateway.RunRunning, true, gateway.Conflict},
+		"somebody else has it, cancelled": {nil, cancel, gateway.RunRunning, true, gateway.Conflict},
+	} {
+		t.Run(name, func(t *testing.T) {
+			storetest.Each(t, func(t *testing.T, s *store.Store) {
+				seed(t, s)
+				c := claimed(t, s, sandbox, alice, "wamid.1")
+				old := c
+				if tt.lost {
+					must(t, s.ReleaseRun(t.Context(), &c.Run))
+					c = got(s.ClaimRun(t.Context(), c.Run.Conversation, time.Minute))(t)
+				}
+				if tt.before != nil {
+					tt.before(t, s, &c)
+				}
+				old.Run.InputTokens, old.Run.OutputTokens = 1000, 20
+				if err := tt.end(s, t.Context(), &old.Run); tt.kind != 0 {
+					wantKind(t, err, tt.kind)
+				} else {
+					must(t, err)
+				}
+				r := got(s.Run(t.Context(), "", c.Run.ID))(t)
+				if tt.lost {
+					equal(t, "what another's claim has", r, c.Run)
+					return
+				}
+				if r.Status != tt.want || r.InputTokens != 1000 || r.OutputTokens != 20 {
+					t.Errorf("the run is %s and cost %d and %d tokens", r.Status, r.InputTokens, r.OutputTokens)
+				}
+				if r.Status == gateway.RunRunning {
+					next := got(s.ClaimRun(t.Context(), r.Conversation, time.Minute))(t)
+					equal(t, "what the next claim begins with", next.Run.InputTokens, 1000)
+				}
+			})
+		})
+	}
 }
 
 func TestAPIRuns(t *testing.T) {

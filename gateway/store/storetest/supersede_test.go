@@ -310,7 +310,7 @@ func TestWhatWasDeletedStaysWithItsRun(t *testing.T) {
 		want gateway.MessageState // of the message that stands
 	}{
 		"that is cancelled": {func(t *testing.T, s *store.Store, c *gateway.Claim) {
-			must(t, s.CancelRun(t.Context(), c.Run.ID, c.Run.Generation, "nobody answers"))
+			must(t, s.CancelRun(t.Context(), &c.Run, "nobody answers"))
 		}, gateway.StateHeld},
 		"that a pause ends": {func(t *testing.T, s *store.Store, c *gateway.Claim) {
 			if !got(s.SupersedeRun(t.Context(), &c.Run))(t) {
