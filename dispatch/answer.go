@@ -163,7 +163,7 @@ func (d *Dispatcher) remember(ctx context.Context, c *gateway.Claim, a *gateway.
 	compacts := a.Compaction.Mode == gateway.CompactionSliding || a.Compaction.Mode == gateway.CompactionAll
 	most := recentMessages
 	if compacts {
-		most = compactedMost
+		most = compactedMost + 1 // the first tells whether there are more
 	}
 	recent, err := d.Directory.Recent(ctx, c.Run.Conversation, c.Messages[0].Seq, most)
 	if err != nil {
@@ -172,7 +172,10 @@ func (d *Dispatcher) remember(ctx context.Context, c *gateway.Claim, a *gateway.
 	since := c.Run.StartedAt.Add(-a.ContextTTL)
 	recent = slices.DeleteFunc(recent, func(m gateway.Message) bool { return !m.ReceivedAt.After(since) })
 	if compacts {
-		x.Earlier, x.More = recent, len(recent) == most
+		if len(recent) == most {
+			x.Before, recent = recent[0].Seq, recent[1:]
+		}
+		x.Earlier = recent
 	} else {
 		x.Input.RecentMessages = prompt.Recents(transcript.Trim(transcript.FromMessages(recent), recentBudget))
 	}

@@ -112,7 +112,10 @@ func TestAFailedSummaryIsNotedAndAnswered(t *testing.T) {
 		for range 10 {
 			run = r.answered(ada, tale)
 		}
-		if run.Status != gateway.RunCompleted || len(run.Notes) != 3 || run.Notes[0] != "no summary was made: the model gave none" || !strings.HasPrefix(run.Notes[1], "left out to fit") || run.Notes[2] != "noted" {
+		if len(s.asked) != 1 {
+			t.Errorf("the model was asked for %d summaries, want one in some minutes", len(s.asked))
+		}
+		if run.Status != gateway.RunCompleted || len(run.Notes) != 3 || run.Notes[0] != "no summary was made: the model gave none within the last 5m0s" || !strings.HasPrefix(run.Notes[1], "left out to fit") || run.Notes[2] != "noted" {
 			t.Errorf("the run is %s, notes %q", run.Status, run.Notes)
 		}
 	})
@@ -179,4 +182,30 @@ func TestAFailedRunDoesNotProlongTheContext(t *testing.T) {
 		read(2*ttl-2*time.Second, true) // fails
 		read(2*ttl-time.Second, false)  // to the second
 	})
+}
+
+// A person may have talked with the customer for longer than a run reads.
+func TestWhatIsNotReadIsNoted(t *testing.T) {
+	for said, want := range map[int][]string{
+		300: {"noted"},
+		301: {"not read: what was said before the last 300 messages and is in no summary", "noted"},
+	} {
+		s := &scribe{}
+		inRig(t, says("I see."), func(x *settings) { summing(s, gateway.CompactionSliding)(x); x.agent.Compaction.MaxTokens = 100_000 }, func(r *rig) {
+			who := gateway.Address{Phone: ada}
+			var arrivals []gateway.Arrival
+			for range said {
+				r.ids++
+				arrivals = append(arrivals, gateway.Arrival{State: gateway.StateHeld, ReceivedAt: time.Now(), Inbound: gateway.Inbound{
+					Account: account, Peer: who, Sender: who, ExternalID: fmt.Sprint("wamid.", r.ids),
+					Type: gateway.TypeText, Text: "Hello?", SentAt: time.Now(), Origin: gateway.OriginLive,
+				}})
+			}
+			got(r.db.AddMessages(r.Context(), arrivals))(t)
+			run := r.answered(ada, "And now?")
+			if !slices.Equal(run.Notes, want) || len(s.asked) != len(want)-1 {
+				t.Errorf("after %d messages, %d summaries, notes %q", said, len(s.asked), run.Notes)
+			}
+		})
+	}
 }

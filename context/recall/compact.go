@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
+	"sync"
 	"time"
 
 	"wagent/context/budget"
@@ -40,13 +42,24 @@ type Summaries interface {
 
 // A Compactor fits what an agent reads into its budget of tokens
 // ([budget.Of]). The zero Compactor makes no summaries: what does not fit is
-// left out. It is safe for concurrent use.
+// left out. It is safe for concurrent use. For which conversations a model gave no
+// summary is kept in memory for some minutes, so that not every run of theirs pays
+// for that again; a restart forgets it.
 type Compactor struct {
 	Summaries  Summaries
 	Summarizer Summarizer
 	Log        *slog.Logger
 
 	count func(model, text string, most int) int // nil: budget.UpTo
+
+	mu     sync.Mutex
+	failed map[attempt]time.Time // when a model gave no summary
+}
+
+// An attempt is whose summary a model did not give.
+type attempt struct {
+	agent        gateway.AgentID
+	conversation gateway.ConversationID
 }
 
 // An Overlong is what is to be fitted.
@@ -54,7 +67,7 @@ type Overlong struct {
 	Input        prompt.Input           // its Agent is set
 	Conversation gateway.ConversationID // empty: no summary is made
 	Earlier      []gateway.Message      // what was said before the batch, oldest first, to become Input.RecentMessages; empty: those stay
-	More         bool                   // more was said than Earlier could hold: a summary is due even if it fits
+	Before       int64                  // seq of the last message that Earlier could not hold: a summary is due even if the rest fits; 0: it holds all
 	Over         bool                   // the context that a kept summary may belong to has ended
 }
 
@@ -73,6 +86,8 @@ const (
 	minSummary = 128              // tokens, of the smallest
 	lowWater   = 0.7              // how full the room for turns is after older ones became a summary
 	atMost     = 20 * time.Second // for a model to make one
+
+	afterFailure = 5 * time.Minute // in which a model that gave none is not asked again
 )
 
 // Fit returns what the agent is to read: Input with the earlier turns, if they
@@ -100,11 +115,14 @@ func (c *Compactor) Fit(ctx context.Context, x Overlong) (Fitted, error) {
 		f.Input.RecentMessages = prompt.Recents(transcript.FromMessages(x.Earlier))
 	}
 	limit := budget.Of(a)
+	if x.Before != 0 {
+		f.Notes = append(f.Notes, fmt.Sprintf("not read: what was said before the last %d messages and is in no summary", len(x.Earlier)))
+	}
 	fits, m, err := c.fits(ctx, &f.Input, limit)
 	if err != nil {
 		return f, fmt.Errorf("count what conversation %s holds: %w", x.Conversation, err)
 	}
-	if fits && !x.More {
+	if fits && x.Before == 0 {
 		return f, nil
 	}
 	if m == nil {
@@ -146,7 +164,10 @@ func (c *Compactor) recall(ctx context.Context, x *Overlong, f *Fitted) error {
 	}
 	f.Summary, f.Input.EarlierSummary = &s, s.Text
 	for len(x.Earlier) > 0 && x.Earlier[0].Seq <= s.Until {
-		x.Earlier, x.More = x.Earlier[1:], false
+		x.Earlier = x.Earlier[1:]
+	}
+	if x.Before <= s.Until {
+		x.Before = 0
 	}
 	return nil
 }
@@ -155,11 +176,15 @@ func (c *Compactor) recall(ctx context.Context, x *Overlong, f *Fitted) error {
 // Where that fails everything stays as it is.
 func (c *Compactor) compact(ctx context.Context, x *Overlong, f *Fitted, m *meter, limit int) error {
 	a, in := x.Input.Agent, &f.Input
+	if c.failedLately(a.ID, x.Conversation) {
+		f.Notes = append(f.Notes, fmt.Sprintf("no summary was made: the model gave none within the last %v", afterFailure))
+		return nil
+	}
 	size := min(max(limit/8, minSummary), maxSummary)
 	n := len(in.RecentMessages)
 	if a.Compaction.Mode == gateway.CompactionSliding {
 		n = m.older(in, limit, size)
-		if x.More {
+		if x.Before != 0 {
 			n = max(n, len(in.RecentMessages)*3/10)
 		}
 	}
@@ -187,6 +212,7 @@ func (c *Compactor) compact(ctx context.Context, x *Overlong, f *Fitted, m *mete
 	case ctx.Err() != nil:
 		return fmt.Errorf("summarise conversation %s: %w", x.Conversation, context.Cause(ctx))
 	case err != nil || text == "":
+		c.fail(a.ID, x.Conversation)
 		f.Notes = append(f.Notes, "no summary was made: the model gave none")
 		c.Log.WarnContext(ctx, "conversation not summarised: older messages are left out", "conversation", x.Conversation, "agent", a.ID, "model", model, "err", err)
 		return nil
@@ -202,6 +228,25 @@ func (c *Compactor) compact(ctx context.Context, x *Overlong, f *Fitted, m *mete
 	}
 	f.Summary, in.EarlierSummary, in.RecentMessages = s, text, in.RecentMessages[n:]
 	return nil
+}
+
+// failedLately reports whether a model gave no summary a few minutes ago.
+func (c *Compactor) failedLately(agent gateway.AgentID, conversation gateway.ConversationID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at, ok := c.failed[attempt{agent, conversation}]
+	return ok && time.Since(at) < afterFailure
+}
+
+func (c *Compactor) fail(agent gateway.AgentID, conversation gateway.ConversationID) {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failed == nil {
+		c.failed = map[attempt]time.Time{}
+	}
+	maps.DeleteFunc(c.failed, func(_ attempt, at time.Time) bool { return now.Sub(at) >= afterFailure })
+	c.failed[attempt{agent, conversation}] = now
 }
 
 // older returns how many of the recent turns are to become a summary of so many

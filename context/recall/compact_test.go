@@ -186,10 +186,22 @@ func TestMoreThanWasReadMakesASummaryDue(t *testing.T) {
 	r := newCompactRig()
 	in := newest("Hello?")
 	in.Agent = talkative(gateway.CompactionSliding, 100_000)
-	for i, want := range []int{70, 70} { // the second time the summary stands for what is missing
-		f, err := r.Fit(t.Context(), Overlong{Input: in, Conversation: conversation, Earlier: said(100, line), More: true})
-		if err != nil || len(texts(&f)) != want || len(r.scribe.asked) != 1 || f.Notes != nil {
-			t.Errorf("run %d: %d turns stay, %d summaries, notes %q, %v", i, len(texts(&f)), len(r.scribe.asked), f.Notes, err)
+	const unread = "not read: what was said before the last 100 messages and is in no summary"
+	for i, tt := range []struct {
+		said, stay, summaries int
+		notes                 []string
+	}{
+		{110, 70, 1, []string{unread}},
+		{110, 70, 1, nil},              // the summary stands for what is missing
+		{140, 100, 1, nil},             // up to what is read again
+		{141, 70, 2, []string{unread}}, // and one message goes by
+		{141, 70, 2, nil},
+	} {
+		all := said(tt.said, line)
+		n := tt.said - 100
+		f, err := r.Fit(t.Context(), Overlong{Input: in, Conversation: conversation, Earlier: all[n:], Before: all[n-1].Seq})
+		if diff := cmp.Diff(tt.notes, f.Notes); err != nil || len(texts(&f)) != tt.stay || len(r.scribe.asked) != tt.summaries || diff != "" {
+			t.Errorf("run %d: %d turns stay, %d summaries, %v, notes (-want +got):\n%s", i, len(texts(&f)), len(r.scribe.asked), err, diff)
 		}
 	}
 }
@@ -301,6 +313,37 @@ func TestWhatOtherwiseBecomesOfSummaries(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A model that gives none is paid for that once in some minutes, not by each run.
+func TestAFailedSummaryIsNotTriedAgainAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCompactRig()
+		a := talkative(gateway.CompactionSliding, 1200)
+		try := func(asked int, note string) {
+			t.Helper()
+			f := r.fit(t, a, newest("Hello?"), said(40, line))
+			if len(r.scribe.asked) != asked || len(f.Notes) == 0 || f.Notes[0] != note || f.InputTokens > 0 == (note == "no summary was made: the model gave none within the last 5m0s") {
+				t.Errorf("after %d requests, notes %q, %d tokens; want %d and %q", len(r.scribe.asked), f.Notes, f.InputTokens, asked, note)
+			}
+		}
+		r.scribe.says = ""
+		try(1, "no summary was made: the model gave none")
+		time.Sleep(5*time.Minute - time.Second)
+		try(1, "no summary was made: the model gave none within the last 5m0s")
+		in := newest("Hello?")
+		in.Agent = a
+		if _, err := r.Fit(t.Context(), Overlong{Input: in, Conversation: "cnv_2", Earlier: said(40, line)}); err != nil || len(r.scribe.asked) != 2 {
+			t.Errorf("another conversation: %d requests, %v", len(r.scribe.asked), err)
+		}
+		time.Sleep(time.Second)
+		try(3, "no summary was made: the model gave none")
+		time.Sleep(5 * time.Minute)
+		r.scribe.says = "They want a quiet room."
+		if f := r.fit(t, a, newest("Hello?"), said(40, line)); f.Input.EarlierSummary == "" || f.Notes != nil {
+			t.Errorf("notes %q", f.Notes)
+		}
+	})
 }
 
 func TestFitTellsOfADatabaseThatIsAway(t *testing.T) {
