@@ -151,7 +151,7 @@ const (
 	PauseManual   PauseReason = "manual"            // a person, over the API
 	PauseOutbound PauseReason = "outbound_detected" // a person wrote to the customer
 	PauseAgent    PauseReason = "agent_proposed"    // the agent's system.conversation.pause
-	PauseFailed   PauseReason = "run_failed"        // nobody: a run failed and the customer was told nothing
+	PauseFailed   PauseReason = "run_failed"        // nobody: a run failed without an answer; it stops no sends
 )
 
 // A Secret is a string that does not print.

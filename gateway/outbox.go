@@ -15,7 +15,7 @@ const (
 )
 
 // An Outbox sends what is due in the outbox table, under the rules of
-// sending: no message of an agent's into a paused conversation, none past the
+// sending: no message of an agent's into a conversation that somebody paused, none past the
 // service window, none twice but after an unknown end.
 type Outbox struct {
 	Store    SendStore

@@ -155,7 +155,7 @@ type Send struct {
 // A SendOrigin says who wants a message sent.
 type SendOrigin string
 
-// The origins. A pause stops the replies of runs only.
+// The origins. Somebody's pause stops the replies of runs only.
 const (
 	FromRun      SendOrigin = "run"      // an agent's reply
 	FromHandover SendOrigin = "handover" // an agent's last words before the pause that it asked for itself

@@ -154,3 +154,22 @@ func TestAnActionsTimeIsThatOfTheBusiness(t *testing.T) {
 		}
 	})
 }
+
+// TestASpentLimitIsSaidOnce: the customer reads what the agent says in place of
+// an answer, and then a person has the conversation for an hour.
+func TestASpentLimitIsSaidOnce(t *testing.T) {
+	inWorld(t, func(c *config.Config) {
+		spare(c)
+		c.Agents[0].Spend.RunsPerHour = 1
+	}, echo, func(w *world) {
+		for i, text := range []string{"one", "two", "three"} {
+			w.at(time.Duration(i) * time.Minute)
+			w.post("acc_a", ada.Text("wamid."+text, text))
+		}
+		w.at(5 * time.Minute)
+		w.want("10s 4915550001 re: one", "1m10s 4915550001 A colleague will answer you.")
+		if told := w.hooks.events(gateway.EventPaused); len(told) != 1 {
+			w.Errorf("webhooks were told of %d pauses", len(told))
+		}
+	})
+}

@@ -176,9 +176,15 @@ func mergeConversation(ctx context.Context, q queries, gone, kept gateway.Conver
 	return err
 }
 
-// onePause leaves the longest of a conversation's active pauses.
+// onePause leaves the longest of a conversation's active pauses, and it is
+// somebody's if one of them is.
 func onePause(ctx context.Context, q queries, id gateway.ConversationID) error {
 	const active = `conversation = $1 AND resumed_at = 0 AND expires_at > $2`
+	const anybodys = `SELECT p.reason FROM pauses p WHERE p.conversation = $1 AND p.resumed_at = 0 AND p.expires_at > $2 AND p.reason <> 'run_failed'`
+	if _, err := q.exec(ctx, `UPDATE pauses SET reason = (`+anybodys+` ORDER BY p.expires_at DESC LIMIT 1)
+		WHERE `+active+` AND reason = 'run_failed' AND EXISTS (`+anybodys+`)`, id, now()); err != nil {
+		return err
+	}
 	_, err := q.exec(ctx, `UPDATE pauses SET expires_at = $2 WHERE `+active+`
 		AND id <> (SELECT id FROM pauses WHERE `+active+` ORDER BY expires_at DESC, id LIMIT 1)`, id, now())
 	return err

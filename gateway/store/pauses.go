@@ -76,11 +76,20 @@ func putPause(ctx context.Context, q queries, p *gateway.Pause) (began bool, err
 		return true, err
 	case err != nil:
 		return false, err
-	case !p.ExpiresAt.After(active.ExpiresAt):
+	}
+	// Somebody's pause stops sends and that of a failed run does not: of the two
+	// the conversation is somebody's, however long each lasts.
+	longer, failed := p.ExpiresAt.After(active.ExpiresAt), active.Reason == gateway.PauseFailed
+	if !longer && (!failed || p.Reason == gateway.PauseFailed || !p.ExpiresAt.After(at)) {
 		*p = active
 		return false, nil
 	}
-	active.ExpiresAt, active.Reason = p.ExpiresAt, p.Reason
+	if longer {
+		active.ExpiresAt = p.ExpiresAt
+	}
+	if failed || p.Reason != gateway.PauseFailed {
+		active.Reason = p.Reason
+	}
 	*p = active
 	_, err = q.exec(ctx, `UPDATE pauses SET expires_at = $2, reason = $3 WHERE id = $1`, p.ID, p.ExpiresAt, p.Reason)
 	return false, err

@@ -43,8 +43,8 @@ const maxUnknowns = 2
 // conversations the one goes first that was served the longest ago. A holder of
 // "" holds none.
 //
-// settled are the sends that became cancelled (an agent's reply in a paused
-// conversation), refused (the service window is over) or unknown (the claim's
+// settled are the sends that became cancelled (an agent's reply in a
+// conversation that somebody paused), refused (the service window is over) or unknown (the claim's
 // quarantine is over). next is when to ask again; zero if nothing is to come,
 // or if limit was reached.
 //
@@ -169,8 +169,11 @@ func endQuarantine(ctx context.Context, q queries, resend bool, at time.Time) er
 	return err
 }
 
-// activePause finds the pause of a send's conversation at $1.
-const activePause = `EXISTS (SELECT 1 FROM pauses p WHERE p.conversation = sends.conversation AND p.resumed_at = 0 AND p.expires_at > $1)`
+// activePause finds the pause of a send's conversation at $1 that stops an agent's
+// words. That of a run that failed is nobody's wish: what was said before it, or
+// in its place, is still to be read.
+const activePause = `EXISTS (SELECT 1 FROM pauses p WHERE p.conversation = sends.conversation AND p.resumed_at = 0 AND p.expires_at > $1
+	AND p.reason <> 'run_failed')`
 
 // windowClosed is true of sends whose account is of kind $2 and to which the
 // customer wrote last before $3.

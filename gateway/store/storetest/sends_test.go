@@ -197,6 +197,41 @@ func TestAPauseStopsRepliesOnly(t *testing.T) {
 	})
 }
 
+// TestAFailedRunsPauseStopsNothing: nobody asked for it, so what was said before
+// it and in its place goes out, also through a phone, until somebody does.
+func TestAFailedRunsPauseStopsNothing(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		seed(t, s)
+		up(t, s, 0)
+		for _, account := range []gateway.AccountID{sandbox, phone} {
+			good := answers(t, s, account, alice, "wamid.1", 1)[0]
+			f := finish(claimed(t, s, account, alice, "wamid.2"), "a colleague will answer")
+			f.Run.Status, f.Run.StopReason = gateway.RunFailed, gateway.StopSpent
+			until := time.Now().Add(time.Hour)
+			f.Pause = &gateway.Pause{Conversation: good.Conversation, Reason: gateway.PauseFailed, ExpiresAt: until}
+			must(t, s.FinishRun(t.Context(), f))
+			x := mineOne(t, s)
+			equal(t, "what goes first", x.ID, good.ID)
+			accept(t, s, x)
+
+			short := gateway.Pause{Conversation: good.Conversation, Reason: gateway.PauseManual, ExpiresAt: time.Now().Add(time.Minute)}
+			if account == phone { // who did not see the other
+				x = mineOne(t, s)
+				equal(t, "what is said in its place", x.ID, f.Sends[0].ID)
+				accept(t, s, x)
+				continue
+			}
+			must(t, s.PutPause(t.Context(), &short))
+			equal(t, "until when somebody has it", short.ExpiresAt, until, soon)
+			_, settled, _, err := s.ClaimSends(t.Context(), "me", true, 9)
+			must(t, err)
+			if len(settled) != 1 || settled[0].State != gateway.SendCancelled {
+				t.Errorf("once somebody has it, %+v are settled", settled)
+			}
+		}
+	})
+}
+
 func TestTheServiceWindowCloses(t *testing.T) {
 	for name, tc := range map[string]struct {
 		account gateway.AccountID
