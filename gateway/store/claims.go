@@ -18,8 +18,9 @@ import (
 // paused: an unfinished run is then cancelled, and the messages are held for a
 // person. Conflict: another process holds the run.
 //
-// A PostgreSQL that crashes within a second may forget the claim: the messages
-// wait again, and whoever answers them finds the run gone.
+// A PostgreSQL that crashes within a second may forget the claim of a run that
+// it made: the messages wait again, and whoever answers them finds the run gone.
+// One that takes a run up again is on disk: its generation is not given out twice.
 func (s *Store) ClaimRun(ctx context.Context, id gateway.ConversationID, lease time.Duration) (gateway.Claim, error) {
 	var c gateway.Claim
 	var none error // what the transaction writes stays written
@@ -68,11 +69,12 @@ func (s *Store) ClaimRun(ctx context.Context, id gateway.ConversationID, lease t
 
 // standing reads a conversation that is locked, whether it is paused, and the id
 // of its unfinished run, which it locks too: "" if there is none, and then none
-// can begin until the lock ends.
+// can begin until the lock ends, and the commit does not wait for the disk.
 func standing(ctx context.Context, q queries, id gateway.ConversationID, c *gateway.Conversation) (paused bool, open gateway.RunID, err error) {
 	_, err = one(ctx, q, func(r row) (struct{}, error) {
 		return struct{}{}, r.Scan(&c.ID, &c.Account, &c.Peer.Phone, &c.Peer.LID, &c.Peer.Group, &c.Name, at(&c.LastInboundAt), from(&c.Tags), &paused, &open, new(string))
-	}, `SELECT `+conversationColumns+`, EXISTS (`+pauseOf+`), COALESCE((`+unfinishedOf+`), ''), `+q.lazily+` `+conversationFrom, id, now())
+	}, `SELECT `+conversationColumns+`, EXISTS (`+pauseOf+`), COALESCE((`+unfinishedOf+`), ''),
+		CASE WHEN EXISTS (`+unfinishedOf+`) THEN '' ELSE `+q.lazily+` END `+conversationFrom, id, now())
 	if err != nil || open == "" {
 		return paused, open, or(err, "There is no conversation %s", id)
 	}

@@ -9,8 +9,9 @@ import (
 	"wagent/gateway/store/storetest"
 )
 
-// TestWhatWaitsForTheDisk: PostgreSQL may forget a claim and the end of a run,
-// since nothing has left; never what was acknowledged, nor that something leaves.
+// TestWhatWaitsForTheDisk: PostgreSQL may forget the claim that makes a run and
+// the end of one, since nothing has left; never what was acknowledged, nor that
+// something leaves, nor which generation of a run was given out.
 func TestWhatWaitsForTheDisk(t *testing.T) {
 	s := storetest.At(t, store.Config{URL: storetest.Postgres(t) + "&synchronous_commit=on", Key: storetest.Key})
 	ctx, db := t.Context(), store.DB(s)
@@ -27,7 +28,8 @@ func TestWhatWaitsForTheDisk(t *testing.T) {
 			INSERT INTO waits VALUES (TG_ARGV[0], current_setting('synchronous_commit')); RETURN NEW; END $$`,
 		`CREATE TRIGGER note BEFORE INSERT ON messages FOR EACH ROW WHEN (NEW.direction = 'in') EXECUTE FUNCTION note('message')`,
 		`CREATE TRIGGER note_claim BEFORE INSERT ON runs FOR EACH ROW EXECUTE FUNCTION note('claim')`,
-		`CREATE TRIGGER note_end BEFORE UPDATE ON runs FOR EACH ROW EXECUTE FUNCTION note('end')`,
+		`CREATE TRIGGER note_resume BEFORE UPDATE ON runs FOR EACH ROW WHEN (NEW.generation > OLD.generation) EXECUTE FUNCTION note('resume')`,
+		`CREATE TRIGGER note_end BEFORE UPDATE ON runs FOR EACH ROW WHEN (NEW.generation = OLD.generation) EXECUTE FUNCTION note('end')`,
 		`CREATE TRIGGER note_send BEFORE UPDATE ON sends FOR EACH ROW EXECUTE FUNCTION note('send')`,
 	} {
 		_, err := db.ExecContext(ctx, stmt)
@@ -40,7 +42,9 @@ func TestWhatWaitsForTheDisk(t *testing.T) {
 		State:   gateway.StateWaiting,
 	}})
 	check(err)
-	c, err := s.ClaimRun(ctx, arrived[0].Message.Conversation, time.Minute)
+	_, err = s.ClaimRun(ctx, arrived[0].Message.Conversation, 0)
+	check(err)
+	c, err := s.ClaimRun(ctx, arrived[0].Message.Conversation, time.Minute) // whose lease was over at once
 	check(err)
 	f := gateway.Finish{Run: c.Run, Sends: []gateway.Send{{
 		Account: "acc_1", Conversation: c.Conversation.ID, To: peer, Origin: gateway.FromRun, OriginID: string(c.Run.ID), Text: "hello",
@@ -65,7 +69,7 @@ func TestWhatWaitsForTheDisk(t *testing.T) {
 		got = append(got, line)
 	}
 	check(rows.Err())
-	want := []string{"message on", "claim off", "end off", "send on", "send on"}
+	want := []string{"message on", "claim off", "resume on", "end off", "send on", "send on"}
 	if len(got) != len(want) {
 		t.Fatalf("commits: %q, want %q", got, want)
 	}
