@@ -73,7 +73,7 @@ func (d *Dispatcher) run(ctx context.Context, c *gateway.Claim, a *gateway.Agent
 			return nil
 		}
 	}
-	in, err := d.input(ctx, c, a)
+	in, err := d.input(ctx, c, a, f)
 	if err != nil {
 		return err
 	}
@@ -103,8 +103,8 @@ func (d *Dispatcher) agent(ctx context.Context, c *gateway.Claim) (*gateway.Agen
 
 // input gathers what the agent is to know: the batch, and within the context's
 // life the turns before it and the summary of the last run. It fits into the
-// agent's budget, and c.Run counts what that cost.
-func (d *Dispatcher) input(ctx context.Context, c *gateway.Claim, a *gateway.Agent) (recall.Fitted, error) {
+// agent's budget, and c.Run counts what that cost. f notes what memory it is.
+func (d *Dispatcher) input(ctx context.Context, c *gateway.Claim, a *gateway.Agent, f *gateway.Finish) (recall.Fitted, error) {
 	in := prompt.FromBatch(c.Messages)
 	if c.Run.Trigger == gateway.TriggerAPI {
 		var err error
@@ -127,19 +127,19 @@ func (d *Dispatcher) input(ctx context.Context, c *gateway.Claim, a *gateway.Age
 		if err != nil && gateway.KindOf(err) != gateway.NotFound {
 			return recall.Fitted{}, fmt.Errorf("read what is kept of the contact of run %s: %w", c.Run.ID, err)
 		}
-		in.ContactMemory = m.Text
+		in.ContactMemory, f.MemoryAt = m.Text, m.UpdatedAt
 	}
 	x := recall.Overlong{Input: in, Conversation: c.Run.Conversation}
 	if err := d.remember(ctx, c, a, &x); err != nil {
 		return recall.Fitted{}, err
 	}
-	f, err := d.Compactor.Fit(ctx, x)
-	c.Run.InputTokens += f.InputTokens
-	c.Run.OutputTokens += f.OutputTokens
+	fitted, err := d.Compactor.Fit(ctx, x)
+	c.Run.InputTokens += fitted.InputTokens
+	c.Run.OutputTokens += fitted.OutputTokens
 	if err != nil {
-		return f, fmt.Errorf("fit the input of run %s: %w", c.Run.ID, err)
+		return fitted, fmt.Errorf("fit the input of run %s: %w", c.Run.ID, err)
 	}
-	return f, nil
+	return fitted, nil
 }
 
 // remember adds what is remembered of a run's context, if it has one.

@@ -13,7 +13,8 @@ type ContextSummary struct {
 }
 
 // A ContactMemory is what an agent keeps of a contact for good, beyond the life
-// of its contexts. No other agent reads it, and of no other contact.
+// of its contexts. No other agent reads it, and of no other contact. An empty
+// text is what was erased: its time stays, and is later with each change.
 type ContactMemory struct {
 	Agent     AgentID
 	Contact   ContactID

@@ -190,7 +190,8 @@ type Finish struct {
 	Deliveries []Delivery
 	Pause      *Pause          // nil: none is wanted
 	Memory     *string         // what the agent keeps of the contact from now on; nil: what it kept
-	Summary    *ContextSummary // what the run read of older turns, to live on; nil: nothing
+	MemoryAt   time.Time       // ContactMemory.UpdatedAt of what the run read: Memory is written over nothing newer
+	Summary    *ContextSummary // what the run read of older turns, to live on, if it still does; nil: nothing
 }
 
 // A Decision is what somebody says of one pending action.

@@ -126,12 +126,19 @@ func (s *Store) holdAccounts(ctx context.Context, q queries, batches [][]gateway
 	return accounts, nil
 }
 
+// holdAccount keeps an account that is in use to this transaction.
 func (s *Store) holdAccount(ctx context.Context, q queries, id gateway.AccountID) (gateway.Account, error) {
-	if err := q.hold(ctx, "account/"+string(id)); err != nil {
+	if err := holdContacts(ctx, q, id); err != nil {
 		return gateway.Account{}, err
 	}
 	a, err := one(ctx, q, s.scanAccount, accountSelect+`WHERE id = $1 AND active`, id)
 	return a, or(err, "There is no account %q", id)
+}
+
+// holdContacts keeps an account, in use or not, to this transaction: nobody of it
+// is added or merged meanwhile.
+func holdContacts(ctx context.Context, q queries, id gateway.AccountID) error {
+	return q.hold(ctx, "account/"+string(id))
 }
 
 // An intake takes messages in, in one transaction that holds their accounts.

@@ -87,7 +87,7 @@ var errNothing = &gateway.Error{Kind: gateway.NotFound, Msg: "No message waits"}
 // resumeRun claims an unfinished run that nobody holds.
 func resumeRun(ctx context.Context, q queries, id gateway.RunID, lease time.Duration) (gateway.Run, error) {
 	at := now()
-	n, err := q.exec(ctx, `UPDATE runs SET status = 'running', generation = generation + 1, attempt = attempt + 1, lease_until = $3,
+	n, err := q.exec(ctx, `UPDATE runs SET status = 'running', generation = generation + 1, attempt = attempt + 1, lease_until = $3, forgotten = FALSE,
 		started_at = CASE WHEN started_at = 0 THEN $2 ELSE started_at END WHERE id = $1 AND lease_until <= $2`, id, at, at.Add(lease))
 	if err != nil {
 		return gateway.Run{}, err

@@ -30,9 +30,9 @@ func (s *Store) FinishRun(ctx context.Context, f *gateway.Finish) error {
 	err := s.inTx(ctx, func(q queries) (err error) {
 		superseded = false
 		if r.Conversation == "" {
-			return writeFinish(ctx, q, f)
+			return writeFinish(ctx, q, f, false)
 		}
-		newer, err := mayAnswer(ctx, q, r.Conversation)
+		newer, forgotten, err := mayAnswer(ctx, q, r.Conversation)
 		if err != nil {
 			return err
 		}
@@ -47,7 +47,7 @@ func (s *Store) FinishRun(ctx context.Context, f *gateway.Finish) error {
 		if superseded {
 			return supersede(ctx, q, r)
 		}
-		return writeFinish(ctx, q, f)
+		return writeFinish(ctx, q, f, forgotten)
 	})
 	if err == nil && superseded {
 		err = gateway.ErrSuperseded
@@ -55,12 +55,18 @@ func (s *Store) FinishRun(ctx context.Context, f *gateway.Finish) error {
 	return s.fail(err, "finish run %s", r.ID)
 }
 
-func writeFinish(ctx context.Context, q queries, f *gateway.Finish) error {
+// writeFinish writes the end of a run. Where a person had the context erased
+// meanwhile, nothing comes back that ForgetContext erases.
+func writeFinish(ctx context.Context, q queries, f *gateway.Finish, forgotten bool) error {
+	head := ended(&f.Run)
+	if forgotten {
+		head = forgot(f)
+	}
 	beside := addedActions(&f.Run)
 	if len(f.Sends) > 0 {
 		beside = append(beside, addedSend(&f.Sends[0], &f.Run)...)
 	}
-	n, err := q.together(ctx, ended(&f.Run), beside...)
+	n, err := q.together(ctx, head, beside...)
 	for i := 1; i < len(f.Sends) && n > 0 && err == nil; i++ { // in their order, which what goes together has not
 		for _, x := range addedSend(&f.Sends[i], &f.Run) {
 			if err == nil {
@@ -83,7 +89,7 @@ func writeFinish(ctx context.Context, q queries, f *gateway.Finish) error {
 		return fmt.Errorf("memory: %w", err)
 	}
 	if f.Summary != nil {
-		if err := putSummary(ctx, q, f.Summary); err != nil {
+		if err := renewSummary(ctx, q, f.Summary); err != nil {
 			return fmt.Errorf("summary: %w", err)
 		}
 	}
@@ -95,22 +101,41 @@ func writeFinish(ctx context.Context, q queries, f *gateway.Finish) error {
 }
 
 // mayAnswer locks a conversation that an agent may answer, or returns
-// Conflict. It reports whether a message waits there that may call the run back.
-func mayAnswer(ctx context.Context, q queries, id gateway.ConversationID) (newer bool, err error) {
+// Conflict. It reports whether a message waits there that may call the run back,
+// and whether a person had erased what the run knows.
+func mayAnswer(ctx context.Context, q queries, id gateway.ConversationID) (newer, forgotten bool, err error) {
 	err = lockConversation(ctx, q, id)
 	if gateway.KindOf(err) == gateway.NotFound {
-		return false, &gateway.Error{Kind: gateway.Conflict, Msg: "The conversation became one with another", Err: err}
+		return false, false, &gateway.Error{Kind: gateway.Conflict, Msg: "The conversation became one with another", Err: err}
 	}
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	var is bool
-	_, err = one(ctx, q, func(r row) (struct{}, error) { return struct{}{}, r.Scan(&is, &newer, new(string)) },
-		`SELECT EXISTS (`+pauseOf+`), EXISTS (`+waitingOf+`), `+q.lazily, id, now())
+	_, err = one(ctx, q, func(r row) (struct{}, error) { return struct{}{}, r.Scan(&is, &newer, &forgotten, new(string)) },
+		`SELECT EXISTS (`+pauseOf+`), EXISTS (`+waitingOf+`), EXISTS (`+forgottenOf+`), `+q.lazily, id, now())
 	if err == nil && is {
 		err = &gateway.Error{Kind: gateway.Conflict, Msg: "The conversation is paused"}
 	}
-	return newer, err
+	return newer, forgotten, err
+}
+
+// forgot takes out of the end of a run what people have erased, and returns the
+// statement that ends it. What waits for a person's confirmation stays.
+func forgot(f *gateway.Finish) statement {
+	r := &f.Run
+	f.Memory, f.Summary = nil, nil
+	r.Input, r.Output, r.Notes = nil, nil, []string{"what was read and said is not kept: a person had the context erased meanwhile"}
+	for i := range r.Actions {
+		if r.Actions[i].Status != gateway.ActionPending {
+			r.Actions[i].Payload = nil
+		}
+	}
+	head := ended(r)
+	if r.Status == gateway.RunCompleted {
+		r.Output = &gateway.Output{Actions: []gateway.OutputAction{}} // for who copies it
+	}
+	return head
 }
 
 // ended is the statement that ends a run, if it is in hand under its generation.

@@ -120,7 +120,7 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 		"take waiting":  func() error { _, err := takeWaiting(ctx, q, "cnv", "run"); return err },
 		"standing":      func() error { _, _, err := standing(ctx, q, "cnv", &gateway.Conversation{}); return err },
 		"may answer": func() error {
-			_, err := one(ctx, q, scanInt, `SELECT EXISTS (`+pauseOf+`) + EXISTS (`+waitingOf+`)`, "cnv", at)
+			_, err := one(ctx, q, scanInt, `SELECT EXISTS (`+pauseOf+`) + EXISTS (`+waitingOf+`) + EXISTS (`+forgottenOf+`)`, "cnv", at)
 			return err
 		},
 		"set aside":     func() error { return setAside(ctx, q, "cnv") },

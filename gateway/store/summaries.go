@@ -18,13 +18,18 @@ func (s *Store) Summary(ctx context.Context, agent gateway.AgentID, conversation
 }
 
 // PutSummary keeps a summary in place of the one that was kept, unless that
-// covers more or lives longer. Summaries whose life is over go meanwhile.
+// covers more or lives longer, or the run that made it is in hand and a person had
+// erased what it knows. Summaries whose life is over go meanwhile.
 func (s *Store) PutSummary(ctx context.Context, x *gateway.ContextSummary) error {
 	if _, err := s.q.exec(ctx, `DELETE FROM context_summaries WHERE expires_at <= $1`, now()); err != nil {
 		return s.fail(err, "delete summaries whose life is over")
 	}
 	err := s.inTx(ctx, func(q queries) error {
 		if err := lockConversation(ctx, q, x.Conversation); err != nil {
+			return err
+		}
+		forgotten, err := exists(ctx, q, forgottenOf, x.Conversation)
+		if err != nil || forgotten {
 			return err
 		}
 		return putSummary(ctx, q, x)
@@ -41,6 +46,14 @@ func putSummary(ctx context.Context, q queries, x *gateway.ContextSummary) error
 	return err
 }
 
+// renewSummary has a summary live on, if it is still the one that was read: one
+// that was erased, or that a merge took away, does not come back.
+func renewSummary(ctx context.Context, q queries, x *gateway.ContextSummary) error {
+	_, err := q.exec(ctx, `UPDATE context_summaries SET expires_at = $4 WHERE conversation = $1 AND agent = $2 AND covers = $3 AND expires_at < $4`,
+		x.Conversation, x.Agent, x.Until, x.ExpiresAt)
+	return err
+}
+
 // DropSummary forgets the summary of a conversation's older turns that an agent
 // reads, if there is one.
 func (s *Store) DropSummary(ctx context.Context, agent gateway.AgentID, conversation gateway.ConversationID) error {
@@ -49,32 +62,39 @@ func (s *Store) DropSummary(ctx context.Context, agent gateway.AgentID, conversa
 }
 
 // ForgetContext erases what SQL holds of a contact's contexts: what runs that
-// ended were given and said, and the summaries. It returns whose contexts those
-// were. With an empty agent they are every agent's, and what agents keep of the
-// contact for good goes, too. A run in hand is not in it: it may leave a context
-// behind. Messages stay. NotFound: there is no such contact.
+// ended were given, said and noted, what their actions hold, the summaries, and
+// what webhooks were told. It returns whose contexts those were. With an empty
+// agent they are every agent's, and what agents keep of the contact for good goes,
+// too. A run in hand goes on, and leaves nothing of it behind.
+//
+// What remains: messages; an action that waits to be confirmed; what is still to
+// be delivered to a webhook, or died and may be replayed; of runs their times,
+// tokens, errors, and the types of their actions. NotFound: there is no such
+// contact.
 func (s *Store) ForgetContext(ctx context.Context, id gateway.ContactID, agent gateway.AgentID) (gateway.ConversationID, []gateway.AgentID, error) {
 	var conversation gateway.ConversationID
 	var agents []gateway.AgentID
 	err := s.inTx(ctx, func(q queries) (err error) {
 		agents = nil
-		c, err := contactByID(ctx, q, id)
+		c, err := heldContact(ctx, q, id)
 		if err != nil {
 			return err
 		}
-		if agent == "" {
-			if _, err := q.exec(ctx, `DELETE FROM contact_memories WHERE contact = $1`, id); err != nil {
+		if conversation, err = conversationWith(ctx, q, c.Account, id); err != nil {
+			return err
+		}
+		if conversation != "" {
+			if err := lockConversation(ctx, q, conversation); err != nil {
+				return err
+			}
+			if agents, err = forgetConversation(ctx, q, conversation, agent); err != nil {
 				return err
 			}
 		}
-		if conversation, err = conversationWith(ctx, q, c.Account, id); err != nil || conversation == "" {
-			return err
+		if agent == "" {
+			return eraseMemories(ctx, q, id)
 		}
-		if err := lockConversation(ctx, q, conversation); err != nil {
-			return err
-		}
-		agents, err = forgetConversation(ctx, q, conversation, agent)
-		return err
+		return nil
 	})
 	return conversation, agents, s.fail(err, "forget contexts of contact %s", id)
 }
@@ -88,8 +108,12 @@ func forgetConversation(ctx context.Context, q queries, id gateway.ConversationI
 	if err != nil {
 		return nil, err
 	}
+	const ended = `conversation = $1 AND conversation <> '' AND status IN ('completed', 'failed')`
 	for _, stmt := range []string{
-		`UPDATE runs SET input = '', output = '' WHERE conversation = $1 AND conversation <> '' AND status IN ('completed', 'failed')` + which,
+		`UPDATE runs SET forgotten = TRUE WHERE conversation = $1 AND conversation <> '' AND status IN ('pending', 'running')` + which,
+		`UPDATE runs SET input = '', output = '', notes = '' WHERE ` + ended + which,
+		`UPDATE actions SET payload = '' WHERE status <> 'pending' AND run IN (SELECT id FROM runs WHERE ` + ended + which + `)`,
+		`UPDATE deliveries SET body = '' WHERE state = 'succeeded' AND run IN (SELECT id FROM runs WHERE ` + ended + which + `)`,
 		`DELETE FROM context_summaries WHERE conversation = $1` + which,
 	} {
 		if _, err := q.exec(ctx, stmt, args...); err != nil {
@@ -98,3 +122,7 @@ func forgetConversation(ctx context.Context, q queries, id gateway.ConversationI
 	}
 	return agents, nil
 }
+
+// forgottenOf finds the run in hand of conversation $1 if a person had erased what
+// it knows since it was claimed.
+const forgottenOf = `SELECT 1 FROM runs WHERE conversation = $1 AND conversation <> '' AND status IN ('pending', 'running') AND forgotten`

@@ -21,15 +21,14 @@ func (s *Store) ContactTags(ctx context.Context, account gateway.AccountID, peer
 // SetContactTags replaces what a peer of an account is filed under, and returns
 // it as it is kept: sorted, each tag once. Nothing takes all tags away. Runs
 // that are claimed from now on have them. Invalid: gateway.CheckTags says so.
-// NotFound: nobody is known there by that address, or the account is not in use
-// any more.
+// NotFound: nobody is known there by that address.
 func (s *Store) SetContactTags(ctx context.Context, account gateway.AccountID, peer gateway.Address, tags []string) ([]string, error) {
 	tags = unite(tags)
 	err := gateway.CheckTags(tags)
 	if err == nil {
 		err = s.inTx(ctx, func(q queries) error {
 			// Nobody is merged meanwhile: what was set would go with the contact.
-			if _, err := s.holdAccount(ctx, q, account); err != nil {
+			if err := holdContacts(ctx, q, account); err != nil {
 				return err
 			}
 			id, err := peerContact(ctx, q, account, peer)

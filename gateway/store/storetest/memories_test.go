@@ -29,9 +29,19 @@ func contactOf(t *testing.T, s *store.Store, phone string) gateway.Contact {
 func learned(t *testing.T, s *store.Store, phone, id, text string) gateway.Run {
 	t.Helper()
 	f := finish(claimed(t, s, sandbox, phone, id), "reply")
-	f.Memory = &text
+	f.Memory, f.MemoryAt = &text, readAt(t, s, f.Run)
 	must(t, s.FinishRun(t.Context(), f))
 	return f.Run
+}
+
+// readAt is the time of what a run reads that is kept of its contact.
+func readAt(t *testing.T, s *store.Store, r gateway.Run) time.Time {
+	t.Helper()
+	m, err := s.MemoryIn(t.Context(), r.Agent, r.Conversation)
+	if err != nil {
+		wantKind(t, err, gateway.NotFound)
+	}
+	return m.UpdatedAt
 }
 
 func TestMemoryIsOfOneAgentAndOneContact(t *testing.T) {
@@ -69,7 +79,7 @@ func TestMemoryIsLearnedOnlyFromARunThatCompletes(t *testing.T) {
 			"it wants nothing changed": func(f *gateway.Finish) { f.Memory = nil },
 		} {
 			f := finish(claimed(t, s, sandbox, alice, "wamid."+name), "reply")
-			f.Memory = new("new")
+			f.Memory, f.MemoryAt = new("new"), readAt(t, s, f.Run)
 			good := *f
 			spoil(f)
 			if err := s.FinishRun(t.Context(), f); err != nil {
@@ -118,9 +128,7 @@ func TestOfContactsThatAreMergedTheNewerMemoryStays(t *testing.T) {
 					f := finish(got(s.ClaimRun(ctx, m.Conversation, time.Minute))(t), "reply")
 					f.Run.CompletedAt = time.Now().Add(time.Duration(i) * time.Second)
 					f.Memory = new([]string{"older", "newer"}[i])
-					f.Summary = &gateway.ContextSummary{
-						Agent: f.Run.Agent, Conversation: m.Conversation, Until: m.Seq, Text: "summary", ExpiresAt: time.Now().Add(time.Hour),
-					}
+					summarised(t, s, f)
 					must(t, s.FinishRun(ctx, f))
 					agent = f.Run.Agent
 					if who == byLID { // what only one of them has is not lost
@@ -205,10 +213,26 @@ func remembered(t *testing.T, s *store.Store, phone, id string) (gateway.Run, ga
 	t.Helper()
 	f := finish(claimed(t, s, sandbox, phone, id), "reply")
 	f.Run.Input, f.Run.Output.ContextSummary = json.RawMessage(`{"context_summary":"x"}`), "secret"
+	f.Run.Notes = []string{"dropped: secret"}
+	f.Run.Actions = []gateway.Action{{Type: "order", Payload: map[string]any{"what": "secret"}, Status: gateway.ActionAuto}}
 	f.Memory = new("kept")
-	f.Summary = &gateway.ContextSummary{Agent: f.Run.Agent, Conversation: f.Run.Conversation, Until: 1, Text: "old turns", ExpiresAt: time.Now().Add(time.Hour)}
+	f.Deliveries = []gateway.Delivery{{Webhook: hookOf(t, s), Event: gateway.EventRunCompleted, Run: f.Run.ID, Action: -1, Body: []byte(`{"secret":1}`)}}
+	summarised(t, s, f)
 	must(t, s.FinishRun(t.Context(), f))
 	return f.Run, contactOf(t, s, phone)
+}
+
+// summarised keeps a summary for a run, which is to live on when the run ends.
+func summarised(t *testing.T, s *store.Store, f *gateway.Finish) {
+	t.Helper()
+	f.Summary = &gateway.ContextSummary{Agent: f.Run.Agent, Conversation: f.Run.Conversation, Until: 1, Text: "old turns", ExpiresAt: time.Now().Add(time.Hour)}
+	must(t, s.PutSummary(t.Context(), f.Summary))
+	f.Summary.ExpiresAt = f.Summary.ExpiresAt.Add(time.Hour)
+}
+
+func hookOf(t *testing.T, s *store.Store) int64 {
+	t.Helper()
+	return got(s.Webhooks(t.Context()))(t)[0].ID
 }
 
 func TestForgetContext(t *testing.T) {
@@ -221,24 +245,25 @@ func TestForgetContext(t *testing.T) {
 			back := got(s.Run(ctx, "", r.ID))(t)
 			_, noSummary := s.Summary(ctx, r.Agent, r.Conversation)
 			_, noMemory := s.ContactMemory(ctx, r.Agent, c.ID)
-			return []bool{back.Output != nil, back.Input != nil, noSummary == nil, noMemory == nil}
+			return []bool{back.Output != nil, back.Input != nil, back.Notes != nil, back.Actions[0].Payload != nil, noSummary == nil, noMemory == nil}
 		}
+		yes := []bool{true, true, true, true, true, true}
 
 		_, agents, err := s.ForgetContext(ctx, who.ID, gateway.NewAgentID())
 		must(t, err)
 		equal(t, "agents", len(agents), 0)
-		equal(t, "after another agent's context was forgotten", holds(a, who), []bool{true, true, true, true})
+		equal(t, "after another agent's context was forgotten", holds(a, who), yes)
 
 		c, agents, err := s.ForgetContext(ctx, who.ID, a.Agent)
 		must(t, err)
 		equal(t, "conversation", c, a.Conversation)
 		equal(t, "agents", agents, []gateway.AgentID{a.Agent})
-		equal(t, "after the agent's context was", holds(a, who), []bool{false, false, false, true})
+		equal(t, "after the agent's context was", holds(a, who), []bool{false, false, false, false, false, true})
 
 		_, _, err = s.ForgetContext(ctx, who.ID, "")
 		must(t, err)
-		equal(t, "after everything was", holds(a, who), []bool{false, false, false, false})
-		equal(t, "the neighbour", holds(b, neighbour), []bool{true, true, true, true})
+		equal(t, "after everything was", holds(a, who), make([]bool, 6))
+		equal(t, "the neighbour", holds(b, neighbour), yes)
 		_, _, err = s.ForgetContext(ctx, "ctc_none", "")
 		wantKind(t, err, gateway.NotFound)
 	})
