@@ -22,9 +22,9 @@ import (
 
 // Store knows what agents spent, and where they are.
 type Store interface {
-	// SpentTokens returns what an agent's runs that ended since then read and
-	// wrote.
-	SpentTokens(ctx context.Context, agent gateway.AgentID, since time.Time) (int64, error)
+	// SpentTokens returns what an agent's runs read and wrote that ended since a
+	// moment: before another one, and from that on.
+	SpentTokens(ctx context.Context, agent gateway.AgentID, since, until time.Time) (before, after int64, err error)
 	// RecentRuns returns how many runs of an agent in a context ended since then,
 	// those that a limit stopped left out.
 	RecentRuns(ctx context.Context, agent gateway.AgentID, contextKey string, since time.Time) (int, error)
@@ -37,9 +37,15 @@ const (
 	limitTokens = "tokens_per_day"
 )
 
-// sumAge is how old a sum of an agent's tokens may be: at many runs a second it
-// is not made for each of them.
-const sumAge = time.Second
+// An agent's tokens are summed at most once in sumAge, from where the last sum
+// can be believed: what ended longer than lateBy before it, by whichever clock,
+// was on record. What was not, since the database was away, is found within
+// wholeAge, when the day is summed anew.
+const (
+	sumAge   = time.Second
+	lateBy   = 10 * time.Second
+	wholeAge = 10 * time.Minute
+)
 
 // A Guard watches the limits. It is safe for concurrent use.
 type Guard struct {
@@ -48,19 +54,24 @@ type Guard struct {
 	reached *prometheus.CounterVec
 
 	mu   sync.Mutex
-	sums map[gateway.AgentID]sum
+	sums map[gateway.AgentID]*sum
 }
 
-// A sum is the tokens that an agent spent, as of a moment ago.
+// A sum is the tokens that an agent spent in a day, as of a moment ago.
 type sum struct {
-	tokens int64
-	day    time.Time // since when
-	at     time.Time
+	turn chan struct{} // of one place: whoever is in it has what follows, and others wait for what it finds
+
+	day     time.Time // since when
+	tokens  int64     // all of them
+	at      time.Time // when they were known
+	settled int64     // those of runs that ended before until
+	until   time.Time
+	whole   time.Time // when the day was summed from its beginning
 }
 
 // New returns a Guard; a nil reg keeps its metric to itself.
 func New(store Store, log *slog.Logger, reg prometheus.Registerer) *Guard {
-	g := &Guard{store: store, log: log, sums: map[gateway.AgentID]sum{}}
+	g := &Guard{store: store, log: log, sums: map[gateway.AgentID]*sum{}}
 	g.reached = promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
 		Name: "wagent_spend_limits_reached_total",
 		Help: "Runs that a spend limit of their agent stopped, by which.",
@@ -113,18 +124,54 @@ func (g *Guard) tokensToday(ctx context.Context, r *gateway.Run, a *gateway.Agen
 		now = r.StartedAt.In(account.Location())
 	}
 	day := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
-	g.mu.Lock()
-	known := g.sums[a.ID]
-	g.mu.Unlock()
-	if known.day.Equal(day) && r.StartedAt.Sub(known.at) < sumAge {
-		return known.tokens, nil
+	s := g.sum(a.ID)
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return 0, fmt.Errorf("sum tokens before run %s: %w", r.ID, context.Cause(ctx))
 	}
-	tokens, err := g.store.SpentTokens(ctx, a.ID, day)
-	if err != nil {
+	if s.day.Equal(day) && time.Since(s.at) < sumAge {
+		return s.tokens, nil
+	}
+	if err := s.renew(ctx, g.store, a.ID, day); err != nil {
 		return 0, fmt.Errorf("sum tokens before run %s: %w", r.ID, err)
 	}
+	return s.tokens, nil
+}
+
+func (g *Guard) sum(agent gateway.AgentID) *sum {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.sums[a.ID] = sum{tokens: tokens, day: day, at: r.StartedAt}
-	return tokens, nil
+	s := g.sums[agent]
+	if s == nil {
+		s = &sum{turn: make(chan struct{}, 1)}
+		g.sums[agent] = s
+	}
+	return s
+}
+
+// renew sums what ended since it was summed last, and what may have been missing
+// then.
+func (s *sum) renew(ctx context.Context, store Store, agent gateway.AgentID, day time.Time) error {
+	since, settled := s.until, s.settled
+	whole := !s.day.Equal(day) || time.Since(s.whole) >= wholeAge
+	if whole {
+		since, settled = day, 0
+	}
+	until := time.Now().Add(-lateBy)
+	if until.Before(since) {
+		until = since
+	}
+	began := time.Now()
+	before, after, err := store.SpentTokens(ctx, agent, since, until)
+	if err != nil {
+		return err
+	}
+	if whole {
+		s.whole = began
+	}
+	s.day, s.until, s.settled = day, until, settled+before
+	s.tokens, s.at = s.settled+after, time.Now()
+	return nil
 }

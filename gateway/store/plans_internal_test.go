@@ -126,7 +126,7 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 		"set aside":     func() error { return setAside(ctx, q, "cnv") },
 		"overrides":     func() error { _, _, err := s.WindowOverrides(ctx, "acc", 0); return err },
 		"active pauses": func() error { _, _, err := s.Pauses(ctx, "acc", false, 0); return err },
-		"spent tokens":  func() error { _, err := s.SpentTokens(ctx, "agt", at); return err },
+		"spent tokens":  func() error { _, _, err := s.SpentTokens(ctx, "agt", at, at); return err },
 		"recent runs":   func() error { _, err := s.RecentRuns(ctx, "agt", "cnv", at); return err },
 		"waiting in":    func() error { _, err := s.WaitingIn(ctx, "cnv"); return err },
 		"memory":        func() error { _, err := s.MemoryIn(ctx, "agent", "cnv"); return err },
