@@ -320,7 +320,7 @@ func claimSend(ctx context.Context, q queries, h *head, at time.Time) (gateway.S
 func (s *Store) SettleSend(ctx context.Context, x *gateway.Send) (stands bool, err error) {
 	err = s.inTx(ctx, func(q queries) error {
 		if x.State == gateway.SendAccepted { // its id is another message's no more, before it is this one's
-			if err := forgetEcho(ctx, q, x.Account, x.ID, x.ExternalID); err != nil {
+			if err := forgetEchoOf(ctx, q, x); err != nil {
 				return err
 			}
 		}
@@ -340,6 +340,19 @@ func (s *Store) SettleSend(ctx context.Context, x *gateway.Send) (stands bool, e
 }
 
 var errSettled = errors.New("the send is not claimed any more")
+
+// forgetEchoOf is forgetEcho for a send that is not locked yet: it is before a
+// message is. Hardly ever is there an echo, which is looked for without locks.
+func forgetEchoOf(ctx context.Context, q queries, x *gateway.Send) error {
+	some, err := exists(ctx, q, `SELECT 1 FROM messages WHERE `+echoOf, x.Account, x.ExternalID, x.ID)
+	if err != nil || !some {
+		return err
+	}
+	if _, err := list(ctx, q, scanInt, `SELECT 1 FROM sends WHERE id = $1`+q.lock, x.ID); err != nil {
+		return err
+	}
+	return forgetEcho(ctx, q, x.Account, x.ID, x.ExternalID)
+}
 
 // mirrored are the statements that show on the message what became of its send.
 func mirrored(x *gateway.Send) []statement {

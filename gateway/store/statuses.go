@@ -117,7 +117,9 @@ func forgetEcho(ctx context.Context, q queries, account gateway.AccountID, id ga
 	if externalID == "" {
 		return nil
 	}
-	_, err := q.exec(ctx, `DELETE FROM messages WHERE account = $1 AND external_id = $2 AND external_id <> '' AND direction = 'out' AND origin = 'echo' AND id <> $3`,
-		account, externalID, id)
+	_, err := q.exec(ctx, `DELETE FROM messages WHERE `+echoOf, account, externalID, id)
 	return err
 }
+
+// echoOf finds the echo in account $1 of message $3 of ours, which WhatsApp knows by $2.
+const echoOf = `account = $1 AND external_id = $2 AND external_id <> '' AND direction = 'out' AND origin = 'echo' AND id <> $3`
