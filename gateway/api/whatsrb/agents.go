@@ -114,7 +114,7 @@ func actionName(t string) string {
 }
 
 // agentInput is what a client may say of an agent. The settings that the
-// contract does not have are taken and not shown.
+// contract does not have are taken and shown as a settingsBody only.
 type agentInput struct {
 	Name                wire.Nullable[string]         `json:"name"`
 	Description         wire.Nullable[string]         `json:"description"`
@@ -141,7 +141,7 @@ type agentInput struct {
 	ModelSettings       wire.Nullable[wire.Object]    `json:"model_settings"`
 	SpendLimits         wire.Nullable[wire.Object]    `json:"spend_limits"`
 	Compaction          wire.Nullable[wire.Object]    `json:"compaction"`
-	MemoryBlocks        wire.Nullable[[]blockInput]   `json:"memory_blocks"`
+	MemoryBlocks        wire.Nullable[[]block]        `json:"memory_blocks"`
 	ContactMemory       wire.Nullable[int]            `json:"contact_memory_limit"`
 	Answers             wire.Nullable[wire.Object]    `json:"answers"`
 }

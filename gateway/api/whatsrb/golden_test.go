@@ -24,6 +24,8 @@ func TestContract(t *testing.T) {
 				m.complete(true)
 			case "fail":
 				m.fail()
+			case "routed":
+				m.route()
 			case "declare":
 				m.declare()
 			default:

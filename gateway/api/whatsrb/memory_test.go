@@ -257,6 +257,14 @@ func (m *memory) fail() {
 	r.StartedAt, r.CompletedAt = time.Now(), time.Now()
 }
 
+// route has the last run answered by a rule.
+func (m *memory) route() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := &m.runs[len(m.runs)-1]
+	r.Routed, r.Supersedes, r.Notes = "keyword", 2, []string{"dropped an action of a type that is not allowed"}
+}
+
 // declare makes the last agent one of the configuration file.
 func (m *memory) declare() {
 	m.mu.Lock()

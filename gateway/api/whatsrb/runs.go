@@ -158,6 +158,33 @@ func (h *API) retrieveRun(c echo.Context) error {
 	return wire.Data(c, http.StatusOK, newRunBody(&r))
 }
 
+// routeBody is what was decided about a run: why this agent answers it (null for
+// runs of the API), how often newer messages called it back, why it ended, and
+// what was dropped or repaired on the way.
+type routeBody struct {
+	RunID      string   `json:"run_id"`
+	AgentID    string   `json:"agent_id"`
+	Routed     *string  `json:"routed"`
+	Supersedes int      `json:"supersedes"`
+	StopReason *string  `json:"stop_reason"`
+	Notes      []string `json:"notes"`
+}
+
+func (h *API) retrieveRoute(c echo.Context) error {
+	agent, id, err := pathRunID(c)
+	if err != nil {
+		return err
+	}
+	r, err := h.Runs.Run(c.Request().Context(), agent, id)
+	if err != nil {
+		return fmt.Errorf("find run %s: %w", id, err)
+	}
+	return wire.Data(c, http.StatusOK, routeBody{
+		RunID: string(r.ID), AgentID: r.Agent.String(), Routed: wire.OrNull(r.Routed), Supersedes: r.Supersedes,
+		StopReason: wire.OrNull(string(r.StopReason)), Notes: append([]string{}, r.Notes...),
+	})
+}
+
 type runInput struct {
 	Input    json.RawMessage `json:"input"`
 	Metadata json.RawMessage `json:"metadata"`

@@ -1,7 +1,8 @@
 // Package whatsrb is the agents API under /api/v1, in the shape of WhatsRB
 // Cloud: a client written for that service works against ours when only its
-// base URL and its key change. Beside it stand the calls that write into
-// sandbox accounts, which are our own.
+// base URL and its key change. Beside it stand calls of our own: those that
+// write into sandbox accounts, an agent's settings that WhatsRB Cloud does not have
+// (/agents/{id}/settings), and how a run went (/agents/{id}/runs/{id}/route).
 //
 // It guarantees the shape: the envelopes, the words and statuses of errors,
 // timestamps in whole seconds with a Z, no member beyond the documented ones,
@@ -128,11 +129,13 @@ func (h *API) Mount(g *echo.Group) {
 	g.GET("/agents/:agent", h.retrieveAgent)
 	g.PATCH("/agents/:agent", h.updateAgent)
 	g.DELETE("/agents/:agent", h.deleteAgent)
+	g.GET("/agents/:agent/settings", h.retrieveSettings)
 	g.GET("/agent_templates", listTemplates)
 
 	g.GET("/agents/:agent/runs", h.listRuns)
 	g.POST("/agents/:agent/runs", h.createRun)
 	g.GET("/agents/:agent/runs/:run", h.retrieveRun)
+	g.GET("/agents/:agent/runs/:run/route", h.retrieveRoute)
 	g.POST("/agents/:agent/runs/:run/actions", h.decideActions)
 
 	g.GET("/sandbox/:account/messages", h.listSandbox)
