@@ -65,7 +65,8 @@ func TestWhatARunCostThatAPersonEndedIsCounted(t *testing.T) {
 				}
 				must(t, <-done)
 				costs(t, r.run(gateway.RunFailed, gateway.StopCancelled, 1), 7, 5)
-				spent := got(r.db.SpentTokens(r.Context(), r.agent.ID, r.start))(t)
+				_, spent, err := r.db.SpentTokens(r.Context(), r.agent.ID, r.start, r.start)
+				must(t, err)
 				equal(t, "what the agent spent", spent, 12)
 				r.says(m.Conversation)
 			})

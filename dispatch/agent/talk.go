@@ -22,6 +22,11 @@ var backoff = [...]time.Duration{time.Second, 3 * time.Second}
 // another model could be asked.
 const patience = 5 * time.Second
 
+// outage is how long a model is waited for that is known to be down, where there
+// is no other: one that is back by then answers, and with one that is not the
+// customer is told so before they give up, and the run's place is another's.
+const outage = 25 * time.Second
+
 // A talk is an exchange with one model.
 type talk struct {
 	*quest
@@ -40,6 +45,7 @@ func (t *talk) ask(ctx context.Context, r *llm.Request) (string, check.Verdict, 
 	var asked error // of the last request that was made: it tells more than that none was
 	tries := 0      // requests
 	waited := false // for somebody who is not asked
+	var since time.Time
 	for {
 		resp, err := t.generate(ctx, r)
 		if err == nil {
@@ -60,7 +66,10 @@ func (t *talk) ask(ctx context.Context, r *llm.Request) (string, check.Verdict, 
 			asked = err
 		}
 		wait, again := t.retry(ctx, err, tries)
-		if !again {
+		if notAsked && since.IsZero() {
+			since = time.Now()
+		}
+		if !again || notAsked && time.Since(since)+wait > outage {
 			return "", check.Verdict{}, failure(ctx, asked, tries)
 		}
 		if !notAsked || !waited {
@@ -149,7 +158,7 @@ func (t *talk) count(outcome string) {
 // when. It is not if ctx would end first: then there is nothing to wait for. Nor is
 // it if there is another model to ask and this one is known to be down, or asks for
 // patience. One that was not made is no try: whoever has nobody else to ask waits
-// until it may be, or until ctx ends.
+// until it may be, for as long as an outage is waited for, or until ctx ends.
 func (t *talk) retry(ctx context.Context, err error, tries int) (time.Duration, bool) {
 	kind := gateway.KindOf(err)
 	notAsked := errors.Is(err, circuit.ErrNotAsked)
