@@ -3,6 +3,7 @@ package dispatch_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -231,6 +232,63 @@ func TestARouterDecidesWhatNoRuleDoes(t *testing.T) {
 			equal(t, "asked", s.asked, 0)
 		})
 	})
+}
+
+// No model is asked for an agent whose limit is reached, the router's included.
+func TestARouterDoesNotChooseWhoSpentTheirTokens(t *testing.T) {
+	tests := map[string]struct {
+		spent []string
+		asked int
+		among []string
+		want  string
+	}{
+		"one of three":           {[]string{"rooms"}, 1, []string{"front", "bills"}, "bills: router"},
+		"the default agent":      {[]string{"front"}, 1, []string{"bills", "rooms"}, "rooms: router"},
+		"all but one":            {[]string{"front", "rooms"}, 0, nil, "bills: default"},
+		"all but the default":    {[]string{"bills", "rooms"}, 0, nil, "front: default"},
+		"everybody, which tells": {[]string{"front", "bills", "rooms"}, 0, nil, "failed"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := &switchboard{answer: last}
+			inRig(t, nil, func(x *settings) {
+				staff(rules, "bills", "rooms")(x)
+				x.place.Router = "fake/router"
+				x.parts = func(p *dispatch.Parts) { p.Answerer, p.Picker.Ask = desk{}, s.Ask }
+				x.agent.Spend.TokensPerDay = 10
+				for i := range x.others {
+					x.others[i].Spend.TokensPerDay = 10
+				}
+			}, func(r *rig) {
+				for _, a := range got(r.db.Agents(r.Context()))(t) {
+					if slices.Contains(tt.spent, a.Name) {
+						x := gateway.Run{Agent: a.ID, Account: account, Trigger: gateway.TriggerAPI, Input: []byte(`"hi"`)}
+						must(t, r.db.CreateRun(r.Context(), &x))
+					}
+				}
+				stop := r.serve(r.d.Run)
+				stop()
+				r.at(time.Minute)
+				n := len(r.runs())
+				run := r.answered(ada, "a double, please")
+				how := string(run.Status)
+				if run.Output != nil {
+					how = run.Output.SuggestedReply + ": " + run.Routed
+				}
+				equal(t, "runs before", n, len(tt.spent))
+				equal(t, "answer", how, tt.want)
+				equal(t, "asked", s.asked, tt.asked)
+				equal(t, "among", s.among, tt.among)
+				stopped := map[string]float64{}
+				if tt.want == "failed" {
+					equal(t, "stop reason", run.StopReason, gateway.StopSpent)
+					equal(t, "tokens", run.InputTokens, 0)
+					stopped["tokens_per_day"] = 1
+				}
+				r.counts("wagent_spend_limits_reached_total", stopped)
+			})
+		})
+	}
 }
 
 func TestACrashBetweenRoutingAndTheEndKeepsTheAgent(t *testing.T) {

@@ -95,9 +95,10 @@ func inRig(t *testing.T, answer script, change func(*settings), play func(*rig))
 		}
 		r.windows, r.timers = r.replica()
 		r.flush = func() { must(t, rdb.FlushAll(t.Context()).Err()) }
+		guard := spend.New(r.db, log, r.registry)
 		parts := dispatch.Parts{
-			Runs: r.db, Requests: r.db, Actions: r.db, Directory: r.db, Picker: &pick.Picker{Runs: r.db, Accounts: r.db, Log: log},
-			Memory: recall.New(rdb, r.db, "test", log, nil), Spent: spend.New(r.db, log, r.registry).Reached, Answerer: r.model,
+			Runs: r.db, Requests: r.db, Actions: r.db, Directory: r.db, Picker: &pick.Picker{Runs: r.db, Accounts: r.db, Within: guard.Within, Log: log},
+			Memory: recall.New(rdb, r.db, "test", log, nil), Spent: guard.Reached, Answerer: r.model,
 			Sent: func() { r.sent.Add(1) }, Delivered: func() { r.delivered.Add(1) },
 			Rearm: r.timers.Rearm, Drop: r.timers.Drop,
 		}

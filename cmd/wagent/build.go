@@ -180,12 +180,13 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		return nil, err
 	}
 	directory := db.Directory()
+	guard := spend.New(directory, log, reg)
 	answerer, memory := agent.New(models, log, reg), recall.New(rdb, db, prefix, log, reg)
 	parts := dispatch.Parts{
-		Runs: db, Requests: db, Actions: db, Directory: directory, Kept: db.MemoryIn, Spent: spend.New(directory, log, reg).Reached,
+		Runs: db, Requests: db, Actions: db, Directory: directory, Kept: db.MemoryIn, Spent: guard.Reached,
 		Memory: memory, Answerer: answerer,
 		Compactor: &recall.Compactor{Summaries: db, Summarizer: answerer, Log: log},
-		Picker:    &pick.Picker{Runs: db, Accounts: directory, Ask: router.New(answerer, reg).Ask, Log: log},
+		Picker:    &pick.Picker{Runs: db, Accounts: directory, Ask: router.New(answerer, reg).Ask, Within: guard.Within, Log: log},
 		Sent:      devices.sent, Delivered: hooks.Wake, Working: devices.working,
 		Rearm: timers.Rearm, Drop: timers.Drop,
 	}

@@ -86,25 +86,41 @@ func New(store Store, log *slog.Logger, reg prometheus.Registerer) *Guard {
 // in words fit for the run's error; empty if there is none. An error is the
 // store's.
 func (g *Guard) Reached(ctx context.Context, r *gateway.Run, a *gateway.Agent) (string, error) {
+	limit, msg, err := g.limit(ctx, r, a)
+	if limit == "" || err != nil {
+		return "", err
+	}
+	return g.stop(ctx, r, limit, msg), nil
+}
+
+// Within reports whether an agent may still answer a run, which somebody has yet to
+// choose it for. An error is the store's.
+func (g *Guard) Within(ctx context.Context, r *gateway.Run, a *gateway.Agent) (bool, error) {
+	limit, _, err := g.limit(ctx, r, a)
+	return limit == "", err
+}
+
+// limit returns which limit is reached, and how that is said.
+func (g *Guard) limit(ctx context.Context, r *gateway.Run, a *gateway.Agent) (limit, msg string, err error) {
 	if n := a.Spend.RunsPerHour; n > 0 && r.ContextKey() != "" {
 		runs, err := g.store.RecentRuns(ctx, a.ID, r.ContextKey(), r.StartedAt.Add(-time.Hour))
 		if err != nil {
-			return "", fmt.Errorf("count runs before run %s: %w", r.ID, err)
+			return "", "", fmt.Errorf("count runs before run %s: %w", r.ID, err)
 		}
 		if runs >= n {
-			return g.stop(ctx, r, limitRuns, fmt.Sprintf("the agent's limit of %d runs an hour in one conversation is reached", n)), nil
+			return limitRuns, fmt.Sprintf("the agent's limit of %d runs an hour in one conversation is reached", n), nil
 		}
 	}
 	if n := a.Spend.TokensPerDay; n > 0 {
 		tokens, err := g.tokensToday(ctx, r, a)
 		if err != nil {
-			return "", err
+			return "", "", err
 		}
 		if tokens >= int64(n) {
-			return g.stop(ctx, r, limitTokens, fmt.Sprintf("the agent's limit of %d tokens a day is reached", n)), nil
+			return limitTokens, fmt.Sprintf("the agent's limit of %d tokens a day is reached", n), nil
 		}
 	}
-	return "", nil
+	return "", "", nil
 }
 
 func (g *Guard) stop(ctx context.Context, r *gateway.Run, limit, msg string) string {

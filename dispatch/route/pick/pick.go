@@ -40,7 +40,10 @@ type Picker struct {
 	// rule says so. The choice's tokens count beside an error, too. nil: the
 	// default agent answers.
 	Ask func(ctx context.Context, handle string, among []*gateway.Agent, batch []gateway.Message) (router.Choice, error)
-	Log *slog.Logger
+	// Within reports whether an agent is within its limits: a model is not asked for
+	// one that is not. nil: all are.
+	Within func(ctx context.Context, r *gateway.Run, a *gateway.Agent) (bool, error)
+	Log    *slog.Logger
 }
 
 // Agent returns the one of the agents that answers the batch of a claim, or nil
@@ -78,7 +81,13 @@ func (p *Picker) route(ctx context.Context, c *gateway.Claim, candidates []*gate
 		return nil, err
 	}
 	choice := route.Choose(&q)
-	if choice.Reason == route.Default && len(choice.Among) > 1 && account.Router != "" && p.Ask != nil {
+	asks := choice.Reason == route.Default && len(choice.Among) > 1 && account.Router != "" && p.Ask != nil
+	if asks {
+		if err := p.spare(ctx, r, &choice); err != nil {
+			return nil, err
+		}
+	}
+	if asks && len(choice.Among) > 1 {
 		asked, err := p.Ask(ctx, account.Router, choice.Among, c.Messages)
 		r.InputTokens += asked.InputTokens
 		r.OutputTokens += asked.OutputTokens
@@ -97,6 +106,30 @@ func (p *Picker) route(ctx context.Context, c *gateway.Claim, candidates []*gate
 		return nil, fmt.Errorf("route run %s: %w", r.ID, err)
 	}
 	return choice.Agent, nil
+}
+
+// spare takes those who have reached a limit from whom a model may choose among,
+// and lets another stand in for the default agent. Where nobody is left the default
+// agent answers: its run says which limit it was.
+func (p *Picker) spare(ctx context.Context, r *gateway.Run, choice *route.Choice) error {
+	if p.Within == nil {
+		return nil
+	}
+	var left []*gateway.Agent
+	for _, a := range choice.Among {
+		within, err := p.Within(ctx, r, a)
+		if err != nil {
+			return fmt.Errorf("choose agent of run %s: %w", r.ID, err)
+		}
+		if within {
+			left = append(left, a)
+		}
+	}
+	if len(left) > 0 && slices.Contains(choice.Among, choice.Agent) && !slices.Contains(left, choice.Agent) {
+		choice.Agent = left[0]
+	}
+	choice.Among = left
+	return nil
 }
 
 // question gathers what the rules look at.
