@@ -296,7 +296,7 @@ func (d *Dispatcher) follow(f *gateway.Finish) {
 func (d *Dispatcher) cancel(ctx context.Context, r *gateway.Run, reason string) error {
 	err := d.Runs.CancelRun(ctx, r, reason)
 	if gateway.KindOf(err) == gateway.Conflict {
-		return nil // it is in other hands, which will end it
+		return nil // it has ended, or is in other hands, which will end it
 	}
 	if err != nil {
 		return fmt.Errorf("cancel run %s: %w", r.ID, err)

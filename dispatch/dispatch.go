@@ -1,5 +1,5 @@
 // Package dispatch answers. A due batch becomes a run: it is claimed in SQL,
-// put before the account's agent with what is remembered of the conversation,
+// put before one of the account's agents with what is remembered of the conversation,
 // and finished in one transaction that holds the reply, the actions and their
 // deliveries. Runs of the API take the same way without a batch.
 //
@@ -32,7 +32,7 @@ import (
 // Config sets how runs are worked on. All fields must be positive but Drain.
 type Config struct {
 	Concurrency int           // API runs at once
-	Timeout     time.Duration // of one run, its retries included
+	Timeout     time.Duration // for an agent's models to answer, retries included; what comes before has limits of its own
 	Lease       time.Duration // of a run in hand; renewed while it is worked on
 	MaxAttempts int           // claims after which a run fails instead of being tried again
 	Drain       time.Duration // how long runs in hand may go on after a shutdown began

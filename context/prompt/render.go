@@ -234,7 +234,7 @@ func turns(in *Input, f fence) []transcript.Turn {
 	return append(out, last)
 }
 
-// at tells a time in the customer's zone; nothing if it is not known.
+// at tells a time in the zone of the business; nothing if it is not known.
 func (in *Input) at(t time.Time) string {
 	if t.IsZero() {
 		return ""

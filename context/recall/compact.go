@@ -98,7 +98,7 @@ const (
 //
 // The batch's newest message is always there: if nothing else is left to leave
 // out, it loses its head. Only where the agent's own prompt leaves it no room at
-// all is the budget exceeded, by at most [64] tokens of the message.
+// all is the budget exceeded, by what stays of the message: some 64 tokens.
 //
 // An error is SQL's, or the context's.
 func (c *Compactor) Fit(ctx context.Context, x Overlong) (Fitted, error) {

@@ -384,6 +384,9 @@ func TestTheNewestMessageStaysWhateverGoes(t *testing.T) {
 	if got := f.Input.Messages; len(got) != 1 || !strings.HasPrefix(got[0].Text, cut) || !strings.HasSuffix(got[0].Text, "Room 204.") {
 		t.Errorf("what is left is %q", got)
 	}
+	if f.Input.LastMessage != f.Input.Messages[0].Text {
+		t.Errorf("the run's record has %q", f.Input.LastMessage)
+	}
 	if n := budget.Prompt(f.Input.Agent.Model, prompt.Render(f.Input)); n > limit || n < limit-100 {
 		t.Errorf("the prompt has %d tokens, of %d", n, limit)
 	}

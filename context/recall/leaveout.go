@@ -3,6 +3,7 @@ package recall
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"wagent/context/budget"
 	"wagent/context/prompt"
@@ -27,6 +28,9 @@ func (m *meter) leaveOut(ctx context.Context, in *prompt.Input, limit int) ([]st
 		}
 		*in = whole
 		left := without(in, pieces[max(n, 1):])
+		if len(in.Messages) < len(whole.Messages) {
+			in.LastMessage = joined(in.Messages)
+		}
 		least := n == 0 && target-m.base <= leastNewest
 		if n == 0 && m.cutNewest(in, target-m.base) {
 			left = append(left, "the beginning of the newest message")
@@ -84,5 +88,17 @@ func (m *meter) cutNewest(in *prompt.Input, tokens int) bool {
 		return false
 	}
 	*text = cut + tail
+	if len(in.Messages) > 0 {
+		in.LastMessage = *text
+	}
 	return true
+}
+
+// joined is what an input's LastMessage is of its Messages.
+func joined(messages []prompt.Message) string {
+	texts := make([]string, len(messages))
+	for i := range messages {
+		texts[i] = messages[i].Text
+	}
+	return strings.Join(texts, "\n")
 }

@@ -40,7 +40,7 @@ func payloadSchema(fields []gateway.Field) []byte {
 	return object(true, props...)
 }
 
-// rfc3339Time is a full-time or, since the customer's zone may go without
+// rfc3339Time is a full-time or, since the zone of the business goes without
 // saying, a partial-time of RFC 3339, section 5.6.
 var rfc3339Time = regexp.MustCompile(`^(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]+)?(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?$`)
 
