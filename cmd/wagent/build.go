@@ -217,7 +217,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		Sessions: sessions.API{Accounts: db, Links: db, Pairings: db, Person: db, Files: db, Changed: devices.changed},
 		Pauses:   pauses.API{Conversations: db, Pauses: db, Editor: pausing{db, timers, log}},
 		Windows:  windows.API{Conversations: db, Agents: db, Overrides: db, Answerer: timers},
-		Contacts: contacts.API{People: db, Agents: db, Memories: db, Contexts: contexts{db, memory}},
+		Contacts: contacts.API{People: db, Agents: db, Memories: db, Contexts: contexts{db, memory}, Messages: db},
 		// Without Redis messages are still taken in safely, so it does not count.
 		Ready: map[string]api.Check{"database": db.Ping},
 	})

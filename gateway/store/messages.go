@@ -61,6 +61,17 @@ func (s *Store) Messages(ctx context.Context, account gateway.AccountID, id gate
 	return ms, s.fail(err, "read messages of conversation %s", id)
 }
 
+// Skipped returns at most limit messages of a contact's that no run took, newest
+// first: each says in its StateReason why it was ignored or held.
+func (s *Store) Skipped(ctx context.Context, c *gateway.Contact, limit int) ([]gateway.Message, error) {
+	id, err := conversationWith(ctx, s.q, c.Account, c.ID)
+	if err != nil || id == "" {
+		return nil, s.fail(err, "find conversation with contact %s", c.ID)
+	}
+	ms, err := list(ctx, s.q, scanMessage, messageSelect+`WHERE conversation = $1 AND direction = 'in' AND state IN ('ignored', 'held') ORDER BY seq DESC LIMIT $2`, id, limit)
+	return ms, s.fail(err, "read skipped messages of conversation %s", id)
+}
+
 // Stranded returns at most limit waiting messages that were received before a
 // time, in the order of their seq, after the one given.
 func (s *Store) Stranded(ctx context.Context, before time.Time, afterSeq int64, limit int) ([]gateway.Message, error) {

@@ -1,6 +1,6 @@
 // Package contacts is /api/v1/contacts: who wrote to us, what they are filed
-// under, and what agents remember of them, for people to read, correct and
-// erase.
+// under, which of their messages no agent answered and why, and what agents
+// remember of them, for people to read, correct and erase.
 //
 // It is ours, in the shape of what stands beside it: WhatsRB Cloud has no such
 // thing, and what is not known is refused. What an agent remembers is of two
@@ -15,11 +15,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
-	"strings"
+	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
@@ -34,15 +32,17 @@ type API struct {
 	Agents   Agents
 	Memories Memories
 	Contexts Contexts
+	Messages Messages
 }
 
 // People are the contacts.
 type People interface {
 	// Contact returns one, or an Error of kind NotFound.
 	Contact(ctx context.Context, id gateway.ContactID) (gateway.Contact, error)
-	// Contacts returns at most limit, newest first, and how many there are: of
-	// all, or of those that a phone number means.
-	Contacts(ctx context.Context, phone string, limit int) ([]gateway.Contact, int, error)
+	// Contacts returns at most limit, newest first, that come after one if that is
+	// not empty, and how many there are: of all, or all of those that a phone number
+	// means. NotFound: there is no such one any more.
+	Contacts(ctx context.Context, phone string, after gateway.ContactID, limit int) ([]gateway.Contact, int, error)
 	// SetContactTags replaces what a peer of an account is filed under, and
 	// returns it as it is kept.
 	SetContactTags(ctx context.Context, account gateway.AccountID, peer gateway.Address, tags []string) ([]string, error)
@@ -73,6 +73,12 @@ type Contexts interface {
 	Forget(ctx context.Context, contact gateway.ContactID, agent gateway.AgentID) error
 }
 
+// Messages are what contacts wrote.
+type Messages interface {
+	// Skipped returns at most limit that no run took, newest first.
+	Skipped(ctx context.Context, contact *gateway.Contact, limit int) ([]gateway.Message, error)
+}
+
 // A Context is what an agent remembers of a conversation.
 type Context struct {
 	Summary     string // of its last run
@@ -94,6 +100,8 @@ func (h *API) Validate() error {
 		return errors.New("contacts: no Memories")
 	case h.Contexts == nil:
 		return errors.New("contacts: no Contexts")
+	case h.Messages == nil:
+		return errors.New("contacts: no Messages")
 	}
 	return nil
 }
@@ -106,6 +114,7 @@ func (h *API) Mount(g *echo.Group) {
 	g.GET("/contacts", h.list)
 	g.GET(one, h.retrieve)
 	g.PATCH(one, h.update)
+	g.GET(one+"/skipped", h.skipped)
 	g.DELETE(one+"/context", h.forget)
 	const agents = one + "/agents/:agent"
 	g.GET(agents+"/context", h.context)
@@ -137,10 +146,27 @@ func newContactBody(c *gateway.Contact) contactBody {
 	}
 }
 
-// maxListed is how many contacts are listed.
+// maxListed is how many of anything are listed, unless a limit says fewer. The
+// next contacts come after the last of those.
 const maxListed = 1000
 
+func limit(c echo.Context) (int, error) {
+	s := c.QueryParam("limit")
+	if s == "" {
+		return maxListed, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > maxListed {
+		return 0, wire.BadRequest(fmt.Sprintf("limit must be between 1 and %d", maxListed))
+	}
+	return n, nil
+}
+
 func (h *API) list(c echo.Context) error {
+	most, err := limit(c)
+	if err != nil {
+		return err
+	}
 	phone := ""
 	if given := c.QueryParam("phone_number"); given != "" {
 		var ok bool
@@ -148,7 +174,10 @@ func (h *API) list(c echo.Context) error {
 			return wire.BadRequest("phone_number must be a number in E.164 form")
 		}
 	}
-	people, total, err := h.People.Contacts(c.Request().Context(), phone, maxListed)
+	people, total, err := h.People.Contacts(c.Request().Context(), phone, gateway.ContactID(c.QueryParam("after")), most)
+	if gateway.KindOf(err) == gateway.NotFound {
+		return wire.BadRequest("after names no contact any more: begin anew")
+	}
 	if err != nil {
 		return fmt.Errorf("list contacts: %w", err)
 	}
@@ -191,160 +220,38 @@ func (h *API) update(c echo.Context) error {
 	return wire.Data(c, http.StatusOK, newContactBody(&who))
 }
 
-// contextBody is what an agent remembers of the conversation: nulls where that
-// is nothing. What remains is in whole seconds, rounded up.
-type contextBody struct {
-	AgentID     string      `json:"agent_id"`
-	Summary     *string     `json:"context_summary"`
-	Earlier     *string     `json:"earlier_summary"`
-	LastOutput  *outputBody `json:"last_agent_output"`
-	CompletedAt *string     `json:"completed_at"`
-	ExpiresAt   *string     `json:"expires_at"`
-	Remaining   int         `json:"remaining_seconds"`
+// skippedBody is a message that no run took, and why. Of one that was deleted for
+// everybody there is no text.
+type skippedBody struct {
+	ID         string  `json:"id"`
+	Type       string  `json:"type"`
+	Text       string  `json:"text"`
+	State      string  `json:"state"`
+	Reason     string  `json:"reason"`
+	ReceivedAt *string `json:"received_at"`
 }
 
-type outputBody struct {
-	Intent  string       `json:"intent"`
-	Actions []actionBody `json:"actions"`
-}
-
-type actionBody struct {
-	Type    string         `json:"type"`
-	Payload map[string]any `json:"payload"`
-}
-
-func newContextBody(agent gateway.AgentID, x *Context, now time.Time) contextBody {
-	b := contextBody{AgentID: agent.String()}
-	if x == nil || !x.ExpiresAt.After(now) {
-		return b
-	}
-	last := &outputBody{Intent: x.Intent, Actions: make([]actionBody, len(x.Actions))}
-	for i, a := range x.Actions {
-		if a.Payload == nil {
-			a.Payload = map[string]any{} // clients index it
-		}
-		last.Actions[i] = actionBody(a)
-	}
-	b.Summary, b.Earlier, b.LastOutput = wire.OrNull(x.Summary), wire.OrNull(x.Earlier), last
-	b.CompletedAt, b.ExpiresAt = wire.Stamp(x.CompletedAt), wire.Stamp(x.ExpiresAt)
-	b.Remaining = int(math.Ceil(x.ExpiresAt.Sub(now).Seconds()))
-	return b
-}
-
-func (h *API) context(c echo.Context) error {
-	who, agent, err := h.pair(c)
+func (h *API) skipped(c echo.Context) error {
+	most, err := limit(c)
 	if err != nil {
 		return err
 	}
-	x, err := h.Contexts.Context(c.Request().Context(), &agent, &who)
-	if err != nil {
-		return fmt.Errorf("find context of contact %s: %w", who.ID, err)
-	}
-	return wire.Data(c, http.StatusOK, newContextBody(agent.ID, x, time.Now()))
-}
-
-func (h *API) forgetContext(c echo.Context) error {
-	who, agent, err := h.pair(c)
-	if err != nil {
-		return err
-	}
-	if err := h.Contexts.Forget(c.Request().Context(), who.ID, agent.ID); err != nil {
-		return fmt.Errorf("erase context of contact %s: %w", who.ID, err)
-	}
-	return c.NoContent(http.StatusNoContent)
-}
-
-// forget erases what agents remember of the contact in any way, of agents that
-// were deleted too. Messages stay.
-func (h *API) forget(c echo.Context) error {
 	who, err := h.contact(c)
 	if err != nil {
 		return err
 	}
-	if err := h.Contexts.Forget(c.Request().Context(), who.ID, ""); err != nil {
-		return fmt.Errorf("erase contexts of contact %s: %w", who.ID, err)
-	}
-	return c.NoContent(http.StatusNoContent)
-}
-
-// memoryBody is what an agent keeps of a contact: an empty text where that is
-// nothing. Limit is in characters; 0: the agent keeps nothing.
-type memoryBody struct {
-	AgentID   string  `json:"agent_id"`
-	Text      string  `json:"text"`
-	Limit     int     `json:"limit"`
-	UpdatedAt *string `json:"updated_at"`
-}
-
-func newMemoryBody(agent *gateway.Agent, m *gateway.ContactMemory) memoryBody {
-	b := memoryBody{AgentID: agent.ID.String(), Text: m.Text, Limit: agent.ContactMemory}
-	if m.Text != "" {
-		b.UpdatedAt = wire.Stamp(m.UpdatedAt)
-	}
-	return b
-}
-
-func (h *API) memory(c echo.Context) error {
-	who, agent, err := h.pair(c)
+	ms, err := h.Messages.Skipped(c.Request().Context(), &who, most)
 	if err != nil {
-		return err
+		return fmt.Errorf("list skipped messages of contact %s: %w", who.ID, err)
 	}
-	m, err := h.Memories.ContactMemory(c.Request().Context(), agent.ID, who.ID)
-	if err != nil && gateway.KindOf(err) != gateway.NotFound {
-		return fmt.Errorf("find memory of contact %s: %w", who.ID, err)
-	}
-	return wire.Data(c, http.StatusOK, newMemoryBody(&agent, &m))
-}
-
-func (h *API) remember(c echo.Context) error {
-	who, agent, err := h.pair(c)
-	if err != nil {
-		return err
-	}
-	body, err := wire.ReadObject(c)
-	if err != nil {
-		return err
-	}
-	var in struct {
-		Text *string `json:"text"`
-	}
-	if err := body.IntoAll(&in); err != nil {
-		return err
-	}
-	p := wire.Problems{}
-	switch {
-	case in.Text == nil:
-		p.Add("text", "can't be blank") // to empty it is DELETE's
-	case agent.ContactMemory == 0:
-		p.Add("text", "can't be kept: the agent's contact_memory_limit is 0")
-	default:
-		*in.Text = strings.TrimSpace(*in.Text)
-		if n := utf8.RuneCountInString(*in.Text); n == 0 {
-			p.Add("text", "can't be blank")
-		} else if n > agent.ContactMemory {
-			p.Add("text", fmt.Sprintf("must be at most %d characters", agent.ContactMemory))
+	out := make([]skippedBody, len(ms))
+	for i, m := range ms {
+		out[i] = skippedBody{ID: string(m.ID), Type: string(m.Type), Text: m.Text, State: string(m.State), Reason: m.StateReason, ReceivedAt: wire.Stamp(m.ReceivedAt)}
+		if !m.RevokedAt.IsZero() {
+			out[i].Text = ""
 		}
 	}
-	if err := p.Err(); err != nil {
-		return err
-	}
-	return h.put(c, &agent, who.ID, *in.Text)
-}
-
-func (h *API) forgetMemory(c echo.Context) error {
-	who, agent, err := h.pair(c)
-	if err != nil {
-		return err
-	}
-	return h.put(c, &agent, who.ID, "")
-}
-
-func (h *API) put(c echo.Context, agent *gateway.Agent, contact gateway.ContactID, text string) error {
-	m := gateway.ContactMemory{Agent: agent.ID, Contact: contact, Text: text}
-	if err := h.Memories.PutContactMemory(c.Request().Context(), &m); err != nil {
-		return fmt.Errorf("set memory of contact %s: %w", contact, err)
-	}
-	return wire.Data(c, http.StatusOK, newMemoryBody(agent, &m))
+	return wire.Data(c, http.StatusOK, out)
 }
 
 // contact returns the contact that the path names.

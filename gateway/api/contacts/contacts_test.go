@@ -35,6 +35,7 @@ type memory struct {
 	agents   map[gateway.AgentID]gateway.Agent
 	kept     map[string]gateway.ContactMemory
 	contexts map[string]Context
+	skipped  []gateway.Message
 	err      error // of every read that a client may ask for
 }
 
@@ -54,7 +55,7 @@ func newMemory() *memory {
 	}
 }
 
-func (m *memory) api() *API { return &API{People: m, Agents: m, Memories: m, Contexts: m} }
+func (m *memory) api() *API { return &API{People: m, Agents: m, Memories: m, Contexts: m, Messages: m} }
 
 func missing(what string) error { return &gateway.Error{Kind: gateway.NotFound, Msg: "no " + what} }
 
@@ -71,12 +72,25 @@ func (m *memory) Contact(_ context.Context, id gateway.ContactID) (gateway.Conta
 	return gateway.Contact{}, missing("contact")
 }
 
-func (m *memory) Contacts(_ context.Context, phone string, limit int) ([]gateway.Contact, int, error) {
+func (m *memory) Contacts(_ context.Context, phone string, after gateway.ContactID, limit int) ([]gateway.Contact, int, error) {
 	if m.err != nil {
 		return nil, 0, m.err
 	}
 	out := slices.DeleteFunc(slices.Clone(m.people), func(c gateway.Contact) bool { return phone != "" && c.Address.Phone != phone })
-	return out[:min(len(out), limit)], len(out), nil
+	total := len(out)
+	if after != "" {
+		i := slices.IndexFunc(out, func(c gateway.Contact) bool { return c.ID == after })
+		if i < 0 {
+			return nil, 0, missing("contact")
+		}
+		out = out[i+1:]
+	}
+	return out[:min(len(out), limit)], total, nil
+}
+
+func (m *memory) Skipped(_ context.Context, c *gateway.Contact, limit int) ([]gateway.Message, error) {
+	out := slices.DeleteFunc(slices.Clone(m.skipped), func(x gateway.Message) bool { return x.Contact != c.ID })
+	return out[:min(len(out), limit)], m.err
 }
 
 func (m *memory) SetContactTags(_ context.Context, account gateway.AccountID, peer gateway.Address, tags []string) ([]string, error) {
@@ -158,6 +172,12 @@ func (m *memory) do(command string) bool {
 		m.contexts[key(concierge, "ctc_ada")] = remembered
 	case "the agent learns of a dog":
 		m.kept[key(concierge, "ctc_ada")] = gateway.ContactMemory{Agent: concierge, Contact: "ctc_ada", Text: "Has a dog.", UpdatedAt: now}
+	case "Ada says what nobody answers":
+		m.skipped = []gateway.Message{
+			{ID: "msg_3", Contact: "ctc_ada", Type: gateway.TypeText, Text: "regret", State: gateway.StateIgnored, StateReason: gateway.ReasonRevoked, ReceivedAt: now, RevokedAt: now},
+			{ID: "msg_2", Contact: "ctc_ada", Type: gateway.TypeText, Text: "thanks", State: gateway.StateIgnored, StateReason: gateway.ReasonGreeting, ReceivedAt: now},
+			{ID: "msg_1", Contact: "ctc_ada", Type: gateway.TypeText, Text: "hello?", State: gateway.StateHeld, StateReason: gateway.ReasonPaused, ReceivedAt: now},
+		}
 	default:
 		return false
 	}

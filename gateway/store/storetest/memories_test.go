@@ -17,7 +17,7 @@ var soon = cmpopts.EquateApproxTime(time.Millisecond)
 // contactOf returns the contact with whom a conversation is.
 func contactOf(t *testing.T, s *store.Store, phone string) gateway.Contact {
 	t.Helper()
-	cs, _, err := s.Contacts(t.Context(), phone, 9)
+	cs, _, err := s.Contacts(t.Context(), phone, "", 9)
 	must(t, err)
 	if len(cs) != 1 {
 		t.Fatalf("%d contacts have that number", len(cs))
@@ -276,18 +276,26 @@ func TestContacts(t *testing.T) {
 		add(t, s, from(sandbox, alice, "wamid.1"))
 		add(t, s, from(cloud, alice, "wamid.2"))
 		add(t, s, from(sandbox, bob, "wamid.3"))
-		cs, total, err := s.Contacts(ctx, alice, 9)
+		cs, total, err := s.Contacts(ctx, alice, "", 9)
 		must(t, err)
 		if len(cs) != 2 || total != 2 || cs[0].Account == cs[1].Account || cs[0].Address.Phone != alice || cs[1].Name != "Someone" {
 			t.Errorf("contacts with the number: %+v, %d in all", cs, total)
 		}
 		equal(t, "one contact", got(s.Contact(ctx, cs[0].ID))(t), cs[0])
-		cs, total, err = s.Contacts(ctx, "", 2)
+		cs, total, err = s.Contacts(ctx, "", "", 2)
 		must(t, err)
 		if len(cs) != 2 || total != 3 {
 			t.Errorf("%d contacts, %d in all", len(cs), total)
 		}
-		cs, total, err = s.Contacts(ctx, "+19990000000", 9)
+		first := cs
+		cs, total, err = s.Contacts(ctx, "", first[1].ID, 2)
+		must(t, err)
+		if len(cs) != 1 || total != 3 || cs[0].ID == first[0].ID || cs[0].ID == first[1].ID {
+			t.Errorf("after %+v come %+v, %d in all", first, cs, total)
+		}
+		_, _, err = s.Contacts(ctx, "", "ctc_none", 2)
+		wantKind(t, err, gateway.NotFound)
+		cs, total, err = s.Contacts(ctx, "+19990000000", "", 9)
 		must(t, err)
 		if len(cs) != 0 || total != 0 {
 			t.Errorf("a stranger is %+v", cs)
