@@ -22,10 +22,10 @@ var backoff = [...]time.Duration{time.Second, 3 * time.Second}
 // another model could be asked.
 const patience = 5 * time.Second
 
-// outage is how long a model is waited for that is known to be down, where there
+// outageWait is how long a model is waited for that is known to be down, where there
 // is no other: one that is back by then answers, and with one that is not the
 // customer is told so before they give up, and the run's place is another's.
-const outage = 25 * time.Second
+const outageWait = 25 * time.Second
 
 // A talk is an exchange with one model.
 type talk struct {
@@ -69,7 +69,7 @@ func (t *talk) ask(ctx context.Context, r *llm.Request) (string, check.Verdict, 
 		if notAsked && since.IsZero() {
 			since = time.Now()
 		}
-		if !again || notAsked && time.Since(since)+wait > outage {
+		if !again || notAsked && time.Since(since)+wait > outageWait {
 			return "", check.Verdict{}, failure(ctx, asked, tries)
 		}
 		if !notAsked || !waited {
