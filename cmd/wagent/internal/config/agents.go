@@ -13,6 +13,7 @@ import (
 
 func (v value) agents(c *Config) {
 	ids := document.Places{}
+	var sets []map[string]document.Value
 	v.list(func(v value) {
 		a := gateway.DefaultAgent()
 		set, named := v.agent(c, &a)
@@ -25,8 +26,11 @@ func (v value) agents(c *Config) {
 				n.model(c, n.handle, llm.Request{Temperature: a.Temperature, MaxTokens: a.MaxTokens, Settings: a.Settings})
 			}
 		}
-		c.Agents = append(c.Agents, a)
+		c.Agents, sets = append(c.Agents, a), append(sets, set)
 	})
+	if !v.Faulty("accounts") {
+		teams(c, sets)
+	}
 }
 
 // agent reads an agent, and returns its keys, and the models that are to answer.
