@@ -66,10 +66,11 @@ func (t *talk) ask(ctx context.Context, r *llm.Request) (string, check.Verdict, 
 			asked = err
 		}
 		wait, again := t.retry(ctx, err, tries)
-		if notAsked && since.IsZero() {
+		down := notAsked && gateway.KindOf(err) == gateway.Unavailable
+		if down && since.IsZero() {
 			since = time.Now()
 		}
-		if !again || notAsked && time.Since(since)+wait > outageWait {
+		if !again || down && time.Since(since)+wait > outageWait {
 			return "", check.Verdict{}, failure(ctx, asked, tries)
 		}
 		if !notAsked || !waited {

@@ -129,6 +129,7 @@ type people struct {
 	contacts.Agents
 	contacts.Memories
 	contacts.Contexts
+	contacts.Messages
 }
 
 func deps(list func(context.Context) error) Deps {
@@ -139,7 +140,7 @@ func deps(list func(context.Context) error) Deps {
 		Sessions: sessions.API{Accounts: idle{}, Links: idle{}, Pairings: idle{}, Person: idle{}, Files: idle{}},
 		Pauses:   pauses.API{Conversations: idle{}, Pauses: idle{}, Editor: idle{}},
 		Windows:  windows.API{Conversations: idle{}, Agents: idle{}, Overrides: idle{}, Answerer: idle{}},
-		Contacts: contacts.API{People: people{}, Agents: people{}, Memories: people{}, Contexts: people{}},
+		Contacts: contacts.API{People: people{}, Agents: people{}, Memories: people{}, Contexts: people{}, Messages: people{}},
 		Log:      slog.New(slog.DiscardHandler),
 	}
 }
