@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"slices"
 	"strings"
 )
 
@@ -62,11 +63,10 @@ func newTag(texts []string, digits int) string {
 		_, _ = h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(t))))
 		_, _ = h.Write([]byte(t))
 	}
-	all := strings.ToLower(strings.Join(texts, "\n"))
 	sum := h.Sum(nil)
 	for try := 0; ; try++ {
 		tag := hex.EncodeToString(sum)[:min(digits+try/16, 2*sha256.Size)]
-		if !strings.Contains(all, tag) {
+		if !slices.ContainsFunc(texts, func(t string) bool { return strings.Contains(strings.ToLower(t), tag) }) {
 			return tag
 		}
 		next := sha256.Sum256(sum)
