@@ -16,6 +16,7 @@ type gremlin struct {
 	left   int // until the one that fails; 0: none will
 	late   bool
 	failed int
+	hit    context.Context //nolint:containedctx // of the operation that failed
 	seen   int
 }
 
@@ -24,7 +25,14 @@ type gremlin struct {
 func (g *gremlin) arm(n int, late bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.left, g.late, g.failed = n, late, 0
+	g.left, g.late, g.failed, g.hit = n, late, 0, context.Background()
+}
+
+// givenUp is closed once whoever wanted the operation that failed wants it no more.
+func (g *gremlin) givenUp() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.hit.Done()
 }
 
 // operations is how many there were.
@@ -46,6 +54,7 @@ func (g *gremlin) meddle(ctx context.Context, do func() error) error {
 	g.left = max(0, g.left-1)
 	if hit {
 		g.failed++
+		g.hit = ctx
 	}
 	g.mu.Unlock()
 	switch {

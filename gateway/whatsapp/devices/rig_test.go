@@ -200,12 +200,15 @@ func (r *rig) lost() []string {
 	return r.undecryptable
 }
 
-func (r *rig) await(what string, c <-chan struct{}) {
+// await waits for one of two things, or for one.
+func (r *rig) await(what string, c <-chan struct{}, or ...<-chan struct{}) {
 	r.t.Helper()
+	or = append(or, nil)
 	enough := time.NewTimer(patience)
 	defer enough.Stop()
 	select {
 	case <-c:
+	case <-or[0]:
 	case <-enough.C:
 		r.t.Fatalf("%s never happened", what)
 	}

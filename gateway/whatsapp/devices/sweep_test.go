@@ -125,9 +125,11 @@ func (r *rig) arrives(a arrival, n int, late bool) (failed bool) {
 	m := send(text)
 	ended := r.delivered(m)
 	got, failed := r.received()[m.ID], r.gremlin.disarm()
-	if failed && ended == 0 { // of what the library does on the side
-		r.await("the end of the connection", r.line.ctx.Done())
-		r.redial()
+	if failed && ended == 0 { // of what the library does on the side, or did for the connection before
+		r.await("the end of the connection", r.line.ctx.Done(), r.gremlin.givenUp())
+		if r.line.ctx.Err() != nil {
+			r.redial()
+		}
 	}
 	if got != text {
 		r.t.Errorf("operation %d (late %t) fails: acknowledged is %q, want %q", n, late, got, text)
