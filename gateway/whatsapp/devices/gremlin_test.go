@@ -28,13 +28,6 @@ func (g *gremlin) arm(n int, late bool) {
 	g.left, g.late, g.failed, g.hit = n, late, 0, context.Background()
 }
 
-// givenUp is closed once whoever wanted the operation that failed wants it no more.
-func (g *gremlin) givenUp() <-chan struct{} {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.hit.Done()
-}
-
 // operations is how many there were.
 func (g *gremlin) operations() int {
 	g.mu.Lock()

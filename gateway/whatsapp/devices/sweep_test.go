@@ -140,6 +140,13 @@ func (r *rig) arrives(a arrival, n int, late bool) (failed bool) {
 	return failed
 }
 
+// givenUp is closed once whoever wanted the operation that failed wants it no more.
+func (g *gremlin) givenUp() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.hit.Done()
+}
+
 // Without Broke the library acknowledges messages that it could not decrypt:
 // were this test to fail, the one above would prove nothing.
 func TestTheLibraryLosesMessagesOfConnectionsThatGoOn(t *testing.T) {
