@@ -162,12 +162,16 @@ func (s *Store) RenewRun(ctx context.Context, id gateway.RunID, generation int64
 	return s.fail(err, "renew run %s", id)
 }
 
+// unanswered is true of runs that are in hand, or that somebody cancelled: the end
+// of the others says what they cost, and is not touched again.
+const unanswered = `(status = 'running' OR stop_reason = 'cancelled')`
+
 // ReleaseRun ends the lease of a claim that came to no end. r.InputTokens and
 // r.OutputTokens are what the run has cost so far: they are kept, also if somebody
 // cancelled the run meanwhile. Conflict: somebody else claimed it.
 func (s *Store) ReleaseRun(ctx context.Context, r *gateway.Run) error {
 	n, err := s.q.exec(ctx, `UPDATE runs SET lease_until = CASE WHEN status = 'running' THEN $3 ELSE lease_until END, input_tokens = $4, output_tokens = $5
-		WHERE id = $1 AND generation = $2`, r.ID, r.Generation, now(), r.InputTokens, r.OutputTokens)
+		WHERE id = $1 AND generation = $2 AND `+unanswered, r.ID, r.Generation, now(), r.InputTokens, r.OutputTokens)
 	if err == nil && n == 0 {
 		err = lostRun(r.ID)
 	}
@@ -181,7 +185,7 @@ func (s *Store) CancelRun(ctx context.Context, r *gateway.Run, reason string) er
 	var none error // what the transaction writes stays written
 	err := s.inTx(ctx, func(q queries) error {
 		none = nil
-		if _, err := q.exec(ctx, `UPDATE runs SET input_tokens = $3, output_tokens = $4 WHERE id = $1 AND generation = $2`, r.ID, r.Generation, r.InputTokens, r.OutputTokens); err != nil {
+		if _, err := q.exec(ctx, `UPDATE runs SET input_tokens = $3, output_tokens = $4 WHERE id = $1 AND generation = $2 AND `+unanswered, r.ID, r.Generation, r.InputTokens, r.OutputTokens); err != nil {
 			return err
 		}
 		if err := lockRun(ctx, q, r.ID, r.Generation); gateway.KindOf(err) == gateway.Conflict {
