@@ -92,16 +92,11 @@ func TestBenchDebounceRefusesANodeOfACluster(t *testing.T) {
 	}
 }
 
-// TestPageOfDebounce: what it tells to run can be run, and its figures are this
-// program's.
-func TestPageOfDebounce(t *testing.T) {
-	b, err := os.ReadFile("../../debounce/README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	page := string(b)
-	_, help, _ := try(t, "bench", "debounce", "--help")
-	lines := regexp.MustCompile(`(?m)^go run \./cmd/wagent bench debounce(.*)$`).FindAllStringSubmatch(page, -1)
+// tellsHowToMeasure checks that what a page tells of a bench can be run.
+func tellsHowToMeasure(t *testing.T, page, bench string) {
+	t.Helper()
+	_, help, _ := try(t, "bench", bench, "--help")
+	lines := regexp.MustCompile(`(?m)^go run \./cmd/wagent bench `+bench+`(.*)$`).FindAllStringSubmatch(page, -1)
 	for _, m := range lines {
 		for _, flag := range regexp.MustCompile(`--\w+`).FindAllString(m[1], -1) {
 			if !strings.Contains(help, flag) {
@@ -112,6 +107,17 @@ func TestPageOfDebounce(t *testing.T) {
 	if len(lines) == 0 || !strings.Contains(page, "\nmake bench ") {
 		t.Error("the page does not tell how to measure")
 	}
+}
+
+// TestPageOfDebounce: what it tells to run can be run, and its figures are this
+// program's.
+func TestPageOfDebounce(t *testing.T) {
+	b, err := os.ReadFile("../../debounce/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(b)
+	tellsHowToMeasure(t, page, "debounce")
 	r := windows.Report{Server: windows.Server{Version: "7.0.15"}, Adds: make([]windows.Adds, 3), Late: make([]windows.Late, 3), Burst: windows.Burst{Slow: &windows.Slow{}}}
 	var table strings.Builder
 	if err := r.Print(&table); err != nil {

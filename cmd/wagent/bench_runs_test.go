@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -83,18 +82,7 @@ func TestPageOfDispatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := string(b)
-	_, help, _ := try(t, "bench", "runs", "--help")
-	lines := regexp.MustCompile(`(?m)^go run \./cmd/wagent bench runs(.*)$`).FindAllStringSubmatch(page, -1)
-	for _, m := range lines {
-		for _, flag := range regexp.MustCompile(`--\w+`).FindAllString(m[1], -1) {
-			if !strings.Contains(help, flag) {
-				t.Errorf("the page names %s, which is no flag", flag)
-			}
-		}
-	}
-	if len(lines) == 0 || !strings.Contains(page, "\nmake bench ") {
-		t.Error("the page does not tell how to measure")
-	}
+	tellsHowToMeasure(t, page, "runs")
 	_, figures, _ := strings.Cut(page, "```text\n")
 	figures, _, _ = strings.Cut(figures, "```")
 	if got, want := labels(figures), labels(benched(t)); got != want {

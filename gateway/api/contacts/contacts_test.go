@@ -3,7 +3,6 @@ package contacts
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -237,17 +236,5 @@ func TestADatabaseThatIsAwayIsNotNothingKept(t *testing.T) {
 }
 
 func TestValidateNamesTheMissingPart(t *testing.T) {
-	for want, drop := range map[string]func(*API){
-		"People":   func(h *API) { h.People = nil },
-		"Agents":   func(h *API) { h.Agents = nil },
-		"Memories": func(h *API) { h.Memories = nil },
-		"Contexts": func(h *API) { h.Contexts = nil },
-	} {
-		h := newMemory().api()
-		err := h.Validate()
-		drop(h)
-		if err = errors.Join(err, h.Validate()); err == nil || !strings.HasSuffix(err.Error(), "no "+want) {
-			t.Errorf("without %s: %v", want, err)
-		}
-	}
+	wiretest.Parts(t, func() *API { return newMemory().api() })
 }

@@ -3,12 +3,10 @@ package pauses
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -239,16 +237,5 @@ func TestADatabaseThatIsAwayIsNotNobodyPaused(t *testing.T) {
 }
 
 func TestValidateNamesTheMissingPart(t *testing.T) {
-	for want, drop := range map[string]func(*API){
-		"Conversations": func(h *API) { h.Conversations = nil },
-		"Pauses":        func(h *API) { h.Pauses = nil },
-		"Editor":        func(h *API) { h.Editor = nil },
-	} {
-		h := newMemory().api()
-		err := h.Validate()
-		drop(h)
-		if err = errors.Join(err, h.Validate()); err == nil || !strings.HasSuffix(err.Error(), "no "+want) {
-			t.Errorf("without %s: %v", want, err)
-		}
-	}
+	wiretest.Parts(t, func() *API { return newMemory().api() })
 }

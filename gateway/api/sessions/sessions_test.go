@@ -3,7 +3,6 @@ package sessions
 import (
 	"bytes"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -225,20 +224,7 @@ func TestWithoutAHook(t *testing.T) {
 }
 
 func TestValidateNamesTheMissingPart(t *testing.T) {
-	for want, drop := range map[string]func(*API){
-		"Accounts": func(h *API) { h.Accounts = nil },
-		"Links":    func(h *API) { h.Links = nil },
-		"Pairings": func(h *API) { h.Pairings = nil },
-		"Person":   func(h *API) { h.Person = nil },
-		"Files":    func(h *API) { h.Files = nil },
-	} {
-		h := newMemory().api()
-		err := h.Validate()
-		drop(h)
-		if err = errors.Join(err, h.Validate()); err == nil || !strings.HasSuffix(err.Error(), "no "+want) {
-			t.Errorf("without %s: %v", want, err)
-		}
-	}
+	wiretest.Parts(t, func() *API { return newMemory().api() })
 }
 
 func TestFiles(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 
 	"wagent/gateway"
 	"wagent/gateway/api/wire"
+	"wagent/gateway/api/wire/wiretest"
 )
 
 // broken fails every read of an agent with err.
@@ -155,22 +156,5 @@ func (awayAccounts) Account(context.Context, gateway.AccountID) (gateway.Account
 }
 
 func TestValidateNamesTheMissingPart(t *testing.T) {
-	m := newMemory()
-	for want, drop := range map[string]func(*API){
-		"Agents":   func(h *API) { h.Agents = nil },
-		"Editor":   func(h *API) { h.Editor = nil },
-		"Accounts": func(h *API) { h.Accounts = nil },
-		"Runs":     func(h *API) { h.Runs = nil },
-		"Runner":   func(h *API) { h.Runner = nil },
-		"Sandbox":  func(h *API) { h.Sandbox = nil },
-	} {
-		api := m.api()
-		if err := api.Validate(); err != nil {
-			t.Fatal(err)
-		}
-		drop(api)
-		if err := api.Validate(); err == nil || !strings.HasSuffix(err.Error(), want) {
-			t.Errorf("without %s: %v", want, err)
-		}
-	}
+	wiretest.Parts(t, func() *API { return newMemory().api() })
 }

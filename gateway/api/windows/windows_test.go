@@ -3,7 +3,6 @@ package windows
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -250,17 +249,5 @@ func TestWhatIsSetIsWhatIsKept(t *testing.T) {
 }
 
 func TestValidateNamesTheMissingPart(t *testing.T) {
-	for want, drop := range map[string]func(*API){
-		"Conversations": func(h *API) { h.Conversations = nil },
-		"Agents":        func(h *API) { h.Agents = nil },
-		"Overrides":     func(h *API) { h.Overrides = nil },
-		"Answerer":      func(h *API) { h.Answerer = nil },
-	} {
-		h := newMemory().api()
-		err := h.Validate()
-		drop(h)
-		if err = errors.Join(err, h.Validate()); err == nil || !strings.HasSuffix(err.Error(), "no "+want) {
-			t.Errorf("without %s: %v", want, err)
-		}
-	}
+	wiretest.Parts(t, func() *API { return newMemory().api() })
 }

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -31,6 +32,31 @@ func Echo(mount func(*echo.Group)) *echo.Echo {
 	e.HTTPErrorHandler = wire.ErrorHandler(slog.New(slog.DiscardHandler))
 	mount(e.Group("/api/v1"))
 	return e
+}
+
+// Parts checks that a part of the API is whole as begin makes it, and that its
+// Validate names each of its parts, which are its fields of an interface type,
+// where that one is missing.
+func Parts[T interface{ Validate() error }](t *testing.T, begin func() T) {
+	t.Helper()
+	if err := begin().Validate(); err != nil {
+		t.Fatal(err)
+	}
+	parts := 0
+	for _, field := range reflect.VisibleFields(reflect.TypeOf(begin()).Elem()) {
+		if field.Type.Kind() != reflect.Interface {
+			continue
+		}
+		parts++
+		h := begin()
+		reflect.ValueOf(h).Elem().FieldByIndex(field.Index).SetZero()
+		if err := h.Validate(); err == nil || !strings.HasSuffix(err.Error(), "no "+field.Name) {
+			t.Errorf("without %s: %v", field.Name, err)
+		}
+	}
+	if parts == 0 {
+		t.Error("it has no parts")
+	}
 }
 
 // Play plays each file of testdata against a server of its own, over real
