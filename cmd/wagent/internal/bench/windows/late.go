@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
 	"wagent/debounce"
@@ -188,6 +189,46 @@ func (f *filling) addBeside(ctx context.Context, perSecond int) (float64, error)
 	return float64(n) / time.Since(start).Seconds(), err
 }
 
+// pinged gathers, and returns what PINGs took meanwhile, too.
+func (f *filling) pinged(ctx context.Context) (a *arrivals, pings []time.Duration, err error) {
+	gathering, end := context.WithCancel(ctx)
+	defer end()
+	g, pinging := errgroup.WithContext(gathering)
+	g.Go(func() (err error) {
+		pings, err = f.ping(pinging)
+		return err
+	})
+	a, err = f.gather(ctx, f.Background)
+	end()
+	return a, pings, errors.Join(err, g.Wait())
+}
+
+// ping asks Redis for PONG every 5 ms until ctx is done, on a connection that does
+// nothing else, and returns how long each took, sorted: what a round trip of this
+// process costs while the windows come, whoever is in its way.
+func (f *filling) ping(ctx context.Context) (took []time.Duration, err error) {
+	opts := *f.Redis
+	opts.PoolSize = 1
+	rdb := redis.NewClient(&opts)
+	defer rdb.Close()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for whole := context.WithoutCancel(ctx); ; {
+		start := time.Now()
+		if err := rdb.Ping(whole).Err(); err != nil {
+			return nil, fmt.Errorf("ping Redis: %w", err)
+		}
+		took = append(took, time.Since(start))
+		select {
+		case <-ctx.Done():
+			took = took[min(1, len(took)-1):] // the first one connects
+			slices.Sort(took)
+			return took, nil
+		case <-tick.C:
+		}
+	}
+}
+
 // late measures how late windows come while others are added to.
 func (r *run) late(ctx context.Context, pending int) (l Late, err error) {
 	r.Log.InfoContext(ctx, "lateness", "windows", pending)
@@ -196,12 +237,12 @@ func (r *run) late(ctx context.Context, pending int) (l Late, err error) {
 		if err != nil {
 			return err
 		}
-		a, err := f.gather(ctx, r.Background)
+		a, pings, err := f.pinged(ctx)
 		if err != nil {
 			return err
 		}
 		spent, err := r.since(ctx, before)
-		l = Late{Pending: pending, Quantiles: quantiles(a.late), Background: a.added, Quiet: r.quiet(spent)}
+		l = Late{Pending: pending, Quantiles: quantiles(a.late), Ping: quantiles(pings), Background: a.added, Quiet: r.quiet(spent)}
 		return err
 	})
 	return l, err

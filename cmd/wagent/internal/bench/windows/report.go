@@ -66,7 +66,8 @@ type Quantiles struct {
 type Late struct {
 	Pending int `json:"pending"`
 	Quantiles
-	Background float64 `json:"background_adds_per_second"`
+	Ping       Quantiles `json:"ping"` // how long this Redis took to answer this process meanwhile
+	Background float64   `json:"background_adds_per_second"`
 	Quiet
 }
 
@@ -119,9 +120,9 @@ func (r *Report) Print(out io.Writer) error {
 	fmt.Fprintln(w, "Others is what other programs took of the processors meanwhile")
 	r.printAdds(w)
 	fmt.Fprintln(w, "\nLateness of windows of three items, ms")
-	fmt.Fprintln(w, "waiting\tp50\tp99\tp99.9\tmax\tAdds/s beside\tothers")
+	fmt.Fprintln(w, "waiting\tp50\tp99\tp99.9\tmax\tPING p50\tp99\tp99.9\tAdds/s beside\tothers")
 	for _, l := range r.Late {
-		fmt.Fprintf(w, "%d\t%v\t%.0f\t%v\n", l.Pending, l.Quantiles, l.Background, l.Quiet)
+		fmt.Fprintf(w, "%d\t%v\t%.2f\t%.2f\t%.2f\t%.0f\t%v\n", l.Pending, l.Quantiles, l.Ping.P50, l.Ping.P99, l.Ping.P999, l.Background, l.Quiet)
 	}
 	l, b := r.Life, r.Burst
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
