@@ -87,7 +87,10 @@ func (r *run) adds(ctx context.Context, callers int) (a Adds, err error) {
 	for i, k := range kinds {
 		*k.rate = median(rates[i])
 	}
-	a.Ratio = a.PerSecond / max(a.Alone, a.Pipelined)
+	a.Ratio = ratio(rates[1], rates[0])
+	if a.Pipelined > a.Alone {
+		a.Ratio = ratio(rates[1], rates[2])
+	}
 	r.rate = max(r.rate, a.PerSecond)
 	return a, r.stage(ctx, n, func(s *stage) error { return s.tool(ctx, &a, n, size) })
 }
@@ -211,8 +214,18 @@ func (s *stage) tool(ctx context.Context, a *Adds, n, size int) error {
 	return err
 }
 
+// ratio is the median of what a measurement reached of another one in each round:
+// what slows the machine down for a while slows both.
+func ratio(of, ceiling []float64) float64 {
+	rounds := make([]float64, len(of))
+	for i := range of {
+		rounds[i] = of[i] / ceiling[i]
+	}
+	return median(rounds)
+}
+
 // median returns the middle of values, the lower of two.
 func median(values []float64) float64 {
-	slices.Sort(values)
+	values = slices.Sorted(slices.Values(values))
 	return values[(len(values)-1)/2]
 }

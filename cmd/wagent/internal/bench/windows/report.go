@@ -36,7 +36,7 @@ type Quiet struct {
 type Adds struct {
 	Callers   int     `json:"callers"`
 	PerSecond float64 `json:"per_second"`
-	Ratio     float64 `json:"of_ceiling"` // of the higher of the two below
+	Ratio     float64 `json:"of_ceiling"` // of the higher of the two below, in the middle one of the rounds
 	Alone     float64 `json:"ceiling_alone_per_second"`
 	Pipelined float64 `json:"ceiling_pipelined_per_second"` // 0: Adds go alone
 	Trips     float64 `json:"round_trips_per_add"`
