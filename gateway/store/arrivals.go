@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"time"
 
@@ -49,7 +50,7 @@ func (s *Store) addArrivals(ctx context.Context, batches [][]gateway.Arrival) ([
 	var out [][]gateway.Arrived
 	err := s.inTx(ctx, func(q queries) error {
 		out = make([][]gateway.Arrived, len(batches))
-		in := &intake{store: s, q: q, at: now()}
+		in := &intake{store: s, q: q, at: now(), windowed: map[gateway.ConversationID]gateway.Windowing{}}
 		var err error
 		if in.accounts, err = s.holdAccounts(ctx, q, batches); err != nil {
 			return err
@@ -77,7 +78,8 @@ func (s *Store) addArrivals(ctx context.Context, batches [][]gateway.Arrival) ([
 	return out, s.fail(err, "write messages")
 }
 
-// windows says of what waits how its windows are.
+// windows says of what waits how its windows are. Most are known by now: those of
+// messages that were here before, and of what was joined, are not.
 func (in *intake) windows(ctx context.Context, out [][]gateway.Arrived) error {
 	var ids []gateway.ConversationID
 	each := func(do func(id gateway.ConversationID, to *gateway.Windowing)) {
@@ -93,14 +95,21 @@ func (in *intake) windows(ctx context.Context, out [][]gateway.Arrived) error {
 			}
 		}
 	}
-	each(func(id gateway.ConversationID, _ *gateway.Windowing) { ids = append(ids, id) })
-	if len(ids) == 0 {
-		return nil
+	each(func(id gateway.ConversationID, _ *gateway.Windowing) {
+		if _, ok := in.windowed[id]; !ok {
+			ids = append(ids, id)
+		}
+	})
+	if len(ids) > 0 {
+		slices.Sort(ids)
+		known, err := windowings(ctx, in.q, slices.Compact(ids))
+		if err != nil {
+			return err
+		}
+		maps.Copy(in.windowed, known)
 	}
-	slices.Sort(ids)
-	known, err := windowings(ctx, in.q, slices.Compact(ids))
-	each(func(id gateway.ConversationID, to *gateway.Windowing) { *to = known[id] })
-	return err
+	each(func(id gateway.ConversationID, to *gateway.Windowing) { *to = in.windowed[id] })
+	return nil
 }
 
 // holdAccounts returns the accounts, which must be in use. Of two processes
@@ -126,20 +135,25 @@ func (s *Store) holdAccounts(ctx context.Context, q queries, batches [][]gateway
 	return accounts, nil
 }
 
-// holdAccount keeps an account that is in use to this transaction.
+// holdAccount keeps an account that is in use to this transaction, as
+// holdContacts does. It is as it was before others were waited for.
 func (s *Store) holdAccount(ctx context.Context, q queries, id gateway.AccountID) (gateway.Account, error) {
-	if err := holdContacts(ctx, q, id); err != nil {
-		return gateway.Account{}, err
+	query, args := accountSelect+`WHERE id = $1 AND active`, []any{id}
+	if q.advisory {
+		query = `WITH held AS MATERIALIZED (SELECT pg_advisory_xact_lock($2)) ` + accountSelect + `CROSS JOIN held WHERE id = $1 AND active`
+		args = append(args, lockNumber(contactsOf(id)))
 	}
-	a, err := one(ctx, q, s.scanAccount, accountSelect+`WHERE id = $1 AND active`, id)
+	a, err := one(ctx, q, s.scanAccount, query, args...)
 	return a, or(err, "There is no account %q", id)
 }
 
 // holdContacts keeps an account, in use or not, to this transaction: nobody of it
 // is added or merged meanwhile.
 func holdContacts(ctx context.Context, q queries, id gateway.AccountID) error {
-	return q.hold(ctx, "account/"+string(id))
+	return q.hold(ctx, contactsOf(id))
 }
+
+func contactsOf(id gateway.AccountID) string { return "account/" + string(id) }
 
 // An intake takes messages in, in one transaction that holds their accounts.
 type intake struct {
@@ -147,8 +161,10 @@ type intake struct {
 	q        queries
 	at       time.Time
 	accounts map[gateway.AccountID]gateway.Account
+	windowed map[gateway.ConversationID]gateway.Windowing
 	joined   []gateway.ConversationID // to which others were joined
 	took     bool                     // a person of ours took a conversation over
+	paused   bool                     // the conversation of the message that is being added
 }
 
 func (in *intake) add(ctx context.Context, a *gateway.Arrival) (gateway.Arrived, error) {
@@ -164,7 +180,7 @@ func (in *intake) add(ctx context.Context, a *gateway.Arrival) (gateway.Arrived,
 	if err := in.address(ctx, a, &m); err != nil {
 		return gateway.Arrived{}, err
 	}
-	old, changes, err := onRecord(ctx, in.q, &m)
+	old, changes, err := in.before(ctx, &m)
 	if err != nil || old != nil {
 		if old != nil {
 			return gateway.Arrived{Message: *old}, nil
@@ -222,15 +238,30 @@ func (in *intake) ours(ctx context.Context, a *gateway.Arrival, m *gateway.Messa
 		m.Account, m.ExternalID, m.Part)
 }
 
-// address finds or adds the contact and the conversation of a message.
+// address finds or adds the contact and the conversation of a message, which it
+// locks.
 func (in *intake) address(ctx context.Context, a *gateway.Arrival, m *gateway.Message) error {
+	alone := m.Direction == gateway.Out || a.Sender == gateway.Address{} || a.Sender == a.Peer
+	if alone {
+		peer, conv, err := metBefore(ctx, in.q, a.Account, a.Peer)
+		if err != nil {
+			return err
+		}
+		if conv != "" {
+			if m.Direction == gateway.In {
+				m.Contact = peer
+			}
+			m.Conversation = conv
+			return nil
+		}
+	}
 	peer, err := in.contact(ctx, a.Account, a.Peer)
 	if err != nil {
 		return err
 	}
 	switch {
 	case m.Direction == gateway.Out:
-	case a.Sender == gateway.Address{} || a.Sender == a.Peer:
+	case alone:
 		m.Contact = peer
 	default:
 		if m.Contact, err = in.contact(ctx, a.Account, a.Sender); err != nil {
@@ -245,6 +276,30 @@ func (in *intake) address(ctx context.Context, a *gateway.Arrival, m *gateway.Me
 	return err
 }
 
+// metBefore returns who an address means and the conversation with them, which it
+// locks, if all of its forms are known to mean one and there is a conversation; else
+// nothing.
+func metBefore(ctx context.Context, q queries, account gateway.AccountID, a gateway.Address) (gateway.ContactID, gateway.ConversationID, error) {
+	aliases := a.Aliases()
+	if len(aliases) == 0 {
+		return "", "", nil
+	}
+	type pair struct {
+		who  gateway.ContactID
+		with gateway.ConversationID
+	}
+	met, err := list(ctx, q, func(r row) (pair, error) {
+		var p pair
+		err := r.Scan(&p.who, &p.with)
+		return p, err
+	}, `SELECT a.contact, v.id FROM contact_aliases a JOIN conversations v ON v.account = a.account AND v.contact = a.contact
+		WHERE a.account = $1 AND a.alias IN (`+places(2, len(aliases))+`)`+q.lockOf("v"), append([]any{account}, anys(aliases)...)...)
+	if err != nil || len(met) < len(aliases) || slices.ContainsFunc(met, func(p pair) bool { return p != met[0] }) {
+		return "", "", err
+	}
+	return met[0].who, met[0].with, nil
+}
+
 // openConversation finds or adds the conversation with a peer, and locks it.
 func openConversation(ctx context.Context, q queries, account gateway.AccountID, peer gateway.ContactID, at time.Time) (gateway.ConversationID, error) {
 	id, err := one(ctx, q, scanText[gateway.ConversationID], `SELECT id FROM conversations WHERE account = $1 AND contact = $2`+q.lock, account, peer)
@@ -256,14 +311,37 @@ func openConversation(ctx context.Context, q queries, account gateway.AccountID,
 	return id, err
 }
 
-// onRecord finds the message that has m's key, or else what came before m
-// though it changes m. A message without an id of WhatsApp's has neither.
-func onRecord(ctx context.Context, q queries, m *gateway.Message) (old *gateway.Message, changes []gateway.Message, err error) {
-	if m.ExternalID == "" {
+// before looks at what was there before m: the message that has its key, or else
+// what changes m; whether the conversation is paused, and what it has to say of its window.
+func (in *intake) before(ctx context.Context, m *gateway.Message) (old *gateway.Message, changes []gateway.Message, err error) {
+	var some bool
+	var x gateway.Windowing
+	_, err = one(ctx, in.q, func(r row) (struct{}, error) {
+		return struct{}{}, r.Scan(append([]any{&some, &in.paused}, windowingFields(&x, new(string))...)...)
+	}, `SELECT EXISTS (SELECT 1 FROM messages WHERE `+sameKey+`) OR EXISTS (SELECT 1 FROM messages WHERE `+changesIt+`),
+		EXISTS (SELECT 1 FROM pauses WHERE conversation = $2 AND resumed_at = 0 AND expires_at > $7), `+windowingColumns+windowingFrom+`WHERE v.id = $2`,
+		m.Account, m.Conversation, m.Contact, m.ExternalID, m.Part, m.Direction, now())
+	if err != nil {
+		return nil, nil, err
+	}
+	in.windowed[m.Conversation] = x
+	if !some {
 		return nil, nil, nil
 	}
-	found, err := list(ctx, q, scanMessage, messageSelect+`WHERE account = $1 AND conversation = $2 AND contact = $3 AND external_id = $4 AND external_id <> '' AND part = $5
-		UNION ALL `+messageSelect+`WHERE conversation = $2 AND target = $4 AND target <> '' AND contact = $3 AND direction = $6`,
+	return onRecord(ctx, in.q, m)
+}
+
+// The message that has the key of another, and what changes that. One without an
+// id of WhatsApp's has neither.
+const (
+	sameKey   = `account = $1 AND conversation = $2 AND contact = $3 AND external_id = $4 AND external_id <> '' AND part = $5`
+	changesIt = `conversation = $2 AND target = $4 AND target <> '' AND contact = $3 AND direction = $6`
+)
+
+// onRecord finds the message that has m's key, or else what came before m
+// though it changes m.
+func onRecord(ctx context.Context, q queries, m *gateway.Message) (old *gateway.Message, changes []gateway.Message, err error) {
+	found, err := list(ctx, q, scanMessage, messageSelect+`WHERE `+sameKey+` UNION ALL `+messageSelect+`WHERE `+changesIt,
 		m.Account, m.Conversation, m.Contact, m.ExternalID, m.Part, m.Direction)
 	for i := range found {
 		if found[i].ExternalID == m.ExternalID {

@@ -111,15 +111,15 @@ func (s *Store) startRun(ctx context.Context, q queries, c *gateway.Claim, lease
 		Trigger: gateway.TriggerInbound, Status: gateway.RunRunning, Generation: 1, Attempt: 1,
 		LeaseUntil: at.Add(lease), CreatedAt: at, StartedAt: at,
 	}
-	taken, err := takeWaiting(ctx, q, r.Conversation, r.ID)
+	taken, err := takeWaiting(ctx, q, r.Conversation, r.ID, addedRun(&r))
 	if err != nil {
 		return err
 	}
 	if len(taken) == 0 {
+		if _, err := q.exec(ctx, `DELETE FROM runs WHERE id = $1`, r.ID); err != nil {
+			return err
+		}
 		return errNothing
-	}
-	if err := insertRun(ctx, q, &r); err != nil {
-		return err
 	}
 	c.Run, c.Messages = r, taken
 	return nil

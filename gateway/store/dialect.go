@@ -132,12 +132,25 @@ func (q queries) hold(ctx context.Context, name string) error {
 	if !q.advisory {
 		return nil
 	}
-	h := fnv.New64a()
-	_, _ = h.Write([]byte("wagent/" + name)) // never fails (hash.Hash)
-	if _, err := q.exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(h.Sum64())); err != nil {
+	if _, err := q.exec(ctx, `SELECT pg_advisory_xact_lock($1)`, lockNumber(name)); err != nil {
 		return fmt.Errorf("lock %s: %w", name, err)
 	}
 	return nil
+}
+
+// lockNumber is what PostgreSQL knows a name by.
+func lockNumber(name string) int64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte("wagent/" + name)) // never fails (hash.Hash)
+	return int64(h.Sum64())
+}
+
+// lockOf is lock for the rows of one table of several.
+func (d *dialect) lockOf(table string) string {
+	if d.lock == "" {
+		return ""
+	}
+	return d.lock + " OF " + table
 }
 
 // connectionGone knows the errors of the network and of database/sql.

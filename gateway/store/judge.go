@@ -77,11 +77,7 @@ func (in *intake) mayWait(ctx context.Context, a *gateway.Arrival, m *gateway.Me
 	if m.State != gateway.StateWaiting {
 		return nil
 	}
-	is, err := paused(ctx, in.q, m.Conversation)
-	if err != nil {
-		return err
-	}
-	if is {
+	if in.paused {
 		m.State, m.StateReason = gateway.StateHeld, reasonPaused
 		return nil
 	}

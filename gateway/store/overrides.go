@@ -54,12 +54,22 @@ func windowings(ctx context.Context, q queries, ids []gateway.ConversationID) (m
 	_, err := list(ctx, q, func(r row) (struct{}, error) {
 		var id gateway.ConversationID
 		var x gateway.Windowing
-		err := r.Scan(append(overrideFields(&x.WindowOverride), &x.Supersedes, &id)...)
+		err := r.Scan(windowingFields(&x, &id)...)
 		out[id] = x
 		return struct{}{}, err
-	}, `SELECT `+overrideColumns+`, COALESCE(r.supersedes - CASE WHEN r.status = 'pending' THEN 1 ELSE 0 END, 0), v.id FROM conversations v LEFT JOIN conversation_windows w ON w.conversation = v.id
-		LEFT JOIN runs r ON r.conversation = v.id AND r.conversation <> '' AND r.status IN ('pending', 'running') WHERE v.id IN (`+places(1, len(ids))+`)`, anys(ids)...)
+	}, `SELECT `+windowingColumns+windowingFrom+`WHERE v.id IN (`+places(1, len(ids))+`)`, anys(ids)...)
 	return out, err
+}
+
+// What a conversation v has to say of its window.
+const (
+	windowingColumns = overrideColumns + `, COALESCE(r.supersedes - CASE WHEN r.status = 'pending' THEN 1 ELSE 0 END, 0), v.id `
+	windowingFrom    = `FROM conversations v LEFT JOIN conversation_windows w ON w.conversation = v.id
+		LEFT JOIN runs r ON r.conversation = v.id AND r.conversation <> '' AND r.status IN ('pending', 'running') `
+)
+
+func windowingFields[T any](x *gateway.Windowing, id *T) []any {
+	return append(overrideFields(&x.WindowOverride), &x.Supersedes, id)
 }
 
 // window returns the window of a conversation as the account's agent has it, or

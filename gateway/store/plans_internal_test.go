@@ -88,7 +88,8 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 			_, err := s.claimSends(ctx, q, "holder", []head{{id: "msg", conv: "cnv", account: "acc"}, {id: "msg2", conv: "cnv", account: "acc2", linked: true}}, at)
 			return err
 		},
-		"claim a send": func() error { _, err := claimSend(ctx, q, &head{id: "msg", linked: true}, at); return or(err, "") },
+		"claim sends that are free": func() error { _, err := claimFree(ctx, q, []any{"msg", "msg2"}, at); return err },
+		"claim a send":              func() error { _, err := claimPaced(ctx, q, &head{id: "msg", linked: true}, at); return err },
 		"take turns": func() error {
 			return takeTurn(ctx, q, &gateway.Account{ID: "acc"}, &gateway.Send{ID: "msg", Conversation: "cnv"}, at)
 		},
@@ -170,7 +171,7 @@ func TestWhatComesInReadsNoHistory(t *testing.T) {
 	}
 	in := &intake{
 		q: queries{db: explainer{s.db, t, everyMessage}, dialect: s.q.dialect}, store: s, at: now(),
-		accounts: map[gateway.AccountID]gateway.Account{"acc": a},
+		accounts: map[gateway.AccountID]gateway.Account{"acc": a}, windowed: map[gateway.ConversationID]gateway.Windowing{},
 	}
 	message := gateway.Inbound{
 		Account: "acc", Peer: gateway.Address{Phone: "+15550000001"}, SenderName: "Alice", ExternalID: "1", Type: gateway.TypeText,

@@ -140,13 +140,19 @@ func scanRun(s row) (gateway.Run, error) {
 }
 
 func insertRun(ctx context.Context, q queries, r *gateway.Run) error {
-	_, err := q.exec(ctx, `INSERT INTO runs (id, agent, account, conversation, conversation_key, context_key, started_by, status, generation,
+	x := addedRun(r)
+	_, err := q.exec(ctx, x.query, x.args...)
+	return err
+}
+
+func addedRun(r *gateway.Run) statement {
+	return statement{`INSERT INTO runs (id, agent, account, conversation, conversation_key, context_key, started_by, status, generation,
 			attempt, lease_until, input, metadata, output, stop_reason, error, notes, model, input_tokens, output_tokens, latency_ms,
 			duration_ms, actions_decided, created_at, started_at, completed_at, routed)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', '', '', '', '', 0, 0, 0, 0, 0, $14, $15, 0, $16)`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', '', '', '', '', 0, 0, 0, 0, 0, $14, $15, 0, $16)`, []any{
 		r.ID, r.Agent, r.Account, r.Conversation, r.ConversationKey, r.ContextKey(), r.Trigger, r.Status, r.Generation,
-		r.Attempt, r.LeaseUntil, r.Input, r.Metadata, r.CreatedAt, r.StartedAt, r.Routed)
-	return err
+		r.Attempt, r.LeaseUntil, r.Input, r.Metadata, r.CreatedAt, r.StartedAt, r.Routed,
+	}}
 }
 
 // unfinishedOf finds the run in hand of conversation $1.

@@ -28,16 +28,16 @@ const nextPaced = `SELECT MIN(CASE WHEN sends.next_at > l.next_send_at THEN send
 	FROM ` + paced + ` WHERE ` + sendable + ` AND sends.` + first + ` AND ` + unblocked
 
 // pacedHeads returns at most one due send of each linked device that holder may
-// send through: of the conversation that was served the longest ago.
+// send through: of the conversation that was served the longest ago, which it locks.
 func pacedHeads(ctx context.Context, q queries, holder string, limit int, at time.Time) ([]head, error) {
 	if holder == "" || limit <= 0 {
 		return nil, nil
 	}
-	return list(ctx, q, scanHead(true), `SELECT seq, id, conversation, account FROM (
+	return list(ctx, q, scanHead(true), `SELECT due.seq, due.id, due.conversation, due.account FROM (
 			SELECT sends.seq, sends.id, sends.conversation, sends.account,
 				ROW_NUMBER() OVER (PARTITION BY sends.account ORDER BY c.last_send_at, sends.seq) AS place
 			FROM `+paced+` WHERE `+sendable+` AND l.next_send_at <= $1 AND sends.next_at <= $1 AND sends.`+first+` AND `+unblocked+`) due
-		WHERE place = 1 ORDER BY seq LIMIT $3`, at, holder, limit)
+		CROSS JOIN conversations v WHERE v.id = due.conversation AND place = 1 ORDER BY due.seq LIMIT $3`+q.lockOf("v")+q.skip, at, holder, limit)
 }
 
 // holdTurns returns the accounts of heads whose links are still holder's to

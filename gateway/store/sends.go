@@ -3,8 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"database/sql"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -45,44 +43,42 @@ const maxUnknowns = 2
 //
 // settled are the sends that became cancelled (an agent's reply in a
 // conversation that somebody paused), refused (the service window is over) or unknown (the claim's
-// quarantine is over). next is when to ask again; zero if nothing is to come,
-// or if limit was reached.
+// quarantine is over). next is when to ask again: in a moment where sends were
+// claimed, since only then is it known what comes after them; zero if nothing is to
+// come, or if limit was reached.
 //
 // An unknown send becomes ready once its quarantine is over, if resend says
 // so, but only once; otherwise it stays unknown, for a person.
 func (s *Store) ClaimSends(ctx context.Context, holder string, resend bool, limit int) (claimed []gateway.ClaimedSend, settled []gateway.Send, next time.Time, err error) {
-	err = s.inTx(ctx, func(q queries) error {
-		at := now()
-		next = time.Time{}
-		o, err := look(ctx, q, holder, at)
-		if err != nil {
-			return err
-		}
-		if settled, err = settleByRule(ctx, q, &o, resend, at); err != nil {
-			return err
-		}
-		if o.ruled() {
-			if o, err = look(ctx, q, holder, at); err != nil {
+	at := now()
+	seen, err := look(ctx, s.q, holder, at)
+	if err == nil && (seen.ruled() || seen.due(at)) {
+		err = s.inTx(ctx, func(q queries) (err error) {
+			o := seen
+			if settled, err = settleByRule(ctx, q, &o, resend, at); err != nil {
 				return err
 			}
-		}
-		due, err := dueHeads(ctx, q, &o, holder, limit, at)
-		if err != nil {
-			return err
-		}
-		if claimed, err = s.claimSends(ctx, q, holder, due, at); err != nil {
-			return err
-		}
-		if len(due) > 0 && len(claimed) < limit { // what was due is not any more
-			o, err = look(ctx, q, holder, at)
-		}
-		if len(claimed) < limit { // or else there may be more to claim at once
+			if o.ruled() {
+				if o, err = look(ctx, q, holder, at); err != nil {
+					return err
+				}
+			}
 			next = o.next
-		}
-		return err
-	})
+			due, err := dueHeads(ctx, q, &o, holder, limit, at)
+			if err != nil {
+				return err
+			}
+			claimed, err = s.claimSends(ctx, q, holder, due, at)
+			return err
+		})
+	} else {
+		next = seen.next
+	}
 	if err != nil {
 		return nil, nil, time.Time{}, s.fail(err, "claim sends")
+	}
+	if len(claimed) == limit { // there may be more to claim at once
+		next = time.Time{}
 	}
 	return claimed, settled, next, nil
 }
@@ -96,6 +92,10 @@ type outlook struct {
 }
 
 func (o *outlook) ruled() bool { return o.lost || o.quarantined || o.stopped }
+
+func (o *outlook) due(at time.Time) bool { return isDue(o.free, at) || isDue(o.paced, at) }
+
+func isDue(t, at time.Time) bool { return !t.IsZero() && !t.After(at) }
 
 // look looks at the outbox. A send that was never put off has next_at 0, which
 // must not read as none.
@@ -233,15 +233,16 @@ func scanHead(linked bool) func(row) (head, error) {
 	}
 }
 
-// dueHeads returns at most limit sends that may go now, oldest first.
+// dueHeads returns at most limit sends that may go now, oldest first, and locks
+// their conversations: what it found can not change before this transaction ends.
+// Conversations that others hold are left for the next time.
 func dueHeads(ctx context.Context, q queries, o *outlook, holder string, limit int, at time.Time) (due []head, err error) {
-	is := func(t time.Time) bool { return !t.IsZero() && !t.After(at) }
-	if is(o.free) {
+	if isDue(o.free, at) {
 		if due, err = freeHeads(ctx, q, limit, at); err != nil {
 			return nil, err
 		}
 	}
-	if is(o.paced) {
+	if isDue(o.paced, at) {
 		paced, err := pacedHeads(ctx, q, holder, limit, at)
 		if err != nil {
 			return nil, err
@@ -254,115 +255,80 @@ func dueHeads(ctx context.Context, q queries, o *outlook, holder string, limit i
 
 // freeHeads returns the due sends of accounts that are no linked devices. The
 // plus keeps SQLite from looking for the few that are due along all sends in
-// their order.
+// their order, and the cross join from beginning with all conversations.
 func freeHeads(ctx context.Context, q queries, limit int, at time.Time) ([]head, error) {
-	return list(ctx, q, scanHead(false), `SELECT seq, id, conversation, account FROM sends WHERE `+unlinked+` AND `+first+` AND next_at <= $1 ORDER BY +seq LIMIT $2`, at, limit)
+	return list(ctx, q, scanHead(false), `SELECT sends.seq, sends.id, sends.conversation, sends.account FROM sends CROSS JOIN conversations v
+		WHERE v.id = sends.conversation AND `+unlinked+` AND sends.`+first+` AND sends.next_at <= $1 ORDER BY +sends.seq LIMIT $2`+q.lockOf("v")+q.skip, at, limit)
 }
 
-// claimSends claims while it holds the conversations and the links: what it
-// checked can not change before it commits. Conversations that others hold are
-// left for the next time.
+// claimSends claims heads whose conversations are locked, while it holds the links
+// of those that go through one.
 func (s *Store) claimSends(ctx context.Context, q queries, holder string, due []head, at time.Time) ([]gateway.ClaimedSend, error) {
-	if len(due) == 0 {
-		return nil, nil
-	}
-	convs := make([]any, len(due))
-	for i := range due {
-		convs[i] = due[i].conv
-	}
-	held, err := list(ctx, q, scanText[gateway.ConversationID], `SELECT id FROM conversations WHERE id IN (`+places(1, len(convs))+`)`+q.lock+q.skip, convs...)
-	if err != nil {
-		return nil, err
-	}
 	turns, err := holdTurns(ctx, q, holder, due, at)
 	if err != nil {
 		return nil, err
 	}
-	var out []gateway.ClaimedSend
+	var free []any
+	for i := range due {
+		if !due[i].linked {
+			free = append(free, due[i].id)
+		}
+	}
+	got, err := claimFree(ctx, q, free, at)
+	if err != nil {
+		return nil, err
+	}
+	for i := range due {
+		if due[i].linked && slices.Contains(turns, due[i].account) {
+			x, err := claimPaced(ctx, q, &due[i], at)
+			if err != nil {
+				return nil, err
+			}
+			got = append(got, x...)
+		}
+	}
+	out := make([]gateway.ClaimedSend, 0, len(got))
 	for _, h := range due {
-		if !slices.Contains(held, h.conv) || h.linked && !slices.Contains(turns, h.account) {
+		i := slices.IndexFunc(got, func(x gateway.Send) bool { return x.ID == h.id })
+		if i < 0 {
 			continue
-		}
-		x, err := claimSend(ctx, q, &h, at)
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
-		}
-		if err != nil {
-			return nil, err
 		}
 		a, err := s.accounts.remember(h.account, func() (gateway.Account, error) { return s.account(ctx, q, h.account) })
 		if err != nil {
 			return nil, err
 		}
 		if h.linked {
-			if err := takeTurn(ctx, q, &a, &x, at); err != nil {
+			if err := takeTurn(ctx, q, &a, &got[i], at); err != nil {
 				return nil, err
 			}
 		}
-		out = append(out, gateway.ClaimedSend{Send: x, Account: a})
+		out = append(out, gateway.ClaimedSend{Send: got[i], Account: a})
 	}
 	return out, nil
 }
 
-// claimSend claims one send, or returns sql.ErrNoRows if it may not go any more.
-func claimSend(ctx context.Context, q queries, h *head, at time.Time) (gateway.Send, error) {
-	query := `UPDATE sends SET state = 'claimed', attempt = attempt + 1, deadline = $2 WHERE id = $3 AND next_at <= $1
-		AND ` + first + ` AND NOT (origin = $4 AND ` + activePause + `)`
-	if h.linked {
-		query += ` AND ` + handsFree
-	}
-	return one(ctx, q, scanSend, query+` RETURNING `+sendColumns, at, at.Add(gateway.SendDeadline), h.id, gateway.FromRun)
+// claimSend is the statement, up to which sends it is about, that claims what may go
+// at $1, with $2 as the deadline: neither a pause nor the end of the service window
+// stops it.
+var claimSend = `UPDATE sends SET state = 'claimed', attempt = attempt + 1, deadline = $2 WHERE next_at <= $1
+	AND ` + first + ` AND NOT (origin = $3 AND ` + activePause + `) AND NOT ` + strings.NewReplacer("$2", "$4", "$3", "$5").Replace(windowClosed)
+
+func claimArgs(at time.Time) []any {
+	return []any{at, at.Add(gateway.SendDeadline), gateway.FromRun, gateway.CloudAPI, at.Add(-gateway.ServiceWindow)}
 }
 
-// SettleSend records how an attempt ended, and reports whether the send stands so.
-// Where another claim or a status of WhatsApp's said otherwise first it changes
-// nothing. It may be repeated.
-func (s *Store) SettleSend(ctx context.Context, x *gateway.Send) (stands bool, err error) {
-	err = s.inTx(ctx, func(q queries) error {
-		if x.State == gateway.SendAccepted { // its id is another message's no more, before it is this one's
-			if err := forgetEchoOf(ctx, q, x); err != nil {
-				return err
-			}
-		}
-		n, err := q.together(ctx, statement{`UPDATE sends SET state = $3, external_id = $4, error = $5, next_at = $6, unknowns = $7
-			WHERE id = $1 AND attempt = $2 AND state = 'claimed'`, []any{x.ID, x.Attempt, x.State, x.ExternalID, x.Error, x.NextAt, x.Unknowns}},
-			mirrored(x)...)
-		if err == nil && n == 0 {
-			return errSettled
-		}
-		return err
-	})
-	if errors.Is(err, errSettled) {
-		stands, err = exists(ctx, s.q, `SELECT 1 FROM sends WHERE id = $1 AND attempt = $2 AND state = $3 AND error = $4`, x.ID, x.Attempt, x.State, x.Error)
-		return stands && err == nil, s.fail(err, "look at send %s", x.ID)
+// claimFree claims those of sends that may go.
+func claimFree(ctx context.Context, q queries, ids []any, at time.Time) ([]gateway.Send, error) {
+	if len(ids) == 0 {
+		return nil, nil
 	}
-	return err == nil, s.fail(err, "settle send %s", x.ID)
+	args := claimArgs(at)
+	return list(ctx, q, scanSend, claimSend+` AND id IN (`+places(len(args)+1, len(ids))+`) RETURNING `+sendColumns, append(args, ids...)...)
 }
 
-var errSettled = errors.New("the send is not claimed any more")
-
-// forgetEchoOf is forgetEcho for a send that is not locked yet: it is before a
-// message is. Hardly ever is there an echo, which is looked for without locks.
-func forgetEchoOf(ctx context.Context, q queries, x *gateway.Send) error {
-	some, err := exists(ctx, q, `SELECT 1 FROM messages WHERE `+echoOf, x.Account, x.ExternalID, x.ID)
-	if err != nil || !some {
-		return err
-	}
-	if _, err := list(ctx, q, scanInt, `SELECT 1 FROM sends WHERE id = $1`+q.lock, x.ID); err != nil {
-		return err
-	}
-	return forgetEcho(ctx, q, x.Account, x.ID, x.ExternalID)
-}
-
-// mirrored are the statements that show on the message what became of its send.
-func mirrored(x *gateway.Send) []statement {
-	switch x.State {
-	case gateway.SendAccepted:
-		return []statement{{`UPDATE messages SET external_id = CASE WHEN $2 = '' THEN external_id ELSE $2 END,
-			status = CASE WHEN status = 'queued' THEN 'sent' ELSE status END WHERE id = $1`, []any{x.ID, x.ExternalID}}}
-	case gateway.SendRefused, gateway.SendCancelled:
-		return []statement{{`UPDATE messages SET status = 'failed' WHERE id = $1 AND status = 'queued'`, []any{x.ID}}}
-	default:
-		return nil
-	}
+// claimPaced claims the send of a linked device, or returns none if it may not go
+// any more.
+func claimPaced(ctx context.Context, q queries, h *head, at time.Time) ([]gateway.Send, error) {
+	args := claimArgs(at)
+	return list(ctx, q, scanSend, claimSend+` AND id = $6 AND `+handsFree+` RETURNING `+sendColumns, append(args, h.id)...)
 }

@@ -86,8 +86,10 @@ func appendNewer(ctx context.Context, q queries, c *gateway.Conversation, id gat
 
 // takeWaiting gives what waits in a conversation to a run, and returns it in its
 // order. What was deleted for everybody does not wait.
-func takeWaiting(ctx context.Context, q queries, id gateway.ConversationID, run gateway.RunID) ([]gateway.Message, error) {
-	taken, err := list(ctx, q, scanMessage, `UPDATE messages SET state = 'batched', run = $2 WHERE conversation = $1 AND state = 'waiting' RETURNING `+messageColumns, id, run)
+func takeWaiting(ctx context.Context, q queries, id gateway.ConversationID, run gateway.RunID, beside ...statement) ([]gateway.Message, error) {
+	taken, err := listWith(ctx, q, scanMessage, statement{
+		`UPDATE messages SET state = 'batched', run = $2 WHERE conversation = $1 AND state = 'waiting' RETURNING ` + messageColumns, []any{id, run},
+	}, beside...)
 	slices.SortFunc(taken, func(a, b gateway.Message) int { return cmp.Compare(a.Seq, b.Seq) })
 	return taken, err
 }

@@ -26,12 +26,8 @@ type statement struct {
 // their end in any order (PostgreSQL's documentation, 7.8.2).
 func (q queries) together(ctx context.Context, head statement, rest ...statement) (int64, error) {
 	if q.with && len(rest) > 0 {
-		all := append([]statement{head}, rest...)
-		var args []any
-		for i := range all {
-			args = append(args, all[i].args...)
-		}
-		return q.exec(ctx, joined(all), args...)
+		text, args := beside(head, rest)
+		return q.exec(ctx, text, args...)
 	}
 	n, err := q.exec(ctx, head.query, head.args...)
 	for i := 0; i < len(rest) && n > 0 && err == nil; i++ {
@@ -44,17 +40,38 @@ func (q queries) together(ctx context.Context, head statement, rest ...statement
 // those that do not depend on it.
 func oneWith[T any](ctx context.Context, q queries, scan func(row) (T, error), head statement, rest ...statement) (T, error) {
 	if q.with && len(rest) > 0 {
-		all, args := append([]statement{head}, rest...), slices.Clip(head.args)
-		for i := range rest {
-			args = append(args, rest[i].args...)
-		}
-		return one(ctx, q, scan, joined(all), args...)
+		text, args := beside(head, rest)
+		return one(ctx, q, scan, text, args...)
 	}
 	out, err := one(ctx, q, scan, head.query, head.args...)
 	for i := 0; i < len(rest) && err == nil; i++ {
 		_, err = q.exec(ctx, rest[i].query, rest[i].args...)
 	}
 	return out, err
+}
+
+// listWith is list with a statement that writes and returns rows, and together with
+// those that do not depend on it. Where it returns none, the others may have run,
+// or not.
+func listWith[T any](ctx context.Context, q queries, scan func(row) (T, error), head statement, rest ...statement) ([]T, error) {
+	if q.with && len(rest) > 0 {
+		text, args := beside(head, rest)
+		return list(ctx, q, scan, text, args...)
+	}
+	out, err := list(ctx, q, scan, head.query, head.args...)
+	for i := 0; i < len(rest) && len(out) > 0 && err == nil; i++ {
+		_, err = q.exec(ctx, rest[i].query, rest[i].args...)
+	}
+	return out, err
+}
+
+// beside is a statement with others in WITH, as one.
+func beside(head statement, rest []statement) (text string, args []any) {
+	all, args := append([]statement{head}, rest...), slices.Clip(head.args)
+	for i := range rest {
+		args = append(args, rest[i].args...)
+	}
+	return joined(all), args
 }
 
 // joinedTexts are the texts of statements that were joined before: the few that
