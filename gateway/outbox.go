@@ -44,7 +44,8 @@ type SendStore interface {
 	// window, claims whose quarantine is over) and claims at most limit sends
 	// that are due, oldest first and one per conversation, each with a
 	// deadline. Those of linked devices are claimed only where holder holds the
-	// account. next is when to ask again; zero if none waits.
+	// account. next is when to ask again: in a moment after a claim; zero if none
+	// waits, and if limit was reached.
 	ClaimSends(ctx context.Context, holder string, resend bool, limit int) (claimed []ClaimedSend, settled []Send, next time.Time, err error)
 	// SettleSend records how an attempt ended: s.State with s.ExternalID,
 	// s.Error, s.NextAt and s.Unknowns. It reports whether the send stands so:

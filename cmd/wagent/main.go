@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"runtime"
@@ -28,6 +29,9 @@ func main() {
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second signal ends us at once
 	kept := make([]byte, reserve)
+	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
+		debug.SetMemoryLimit(limit + reserve)
+	}
 	status := run(ctx, os.Args[1:], process{env: os.LookupEnv, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr})
 	runtime.KeepAlive(kept)
 	os.Exit(status)
@@ -37,7 +41,8 @@ func main() {
 // the collector begins when the heap is twice what was in use, and what runs use
 // for a moment is much beside what they keep. Without it a busy process collects
 // several times a second, and whatever is under way waits for it; with it the heap
-// may grow by as much more between two collections. GOMEMLIMIT and GOGC hold as ever.
+// may grow by as much more between two collections. GOGC holds as ever, and so does
+// GOMEMLIMIT, in which the runtime would count it.
 const reserve = 128 << 20
 
 // process is what a command has of its surroundings.

@@ -26,7 +26,7 @@ import (
 // customer by other means pauses the conversation.
 //
 // Concurrent calls for one account share a transaction. NotFound: an account does not exist,
-// or is not in use any more.
+// or was not in use any more when the call began.
 func (s *Store) AddMessages(ctx context.Context, ms []gateway.Arrival) ([]gateway.Arrived, error) {
 	if len(ms) == 0 {
 		return nil, nil
@@ -63,6 +63,9 @@ func (s *Store) addArrivals(ctx context.Context, batches [][]gateway.Arrival) ([
 				if out[i][k], err = in.add(ctx, &ms[k]); err != nil {
 					return err
 				}
+				if len(in.joined) > 0 { // whose windows may have become one
+					clear(in.windowed)
+				}
 				for _, id := range in.joined {
 					joins[&out[i][k]] = id // the last one: what it joined before was joined to it, or is another's
 				}
@@ -78,8 +81,8 @@ func (s *Store) addArrivals(ctx context.Context, batches [][]gateway.Arrival) ([
 	return out, s.fail(err, "write messages")
 }
 
-// windows says of what waits how its windows are. Most are known by now: those of
-// messages that were here before, and of what was joined, are not.
+// windows says of what waits how its windows are. Most are known by now, unless
+// conversations were joined.
 func (in *intake) windows(ctx context.Context, out [][]gateway.Arrived) error {
 	var ids []gateway.ConversationID
 	each := func(do func(id gateway.ConversationID, to *gateway.Windowing)) {
@@ -136,7 +139,8 @@ func (s *Store) holdAccounts(ctx context.Context, q queries, batches [][]gateway
 }
 
 // holdAccount keeps an account that is in use to this transaction, as
-// holdContacts does. It is as it was before others were waited for.
+// holdContacts does. It is as it was before others were waited for: what is taken out
+// of use, or changed, in that moment is found the next time.
 func (s *Store) holdAccount(ctx context.Context, q queries, id gateway.AccountID) (gateway.Account, error) {
 	query, args := accountSelect+`WHERE id = $1 AND active`, []any{id}
 	if q.advisory {

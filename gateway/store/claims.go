@@ -29,7 +29,7 @@ func (s *Store) ClaimRun(ctx context.Context, id gateway.ConversationID, lease t
 		if err := lockConversation(ctx, q, id); err != nil {
 			return err
 		}
-		is, open, err := standing(ctx, q, id, &c.Conversation)
+		is, waits, open, err := standing(ctx, q, id, &c.Conversation)
 		if err != nil {
 			return err
 		}
@@ -51,12 +51,15 @@ func (s *Store) ClaimRun(ctx context.Context, id gateway.ConversationID, lease t
 			if err := endRun(ctx, q, open, "the run has no messages any more"); err != nil {
 				return err
 			}
+			if waits, err = exists(ctx, q, waitingOf, id); err != nil {
+				return err
+			}
 		}
-		if err := s.startRun(ctx, q, &c, lease); !errors.Is(err, errNothing) {
-			return err
+		if !waits {
+			none = errNothing
+			return nil
 		}
-		none = errNothing
-		return nil
+		return s.startRun(ctx, q, &c, lease)
 	})
 	if err == nil {
 		err = none
@@ -67,19 +70,19 @@ func (s *Store) ClaimRun(ctx context.Context, id gateway.ConversationID, lease t
 	return c, nil
 }
 
-// standing reads a conversation that is locked, whether it is paused, and the id
-// of its unfinished run, which it locks too: "" if there is none, and then none
+// standing reads a conversation that is locked, whether it is paused, whether
+// something waits in it, and the id of its unfinished run, which it locks too: "" if there is none, and then none
 // can begin until the lock ends, and the commit does not wait for the disk.
-func standing(ctx context.Context, q queries, id gateway.ConversationID, c *gateway.Conversation) (paused bool, open gateway.RunID, err error) {
+func standing(ctx context.Context, q queries, id gateway.ConversationID, c *gateway.Conversation) (paused, waits bool, open gateway.RunID, err error) {
 	_, err = one(ctx, q, func(r row) (struct{}, error) {
-		return struct{}{}, r.Scan(&c.ID, &c.Account, &c.Peer.Phone, &c.Peer.LID, &c.Peer.Group, &c.Name, at(&c.LastInboundAt), from(&c.Tags), &paused, &open, new(string))
-	}, `SELECT `+conversationColumns+`, EXISTS (`+pauseOf+`), COALESCE((`+unfinishedOf+`), ''),
+		return struct{}{}, r.Scan(&c.ID, &c.Account, &c.Peer.Phone, &c.Peer.LID, &c.Peer.Group, &c.Name, at(&c.LastInboundAt), from(&c.Tags), &paused, &waits, &open, new(string))
+	}, `SELECT `+conversationColumns+`, EXISTS (`+pauseOf+`), EXISTS (`+waitingOf+`), COALESCE((`+unfinishedOf+`), ''),
 		CASE WHEN EXISTS (`+unfinishedOf+`) THEN '' ELSE `+q.lazily+` END `+conversationFrom, id, now())
 	if err != nil || open == "" {
-		return paused, open, or(err, "There is no conversation %s", id)
+		return paused, waits, open, or(err, "There is no conversation %s", id)
 	}
 	open, err = unfinished(ctx, q, id)
-	return paused, open, err
+	return paused, waits, open, err
 }
 
 var errNothing = &gateway.Error{Kind: gateway.NotFound, Msg: "No message waits"}
@@ -99,7 +102,7 @@ func resumeRun(ctx context.Context, q queries, id gateway.RunID, lease time.Dura
 	return r, err
 }
 
-// startRun makes a run of what waits, or returns errNothing.
+// startRun makes a run of what waits, which must be something.
 func (s *Store) startRun(ctx context.Context, q queries, c *gateway.Claim, lease time.Duration) error {
 	at := now()
 	a, err := s.answering(ctx, q, c.Conversation.Account)
@@ -115,11 +118,8 @@ func (s *Store) startRun(ctx context.Context, q queries, c *gateway.Claim, lease
 	if err != nil {
 		return err
 	}
-	if len(taken) == 0 {
-		if _, err := q.exec(ctx, `DELETE FROM runs WHERE id = $1`, r.ID); err != nil {
-			return err
-		}
-		return errNothing
+	if len(taken) == 0 { // whoever takes what waits locks the conversation first
+		return fmt.Errorf("what waited in conversation %s was taken without its lock", r.Conversation)
 	}
 	c.Run, c.Messages = r, taken
 	return nil

@@ -119,7 +119,7 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 		"supersede":     func() error { return supersede(ctx, q, &gateway.Run{ID: "run"}) },
 		"append newer":  func() error { return appendNewer(ctx, q, &gateway.Conversation{ID: "cnv"}, "run") },
 		"take waiting":  func() error { _, err := takeWaiting(ctx, q, "cnv", "run"); return err },
-		"standing":      func() error { _, _, err := standing(ctx, q, "cnv", &gateway.Conversation{}); return err },
+		"standing":      func() error { _, _, _, err := standing(ctx, q, "cnv", &gateway.Conversation{}); return err },
 		"may answer": func() error {
 			_, err := one(ctx, q, scanInt, `SELECT EXISTS (`+pauseOf+`) + EXISTS (`+waitingOf+`) + EXISTS (`+forgottenOf+`)`, "cnv", at)
 			return err

@@ -54,7 +54,7 @@ func (s *Store) ClaimSends(ctx context.Context, holder string, resend bool, limi
 	seen, err := look(ctx, s.q, holder, at)
 	if err == nil && (seen.ruled() || seen.due(at)) {
 		err = s.inTx(ctx, func(q queries) (err error) {
-			o := seen
+			o, at := seen, now() // a claim's time begins when it can be made
 			if settled, err = settleByRule(ctx, q, &o, resend, at); err != nil {
 				return err
 			}
@@ -234,8 +234,9 @@ func scanHead(linked bool) func(row) (head, error) {
 }
 
 // dueHeads returns at most limit sends that may go now, oldest first, and locks
-// their conversations: what it found can not change before this transaction ends.
-// Conversations that others hold are left for the next time.
+// their conversations, which can not be paused or joined any more before this
+// transaction ends. What happened before the lock is seen by claimSend, which looks
+// at all of it again. Conversations that others hold are left for the next time.
 func dueHeads(ctx context.Context, q queries, o *outlook, holder string, limit int, at time.Time) (due []head, err error) {
 	if isDue(o.free, at) {
 		if due, err = freeHeads(ctx, q, limit, at); err != nil {

@@ -14,7 +14,7 @@ import (
 func (s *Store) SettleSend(ctx context.Context, x *gateway.Send) (stands bool, err error) {
 	if s.q.with {
 		n, err := settleAlone(ctx, s.q, x)
-		if err != nil && !s.q.again(err) || n > 0 {
+		if err != nil && !s.q.again(err) && !s.q.unique(err) || n > 0 { // an echo may have come meanwhile
 			return n > 0, s.fail(err, "settle send %s", x.ID)
 		}
 	}

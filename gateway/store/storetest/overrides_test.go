@@ -175,3 +175,21 @@ func TestWhatAGroupsMessageJoinedComesWithItsOwnWindow(t *testing.T) {
 		equal(t, "window of the message", a.Window.WindowOverride, theirs)
 	})
 }
+
+// TestWindowsOfWhatIsJoinedMeanwhile: a conversation that was looked at already
+// gets another window by what comes in the same transaction.
+func TestWindowsOfWhatIsJoinedMeanwhile(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		seed(t, s)
+		own := gateway.WindowOverride{MaxBatch: new(7)}
+		ms := add(t, s, as(from(sandbox, "", "p.1"), byPhone), as(from(sandbox, "", "l.1"), byLID))
+		must(t, s.PutWindowOverride(t.Context(), ms[1].Conversation, own)) // the one that goes has an override
+		group := got(s.OpenConversation(t.Context(), sandbox, gateway.Address{Group: "g"}))(t)
+		m := as(from(sandbox, "", "g.1"), byBoth)
+		m.Peer = group.Peer
+		a := got(s.AddMessages(t.Context(), []gateway.Arrival{as(from(sandbox, "", "p.2"), byPhone), m}))(t)
+		equal(t, "joined", texts(a[1].Joined), []string{"p.1", "l.1", "p.2"})
+		equal(t, "window of what was joined", a[1].JoinedWindow.WindowOverride, own)
+		equal(t, "window of what came before it", a[0].Window.WindowOverride, own)
+	})
+}

@@ -1,6 +1,9 @@
 package storetest_test
 
 import (
+	"context"
+	"database/sql"
+	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -399,4 +402,36 @@ func TestReplicasClaimEachSendOnce(t *testing.T) {
 			t.Errorf("sent in %d conversations", len(seen))
 		}
 	})
+}
+
+// TestAnEchoThatComesWhileItsSendIsSettled has the settling wait for the send's
+// row, with what it saw of echoes, until one is there.
+func TestAnEchoThatComesWhileItsSendIsSettled(t *testing.T) {
+	url := storetest.Postgres(t)
+	s := storetest.At(t, store.Config{URL: url, Key: storetest.Key})
+	seed(t, s)
+	x := sent(t, s, sandbox, alice, "wamid.1")
+	c := claimOne(t, s)
+	db := got(sql.Open("pgx", url))(t)
+	defer func() { must(t, db.Close()) }()
+	tx := got(db.BeginTx(t.Context(), nil))(t)
+	got(tx.ExecContext(t.Context(), `UPDATE sends SET body = body WHERE id = $1`, string(x.ID)))(t)
+	settled := make(chan error, 1)
+	go func() {
+		c.State, c.ExternalID = gateway.SendAccepted, "wamid.out"
+		stands, err := s.SettleSend(context.Background(), &c)
+		if !stands && err == nil {
+			err = errors.New("it does not stand")
+		}
+		settled <- err
+	}()
+	for waits := 0; waits == 0; { // t's deadline ends it
+		must(t, db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waits))
+	}
+	echo := from(sandbox, alice, "wamid.out")
+	echo.Origin = gateway.OriginEcho
+	add(t, s, echo)
+	must(t, tx.Commit())
+	must(t, <-settled)
+	wantSend(t, s, x, gateway.SendAccepted, gateway.StatusSent)
 }

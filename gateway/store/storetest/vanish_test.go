@@ -80,19 +80,22 @@ func through(t *testing.T, raw string) (relayed string, vanish func()) {
 }
 
 func TestAServerThatVanishesIsNotWaitedForForever(t *testing.T) {
-	relayed, vanish := through(t, storetest.Postgres(t))
-	s := storetest.At(t, store.Config{URL: relayed, Key: storetest.Key})
-	seed(t, s)
-	claim(t, s, true) // a connection is there
-	vanish()
-	for what, do := range map[string]func() error{
-		"a transaction": func() error { _, _, _, err := s.ClaimSends(context.Background(), "", true, 9); return err },
-		"a query":       func() error { _, err := s.Agents(context.Background()); return err },
+	for what, do := range map[string]func(s *store.Store) error{
+		"a transaction": func(s *store.Store) error {
+			_, err := s.ClaimRun(context.Background(), "cnv", time.Minute)
+			return err
+		},
+		"a query": func(s *store.Store) error { _, err := s.Agents(context.Background()); return err },
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
+			relayed, vanish := through(t, storetest.Postgres(t))
+			s := storetest.At(t, store.Config{URL: relayed, Key: storetest.Key})
+			seed(t, s)
+			claim(t, s, true) // a connection is there
+			vanish()
 			done := make(chan error, 1)
-			go func() { done <- do() }()
+			go func() { done <- do(s) }()
 			timer := time.NewTimer(30 * time.Second)
 			defer timer.Stop()
 			select {

@@ -204,28 +204,31 @@ func (f *filling) pinged(ctx context.Context) (a *arrivals, pings []time.Duratio
 }
 
 // ping asks Redis for PONG every 5 ms until ctx is done, on a connection that does
-// nothing else, and returns how long each took, sorted: what a round trip of this
-// process costs while the windows come, whoever is in its way.
+// nothing else, and returns how long each took from when it was to be sent, sorted:
+// what a round trip of this process costs while the windows come, whoever is in its way.
 func (f *filling) ping(ctx context.Context) (took []time.Duration, err error) {
 	opts := *f.Redis
 	opts.PoolSize = 1
 	rdb := redis.NewClient(&opts)
 	defer rdb.Close()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for whole := context.WithoutCancel(ctx); ; {
-		start := time.Now()
+	whole := context.WithoutCancel(ctx)
+	if err := rdb.Ping(whole).Err(); err != nil { // which connects
+		return nil, fmt.Errorf("ping Redis: %w", err)
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for due := time.Now(); ; due = due.Add(5 * time.Millisecond) {
+		timer.Reset(time.Until(due))
+		select {
+		case <-ctx.Done():
+			slices.Sort(took)
+			return took, nil
+		case <-timer.C:
+		}
 		if err := rdb.Ping(whole).Err(); err != nil {
 			return nil, fmt.Errorf("ping Redis: %w", err)
 		}
-		took = append(took, time.Since(start))
-		select {
-		case <-ctx.Done():
-			took = took[min(1, len(took)-1):] // the first one connects
-			slices.Sort(took)
-			return took, nil
-		case <-tick.C:
-		}
+		took = append(took, time.Since(due))
 	}
 }
 

@@ -102,8 +102,11 @@ type Slow struct {
 	Slowest float64 `json:"slowest_ms"`
 }
 
-// quantiles reads sorted durations.
+// quantiles reads sorted durations; without any all are 0.
 func quantiles(late []time.Duration) Quantiles {
+	if len(late) == 0 {
+		return Quantiles{}
+	}
 	at := func(q float64) float64 { return milliseconds(late[int(q*float64(len(late)-1))]) }
 	return Quantiles{P50: at(.5), P99: at(.99), P999: at(.999), Max: at(1)}
 }
