@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"wagent/gateway"
+	"wagent/gateway/api/access"
 )
 
 // Keys knows the API keys.
@@ -37,14 +38,13 @@ const localName = "(local)"
 func Trusted(ctx context.Context) context.Context { return context.WithValue(ctx, trusted{}, true) }
 
 // authenticate lets requests with a known key pass, and those of a connection
-// that is [Trusted]. It looks the key up by its
+// that is [Trusted], which may do everything. It looks the key up by its
 // hash, so that the time it takes tells nothing about keys that exist.
-func authenticate(keys Keys) echo.MiddlewareFunc {
+func authenticate(keys Keys, used func(*gateway.APIKey)) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			if c.Request().Context().Value(trusted{}) != nil {
-				c.Set(keyName, localName)
-				return next(c)
+				return admit(c, &gateway.APIKey{Name: localName, Scope: gateway.ScopeAdmin}, next)
 			}
 			key, ok := bearer(c.Request().Header.Get(echo.HeaderAuthorization))
 			if !ok {
@@ -53,8 +53,10 @@ func authenticate(keys Keys) echo.MiddlewareFunc {
 			k, err := keys.KeyByHash(c.Request().Context(), sha256.Sum256([]byte(key)))
 			switch {
 			case err == nil:
-				c.Set(keyName, k.Name)
-				return next(c)
+				if used != nil {
+					used(&k)
+				}
+				return admit(c, &k, next)
 			case gateway.KindOf(err) == gateway.NotFound:
 				return errUnauthorized
 			default:
@@ -62,6 +64,14 @@ func authenticate(keys Keys) echo.MiddlewareFunc {
 			}
 		}
 	}
+}
+
+// admit notes whose request it is, for the log and for whoever asks
+// [access.KeyOf]. What a limited key reaches is found later: here, nothing.
+func admit(c echo.Context, k *gateway.APIKey, next echo.HandlerFunc) error {
+	c.Set(keyName, k.Name)
+	c.SetRequest(c.Request().WithContext(access.With(c.Request().Context(), k, nil)))
+	return next(c)
 }
 
 // bearer returns the token of an Authorization header (RFC 6750, section 2.1).
