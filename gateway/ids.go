@@ -51,13 +51,6 @@ func NewMessageID() MessageID { return MessageID(newID("msg")) }
 // NewRunID returns an id that nobody else has.
 func NewRunID() RunID { return RunID(newID("run")) }
 
-// RunIDOf returns the id of the run that a request makes, whichever try at it
-// makes it; request is an [IdempotentRequest]'s ID.
-func RunIDOf(request string) RunID { return RunID("run_" + request) }
-
-// MessageIDOf is RunIDOf for a message of ours.
-func MessageIDOf(request string) MessageID { return MessageID("msg_" + request) }
-
 // NewDeliveryID returns an id that nobody else has.
 func NewDeliveryID() DeliveryID { return DeliveryID(newID("del")) }
 

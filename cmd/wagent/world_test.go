@@ -21,7 +21,6 @@ import (
 	"wagent/cmd/wagent/internal/config"
 	"wagent/dispatch/llm/llmtest"
 	"wagent/gateway"
-	"wagent/gateway/api/wire/wiretest"
 	"wagent/gateway/cloudapi/graphtest"
 )
 
@@ -128,15 +127,9 @@ func worldConfig(dir string) config.Config {
 func inWorld(t *testing.T, change func(*config.Config), answer func(llmtest.Request) llmtest.Reply, play func(*world)) {
 	t.Helper()
 	dir := t.TempDir()
-	var w *world
-	client := &http.Client{Transport: wiretest.Transport(t, &http.Transport{
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return w.net.dial(ctx, network, address)
-		},
-	})}
 	synctest.Test(t, func(t *testing.T) {
-		w = &world{T: t, graph: graphtest.New(), model: &llmtest.Server{Key: "model-key", Answer: answer}, hooks: newEndpoint(t)}
-		w.client = client
+		w := &world{T: t, graph: graphtest.New(), model: &llmtest.Server{Key: "model-key", Answer: answer}, hooks: newEndpoint(t)}
+		w.client = &http.Client{Transport: &http.Transport{DialContext: w.net.dial}}
 		for id, n := range numbers {
 			w.graph.AddNumber(n.PhoneNumberID, "token of "+string(id))
 		}
@@ -201,12 +194,6 @@ func (w *world) deliver(secret string, body []byte) int {
 	}
 	_ = resp.Body.Close()
 	return resp.StatusCode
-}
-
-// describedClient is a client that looks whether the API is as it is described.
-func describedClient(t testing.TB) *http.Client {
-	t.Helper()
-	return &http.Client{Transport: wiretest.Transport(t, nil)}
 }
 
 // call calls the agents API.

@@ -168,21 +168,6 @@ func contactOf(r *gateway.Run) contact {
 // digits is a phone number without its plus sign; null where there is none.
 func digits(a gateway.Address) *string { return orNull(strings.TrimPrefix(a.Phone, "+")) }
 
-// template is data of template.status. The contract says no more than the
-// event's name: the members are those of the agents API's template, and the
-// account.
-type template struct {
-	ID         gateway.TemplateID     `json:"id"`
-	Account    gateway.AccountID      `json:"business_account_id"`
-	ExternalID *string                `json:"meta_template_id"`
-	Name       string                 `json:"name"`
-	Language   string                 `json:"language"`
-	Category   *string                `json:"category"`
-	Status     gateway.TemplateStatus `json:"status"` // deleted, too
-	Reason     *string                `json:"rejection_reason"`
-	UpdatedAt  *string                `json:"updated_at"`
-}
-
 func orNull(s string) *string {
 	if s == "" {
 		return nil

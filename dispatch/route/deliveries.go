@@ -8,17 +8,19 @@ import (
 	"wagent/gateway"
 )
 
-// Ended tells of a run that completed, in both modes of confirmation, or failed.
-func Ended(hooks []gateway.Webhook, r *gateway.Run, now time.Time) []gateway.Delivery {
-	if r.Status == gateway.RunFailed {
-		return deliveries(hooks, gateway.EventRunFailed, r, now, failed{
-			runHead: head(r), Metadata: metadata(r), From: digits(r.Peer), TriggeredBy: r.Trigger,
-			usage: usageOf(r), Error: r.Error, ErrorMessage: r.Error, StopReason: r.StopReason,
-		})
-	}
+// Completed tells of a run that completed, in both modes of confirmation.
+func Completed(hooks []gateway.Webhook, r *gateway.Run, now time.Time) []gateway.Delivery {
 	return deliveries(hooks, gateway.EventRunCompleted, r, now, completed{
 		runHead: head(r), Metadata: metadata(r), From: digits(r.Peer), TriggeredBy: r.Trigger, Output: r.Output,
 		usage: usageOf(r), ActionStatuses: statuses(r.Actions),
+	})
+}
+
+// Failed tells of a run that failed.
+func Failed(hooks []gateway.Webhook, r *gateway.Run, now time.Time) []gateway.Delivery {
+	return deliveries(hooks, gateway.EventRunFailed, r, now, failed{
+		runHead: head(r), Metadata: metadata(r), From: digits(r.Peer), TriggeredBy: r.Trigger,
+		usage: usageOf(r), Error: r.Error, ErrorMessage: r.Error, StopReason: r.StopReason,
 	})
 }
 
@@ -73,12 +75,10 @@ func Paused(hooks []gateway.Webhook, r *gateway.Run, p *gateway.Pause, now time.
 	return deliveries(hooks, gateway.EventPaused, r, now, data)
 }
 
-// TemplateChanged tells of a message template whose status is another.
-func TemplateChanged(hooks []gateway.Webhook, t *gateway.Template, now time.Time) []gateway.Delivery {
-	return deliveries(hooks, gateway.EventTemplateStatus, &gateway.Run{}, now, template{
-		ID: t.ID, Account: t.Account, ExternalID: orNull(t.ExternalID), Name: t.Name, Language: t.Language,
-		Category: orNull(string(t.Category)), Status: t.Status, Reason: orNull(t.Reason), UpdatedAt: stamp(t.UpdatedAt),
-	})
+// TakenOver tells that a person paused a conversation, by asking for it or by
+// writing to the customer.
+func TakenOver(hooks []gateway.Webhook, p *gateway.PausedPeer, now time.Time) []gateway.Delivery {
+	return Paused(hooks, &gateway.Run{Conversation: p.Conversation, Peer: p.Peer}, &p.Pause, now)
 }
 
 // deliveries makes one delivery of an event for each webhook that wants it.

@@ -64,11 +64,11 @@ func writeFinish(ctx context.Context, q queries, f *gateway.Finish, forgotten bo
 	}
 	beside := addedActions(&f.Run)
 	if len(f.Sends) > 0 {
-		beside = append(beside, addedSend(&f.Sends[0], f.Run.ID)...)
+		beside = append(beside, addedSend(&f.Sends[0], &f.Run)...)
 	}
 	n, err := q.together(ctx, head, beside...)
 	for i := 1; i < len(f.Sends) && n > 0 && err == nil; i++ { // in their order, which what goes together has not
-		for _, x := range addedSend(&f.Sends[i], f.Run.ID) {
+		for _, x := range addedSend(&f.Sends[i], &f.Run) {
 			if err == nil {
 				_, err = q.exec(ctx, x.query, x.args...)
 			}
@@ -156,27 +156,24 @@ func ended(r *gateway.Run) statement {
 }
 
 // addedSend are the statements that put a message in the outbox, and on record.
-func addedSend(x *gateway.Send, run gateway.RunID) []statement {
+func addedSend(x *gateway.Send, r *gateway.Run) []statement {
 	if x.ID == "" {
 		x.ID = gateway.NewMessageID()
 	}
 	if x.CreatedAt.IsZero() {
 		x.CreatedAt = now()
 	}
-	if x.Type == "" {
-		x.Type = gateway.TypeText
-	}
 	x.State = gateway.SendReady
 	return []statement{
 		{`INSERT INTO sends (id, account, conversation, to_phone, to_lid, to_group, origin, origin_id, part, body, reply_to,
-			state, attempt, unknowns, next_at, deadline, answers, external_id, error, created_at, type, content)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0, $13, 0, $14, '', '', $15, $16, $17)`, []any{
+			state, attempt, unknowns, next_at, deadline, answers, external_id, error, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0, $13, 0, $14, '', '', $15)`, []any{
 			x.ID, x.Account, x.Conversation, x.To.Phone, x.To.LID, x.To.Group, x.Origin, x.OriginID, x.Part, x.Text, x.ReplyTo,
-			x.State, x.NextAt, x.Answers, x.CreatedAt, x.Type, x.Content,
+			x.State, x.NextAt, x.Answers, x.CreatedAt,
 		}},
 		addedMessage(&gateway.Message{
-			ID: x.ID, Account: x.Account, Conversation: x.Conversation, Direction: gateway.Out, Type: x.Type,
-			Text: x.Text, Detail: x.Content, ReplyTo: x.ReplyTo, SentAt: x.CreatedAt, ReceivedAt: x.CreatedAt, Status: gateway.StatusQueued, Run: run,
+			ID: x.ID, Account: x.Account, Conversation: x.Conversation, Direction: gateway.Out, Type: gateway.TypeText,
+			Text: x.Text, ReplyTo: x.ReplyTo, SentAt: x.CreatedAt, ReceivedAt: x.CreatedAt, Status: gateway.StatusQueued, Run: r.ID,
 		}, gateway.Origin(x.Origin)),
 	}
 }

@@ -134,26 +134,14 @@ func (s *Store) ReleaseLinks(ctx context.Context, holder string, accounts ...gat
 // not changed, and a wish to log out ends only with the device. Conflict: the
 // link is another's, or was claimed anew.
 func (s *Store) SetLink(ctx context.Context, l *gateway.Link) error {
-	var n int64
-	hooks, err := s.listeners(ctx, s.tellOfLink != nil, gateway.EventSessionConnected, gateway.EventSessionDisconnected, gateway.EventSessionFailed)
-	switch {
-	case err != nil:
-	case len(hooks) > 0:
-		n, err = s.setLinkAndTell(ctx, l, hooks)
-	default:
-		n, err = setLink(ctx, s.q, l)
-	}
+	n, err := s.q.exec(ctx, `UPDATE links SET device = $4, phone = $5, lid = $6, state = $7, reason = $8, retry_at = $9, no_first_until = $10,
+		connected_at = $11, last_frame_at = $12, logging_out = logging_out AND $4 <> '', updated_at = $13
+		WHERE account = $1 AND holder = $2 AND fence = $3`,
+		l.Account, l.Holder, l.Fence, l.Device, l.Phone, l.LID, l.State, l.Reason, l.RetryAt, l.NoFirstUntil, l.ConnectedAt, l.LastFrameAt, now())
 	if err == nil && n == 0 {
 		err = &gateway.Error{Kind: gateway.Conflict, Msg: fmt.Sprintf("account %s is held by another process", l.Account)}
 	}
 	return s.fail(err, "write link of account %s", l.Account)
-}
-
-func setLink(ctx context.Context, q queries, l *gateway.Link) (int64, error) {
-	return q.exec(ctx, `UPDATE links SET device = $4, phone = $5, lid = $6, state = $7, reason = $8, retry_at = $9, no_first_until = $10,
-		connected_at = $11, last_frame_at = $12, logging_out = logging_out AND $4 <> '', updated_at = $13
-		WHERE account = $1 AND holder = $2 AND fence = $3`,
-		l.Account, l.Holder, l.Fence, l.Device, l.Phone, l.LID, l.State, l.Reason, l.RetryAt, l.NoFirstUntil, l.ConnectedAt, l.LastFrameAt, now())
 }
 
 // AskLogout has whoever holds the link unlink the device. Where none is linked it
@@ -195,9 +183,6 @@ func (s *Store) DeleteAccount(ctx context.Context, id gateway.AccountID) error {
 			return err
 		}
 		if err := endPairings(ctx, q, id, "the account was deleted"); err != nil {
-			return err
-		}
-		if err := endSends(ctx, q, id, "the account was deleted"); err != nil {
 			return err
 		}
 		_, err = q.exec(ctx, `UPDATE links SET logging_out = TRUE, updated_at = $2 WHERE account = $1 AND device <> ''`, id, now())

@@ -10,8 +10,7 @@ import (
 	"wagent/gateway"
 )
 
-// CreateRun adds a run that the API asked for, to be claimed by ClaimRuns. If a
-// run with that id was added before, it fills r with that one as it is now.
+// CreateRun adds a run that the API asked for, to be claimed by ClaimRuns.
 func (s *Store) CreateRun(ctx context.Context, r *gateway.Run) error {
 	if r.ID == "" {
 		r.ID = gateway.NewRunID()
@@ -20,12 +19,7 @@ func (s *Store) CreateRun(ctx context.Context, r *gateway.Run) error {
 		r.CreatedAt = now()
 	}
 	r.Status, r.Generation, r.Attempt, r.LeaseUntil = gateway.RunPending, 0, 0, time.Time{}
-	x := addedRun(r)
-	n, err := s.q.exec(ctx, x.query+` ON CONFLICT (id) DO NOTHING`, x.args...)
-	if err == nil && n == 0 {
-		*r, err = run(ctx, s.q, r.Agent, r.ID)
-	}
-	return s.fail(err, "create run %s", r.ID)
+	return s.fail(insertRun(ctx, s.q, r), "create run %s", r.ID)
 }
 
 // Run returns one run with its actions, or an Error of kind NotFound. With an
@@ -143,6 +137,12 @@ func scanRun(s row) (gateway.Run, error) {
 	}
 	r.Output = out
 	return r, err
+}
+
+func insertRun(ctx context.Context, q queries, r *gateway.Run) error {
+	x := addedRun(r)
+	_, err := q.exec(ctx, x.query, x.args...)
+	return err
 }
 
 func addedRun(r *gateway.Run) statement {

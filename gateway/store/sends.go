@@ -11,12 +11,12 @@ import (
 )
 
 const sendColumns = `id, account, conversation, to_phone, to_lid, to_group, origin, origin_id, part, body, reply_to,
-	state, attempt, unknowns, next_at, deadline, answers, external_id, error, created_at, type, content`
+	state, attempt, unknowns, next_at, deadline, answers, external_id, error, created_at`
 
 func scanSend(r row) (gateway.Send, error) {
 	var s gateway.Send
 	err := r.Scan(&s.ID, &s.Account, &s.Conversation, &s.To.Phone, &s.To.LID, &s.To.Group, &s.Origin, &s.OriginID, &s.Part, &s.Text, &s.ReplyTo,
-		&s.State, &s.Attempt, &s.Unknowns, at(&s.NextAt), at(&s.Deadline), at(&s.Answers), &s.ExternalID, &s.Error, at(&s.CreatedAt), &s.Type, raw(&s.Content))
+		&s.State, &s.Attempt, &s.Unknowns, at(&s.NextAt), at(&s.Deadline), at(&s.Answers), &s.ExternalID, &s.Error, at(&s.CreatedAt))
 	return s, err
 }
 
@@ -52,21 +52,11 @@ const maxUnknowns = 2
 func (s *Store) ClaimSends(ctx context.Context, holder string, resend bool, limit int) (claimed []gateway.ClaimedSend, settled []gateway.Send, next time.Time, err error) {
 	at := now()
 	seen, err := look(ctx, s.q, holder, at)
-	told := &teller{store: s}
-	if err == nil && seen.ruled() {
-		told.hooks, err = s.listeners(ctx, s.tellOfMessage != nil, gateway.EventMessageFailed)
-	}
 	if err == nil && (seen.ruled() || seen.due(at)) {
 		err = s.inTx(ctx, func(q queries) (err error) {
-			told.begin()
 			o, at := seen, now() // a claim's time begins when it can be made
 			if settled, err = settleByRule(ctx, q, &o, resend, at); err != nil {
 				return err
-			}
-			for i := range settled {
-				if err := told.settled(ctx, q, &settled[i]); err != nil {
-					return err
-				}
 			}
 			if o.ruled() {
 				if o, err = look(ctx, q, holder, at); err != nil {
@@ -81,7 +71,6 @@ func (s *Store) ClaimSends(ctx context.Context, holder string, resend bool, limi
 			claimed, err = s.claimSends(ctx, q, holder, due, at)
 			return err
 		})
-		told.done(err)
 	} else {
 		next = seen.next
 	}
@@ -187,9 +176,9 @@ const activePause = `EXISTS (SELECT 1 FROM pauses p WHERE p.conversation = sends
 	AND p.reason <> 'run_failed')`
 
 // windowClosed is true of sends whose account is of kind $2 and to which the
-// customer wrote last before $3. Templates may go out at any time.
-const windowClosed = `(type <> 'template' AND EXISTS (SELECT 1 FROM conversations c JOIN accounts a ON a.id = c.account
-	WHERE c.id = sends.conversation AND a.kind = $2 AND c.last_inbound_at <= $3))`
+// customer wrote last before $3.
+const windowClosed = `EXISTS (SELECT 1 FROM conversations c JOIN accounts a ON a.id = c.account
+	WHERE c.id = sends.conversation AND a.kind = $2 AND c.last_inbound_at <= $3)`
 
 // stopSends ends what may not be sent any more. The origin is hidden from
 // SQLite's planner, which would go through every send that ever had it.
@@ -199,7 +188,7 @@ func stopSends(ctx context.Context, q queries, at time.Time) ([]gateway.Send, er
 	if err != nil {
 		return nil, err
 	}
-	refused, err := list(ctx, q, scanSend, `UPDATE sends SET state = 'refused', error = 'service window closed: the customer wrote last more than 24 hours ago, and only a template may be sent'
+	refused, err := list(ctx, q, scanSend, `UPDATE sends SET state = 'refused', error = 'service window closed'
 		WHERE `+ripe+` AND `+windowClosed+` RETURNING `+sendColumns,
 		at, gateway.CloudAPI, at.Add(-gateway.ServiceWindow))
 	if err != nil {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"wagent/gateway"
 )
@@ -11,19 +12,13 @@ import (
 // Where another claim or a status of WhatsApp's said otherwise first it changes
 // nothing. It may be repeated.
 func (s *Store) SettleSend(ctx context.Context, x *gateway.Send) (stands bool, err error) {
-	hooks, err := s.listeners(ctx, s.tellOfMessage != nil, gateway.EventMessageStatus, gateway.EventMessageFailed)
-	if err != nil {
-		return false, s.fail(err, "settle send %s", x.ID)
-	}
-	told := &teller{store: s, hooks: hooks}
-	if s.q.with && len(hooks) == 0 {
+	if s.q.with {
 		n, err := settleAlone(ctx, s.q, x)
 		if err != nil && !s.q.again(err) && !s.q.unique(err) || n > 0 { // an echo may have come meanwhile
 			return n > 0, s.fail(err, "settle send %s", x.ID)
 		}
 	}
 	err = s.inTx(ctx, func(q queries) error {
-		told.begin()
 		if x.State == gateway.SendAccepted { // its id is another message's no more, before it is this one's
 			if err := forgetEchoOf(ctx, q, x); err != nil {
 				return err
@@ -33,12 +28,8 @@ func (s *Store) SettleSend(ctx context.Context, x *gateway.Send) (stands bool, e
 		if err == nil && n == 0 {
 			return errSettled
 		}
-		if err != nil {
-			return err
-		}
-		return told.settled(ctx, q, x)
+		return err
 	})
-	told.done(err)
 	if errors.Is(err, errSettled) {
 		stands, err = exists(ctx, s.q, `SELECT 1 FROM sends WHERE id = $1 AND attempt = $2 AND state = $3 AND error = $4`, x.ID, x.Attempt, x.State, x.Error)
 		return stands && err == nil, s.fail(err, "look at send %s", x.ID)
@@ -59,9 +50,8 @@ func settleArgs(x *gateway.Send) []any {
 func settleAlone(ctx context.Context, q queries, x *gateway.Send) (int64, error) {
 	query, args := `WITH settled AS (`+settleSend+` AND NOT EXISTS (SELECT 1 FROM messages WHERE account = $8 AND external_id = $4 AND external_id <> ''
 		AND direction = 'out' AND origin = 'echo' AND messages.id <> $1) RETURNING id)`, append(settleArgs(x), x.Account)
-	for _, m := range mirrored(x) {
-		query += `, mirrored AS (` + renumbered(m.query, len(args)) + ` AND id IN (SELECT id FROM settled))`
-		args = append(args, m.args...)
+	for _, m := range mirrored(x) { // of the same $1
+		query += `, mirrored AS (` + strings.ReplaceAll(m.query, "$2", "$4") + ` AND id IN (SELECT id FROM settled))`
 	}
 	return one(ctx, q, scanInt, query+` SELECT COUNT(*) FROM settled`, args...)
 }
@@ -86,27 +76,10 @@ func mirrored(x *gateway.Send) []statement {
 	switch x.State {
 	case gateway.SendAccepted:
 		return []statement{{`UPDATE messages SET external_id = CASE WHEN $2 = '' THEN external_id ELSE $2 END,
-			status = CASE WHEN status = 'queued' THEN 'sent' ELSE status END,
-			accepted_at = CASE WHEN accepted_at = 0 THEN $3 ELSE accepted_at END WHERE id = $1`, []any{x.ID, x.ExternalID, now()}}}
+			status = CASE WHEN status = 'queued' THEN 'sent' ELSE status END WHERE id = $1`, []any{x.ID, x.ExternalID}}}
 	case gateway.SendRefused, gateway.SendCancelled:
-		return []statement{{`UPDATE messages SET status = 'failed', failure = $2 WHERE id = $1 AND status = 'queued'`, []any{x.ID, x.Error}}}
+		return []statement{{`UPDATE messages SET status = 'failed' WHERE id = $1 AND status = 'queued'`, []any{x.ID}}}
 	default:
 		return nil
 	}
-}
-
-// endSends cancels what waits to be sent by an account.
-func endSends(ctx context.Context, q queries, id gateway.AccountID, why string) error {
-	ended, err := list(ctx, q, scanSend, `UPDATE sends SET state = 'cancelled', error = $2 WHERE state = 'ready' AND account = $1 RETURNING `+sendColumns, id, why)
-	if err != nil {
-		return err
-	}
-	for i := range ended {
-		for _, x := range mirrored(&ended[i]) {
-			if _, err := q.exec(ctx, x.query, x.args...); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

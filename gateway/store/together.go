@@ -80,14 +80,6 @@ var joinedTexts sync.Map
 
 var placeholder = regexp.MustCompile(`\$[0-9]+`)
 
-// renumbered is a query whose placeholders come after so many others.
-func renumbered(query string, after int) string {
-	return placeholder.ReplaceAllStringFunc(query, func(p string) string {
-		n, _ := strconv.Atoi(p[1:]) // digits
-		return "$" + strconv.Itoa(after+n)
-	})
-}
-
 // joined is the text of statements of which all but the first stand in WITH.
 func joined(all []statement) string {
 	var key strings.Builder
@@ -101,7 +93,10 @@ func joined(all []statement) string {
 	first := 0
 	texts := make([]string, len(all))
 	for i := range all {
-		texts[i] = renumbered(all[i].query, first)
+		texts[i] = placeholder.ReplaceAllStringFunc(all[i].query, func(p string) string {
+			n, _ := strconv.Atoi(p[1:]) // digits
+			return "$" + strconv.Itoa(first+n)
+		})
 		first += len(all[i].args)
 	}
 	var b strings.Builder

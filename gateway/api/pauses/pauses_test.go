@@ -177,7 +177,7 @@ func TestAListSaysHowManyThereAre(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.pauses = append(m.pauses, gateway.Pause{ID: int64(i + 1), Conversation: c.ID, Reason: gateway.PauseManual, ExpiresAt: time.Now().Add(time.Hour)})
+		m.pauses = append(m.pauses, gateway.Pause{ID: int64(i + 1), Conversation: c.ID, ExpiresAt: time.Now().Add(time.Hour)})
 	}
 	w := httptest.NewRecorder()
 	wiretest.Echo(m.api().Mount).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/business_accounts/acc_try/conversation_pauses", http.NoBody))

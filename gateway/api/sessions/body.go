@@ -17,10 +17,10 @@ import (
 type sessionBody struct {
 	ID          string       `json:"id"`
 	Name        string       `json:"name"`
-	Status      string       `json:"status" enum:"connecting,qr_pending,connected,disconnected"`
+	Status      string       `json:"status"`
 	Connected   bool         `json:"connected"`
 	PhoneNumber *string      `json:"phone_number"`
-	QRCode      *string      `json:"qr_code" description:"A picture, as a data URL"`
+	QRCode      *string      `json:"qr_code"`
 	CreatedAt   *string      `json:"created_at"`
 	UpdatedAt   *string      `json:"updated_at"`
 	Link        linkBody     `json:"link"`

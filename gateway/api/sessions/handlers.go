@@ -102,7 +102,7 @@ func (h *API) delete(c echo.Context) error {
 }
 
 type pairInput struct {
-	Method wire.Nullable[string] `json:"method" enum:"qr,code"`
+	Method wire.Nullable[string] `json:"method"`
 	Phone  wire.Nullable[string] `json:"phone_number"`
 }
 

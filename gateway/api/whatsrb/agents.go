@@ -30,7 +30,7 @@ type agentBody struct {
 	AllowedActions      []string       `json:"allowed_actions"`
 	Tools               []toolBody     `json:"tools"`
 	PayloadSchema       []payloadField `json:"payload_schema"`
-	ConfirmationMode    string         `json:"confirmation_mode" enum:"auto,confirm"`
+	ConfirmationMode    string         `json:"confirmation_mode"`
 	ConfirmationTimeout int            `json:"confirmation_timeout_minutes"`
 	InboundConfig       inboundConfig  `json:"inbound_config"`
 	CreatedAt           *string        `json:"created_at"`
@@ -44,14 +44,14 @@ type toolBody struct {
 
 type payloadField struct {
 	Name      string `json:"name"`
-	FieldType string `json:"field_type" enum:"text,number,boolean,date,time,datetime"`
+	FieldType string `json:"field_type"`
 	Required  bool   `json:"required"`
 }
 
 type inboundConfig struct {
-	TriggerOn      string   `json:"trigger_on" enum:"all,text_only"`
+	TriggerOn      string   `json:"trigger_on"`
 	MinLength      int      `json:"min_message_length"`
-	MaxPerHour     int      `json:"max_messages_per_hour" description:"0: as many as come"`
+	MaxPerHour     int      `json:"max_messages_per_hour"`
 	IgnorePatterns []string `json:"ignore_patterns"`
 }
 
@@ -117,24 +117,24 @@ func actionName(t string) string {
 // contract does not have are taken and shown as a settingsBody only.
 type agentInput struct {
 	Name                wire.Nullable[string]         `json:"name"`
-	Description         wire.Nullable[string]         `json:"description" description:"What people know the agent by"`
+	Description         wire.Nullable[string]         `json:"description"`
 	SystemPrompt        wire.Nullable[string]         `json:"system_prompt"`
 	Model               *string                       `json:"model"`
-	Temperature         *float64                      `json:"temperature" minimum:"0" maximum:"2"`
-	MaxTokens           *int                          `json:"max_tokens" minimum:"1"`
+	Temperature         *float64                      `json:"temperature"`
+	MaxTokens           *int                          `json:"max_tokens"`
 	Active              *bool                         `json:"active"`
 	AutoRun             *bool                         `json:"auto_run_inbound"`
-	Debounce            *int                          `json:"debounce_seconds" minimum:"1"`
+	Debounce            *int                          `json:"debounce_seconds"`
 	MaxWait             *int                          `json:"max_wait_seconds"`
 	MaxBatch            *int                          `json:"max_batch_messages"`
-	OnNewMessage        *gateway.NewMessagePolicy     `json:"on_new_message" enum:"follow_up,supersede"`
+	OnNewMessage        *gateway.NewMessagePolicy     `json:"on_new_message"`
 	MaxSupersedes       *int                          `json:"max_supersedes"`
-	ContextTTL          *int                          `json:"context_ttl_minutes" minimum:"0" description:"0: no context"`
+	ContextTTL          *int                          `json:"context_ttl_minutes"`
 	Account             wire.Nullable[string]         `json:"business_account_id"`
 	AllowedActions      wire.Nullable[[]string]       `json:"allowed_actions"`
 	PayloadSchema       wire.Nullable[[]payloadField] `json:"payload_schema"`
-	ConfirmationMode    *string                       `json:"confirmation_mode" enum:"auto,confirm"`
-	ConfirmationTimeout *int                          `json:"confirmation_timeout_minutes" minimum:"1"`
+	ConfirmationMode    *string                       `json:"confirmation_mode"`
+	ConfirmationTimeout *int                          `json:"confirmation_timeout_minutes"`
 	InboundConfig       wire.Nullable[*inboundInput]  `json:"inbound_config"`
 	FallbackReply       wire.Nullable[string]         `json:"fallback_reply"`
 	Models              wire.Nullable[[]string]       `json:"models"`
@@ -230,9 +230,9 @@ func (h *API) listAgents(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("list agents: %w", err)
 	}
-	out, err := h.encoded.list(agents)
-	if err != nil {
-		return fmt.Errorf("encode agents: %w", err)
+	out := make([]agentBody, len(agents))
+	for i := range agents {
+		out[i] = newAgentBody(&agents[i])
 	}
 	return wire.List(c, out, len(out))
 }

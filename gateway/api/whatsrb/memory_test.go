@@ -140,7 +140,7 @@ func (m *memory) Runs(_ context.Context, agent gateway.AgentID, limit int) ([]ga
 	return out[:min(limit, len(out))], len(out), nil
 }
 
-func (m *memory) Start(_ context.Context, _ gateway.RunID, a *gateway.Agent, input, metadata json.RawMessage) (gateway.Run, error) {
+func (m *memory) Start(_ context.Context, a *gateway.Agent, input, metadata json.RawMessage) (gateway.Run, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !json.Valid(input) || metadata != nil && !json.Valid(metadata) {

@@ -12,7 +12,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"wagent/gateway"
-	"wagent/gateway/api/idempotency"
 	"wagent/gateway/api/wire"
 )
 
@@ -23,8 +22,8 @@ const lastRuns = 50
 type runBody struct {
 	ID             string             `json:"id"`
 	AgentID        string             `json:"agent_id"`
-	Status         string             `json:"status" enum:"pending,running,completed,failed"`
-	TriggeredBy    string             `json:"triggered_by" enum:"api,auto_inbound"`
+	Status         string             `json:"status"`
+	TriggeredBy    string             `json:"triggered_by"`
 	Input          json.RawMessage    `json:"input"`
 	Output         *outputBody        `json:"output"`
 	Error          *string            `json:"error"`
@@ -35,7 +34,7 @@ type runBody struct {
 	LatencyMS      int64              `json:"latency_ms"`
 	DurationMS     int64              `json:"duration_ms"`
 	ContextSummary *string            `json:"context_summary"`
-	ActionStatuses []actionStatusBody `json:"action_statuses" nullable:"true" description:"Parallel to the actions of output; null where none need be confirmed"`
+	ActionStatuses []actionStatusBody `json:"action_statuses"`
 	ActionsDecided *string            `json:"actions_decided_at"`
 	StartedAt      *string            `json:"started_at"`
 	CompletedAt    *string            `json:"completed_at"`
@@ -44,7 +43,7 @@ type runBody struct {
 
 type outputBody struct {
 	Intent          string             `json:"intent"`
-	Confidence      float64            `json:"confidence" minimum:"0" maximum:"1"`
+	Confidence      float64            `json:"confidence"`
 	Actions         []outputActionBody `json:"actions"`
 	Language        string             `json:"language"`
 	SuggestedReply  string             `json:"suggested_reply"`
@@ -58,7 +57,7 @@ type outputActionBody struct {
 }
 
 type actionStatusBody struct {
-	Status    string  `json:"status" enum:"pending,confirmed,rejected,expired"`
+	Status    string  `json:"status"`
 	DecidedAt *string `json:"decided_at"`
 	DecidedBy *string `json:"decided_by"`
 }
@@ -209,11 +208,7 @@ func (h *API) createRun(c echo.Context) error {
 	if err := p.Err(); err != nil {
 		return err
 	}
-	var id gateway.RunID
-	if try := idempotency.ID(c); try != "" {
-		id = gateway.RunIDOf(try)
-	}
-	r, err := h.Runner.Start(c.Request().Context(), id, &a, input, metadata)
+	r, err := h.Runner.Start(c.Request().Context(), &a, input, metadata)
 	if err != nil {
 		return fmt.Errorf("start run of agent %s: %w", a.ID, err)
 	}
@@ -282,7 +277,7 @@ func checkMetadata(raw json.RawMessage, p wire.Problems) json.RawMessage {
 type decisionsInput struct {
 	Actions []struct {
 		Index  *int   `json:"index"`
-		Status string `json:"status" enum:"confirmed,rejected"`
+		Status string `json:"status"`
 	} `json:"actions"`
 }
 

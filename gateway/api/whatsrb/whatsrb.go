@@ -42,8 +42,6 @@ type API struct {
 	// Taken returns an Error of kind Invalid with Details if the providers of an
 	// agent's models are known not to take its settings; nil: nothing is known.
 	Taken func(a *gateway.Agent) error
-
-	encoded *encodedAgents
 }
 
 // Agents reads agents.
@@ -84,9 +82,8 @@ type Runs interface {
 // Runner starts runs and decides what becomes of their actions.
 type Runner interface {
 	// Start makes a pending run and has it worked on at once. input and
-	// metadata are valid JSON; metadata is nil or an object. With an empty id
-	// the run gets one; if there is a run with that id, Start returns it as it is.
-	Start(ctx context.Context, id gateway.RunID, agent *gateway.Agent, input, metadata json.RawMessage) (gateway.Run, error)
+	// metadata are valid JSON; metadata is nil or an object.
+	Start(ctx context.Context, agent *gateway.Agent, input, metadata json.RawMessage) (gateway.Run, error)
 	// Decide applies all decisions or none. Conflict: an action is decided
 	// already. Invalid: the run has no such action, or none to decide.
 	Decide(ctx context.Context, agent gateway.AgentID, run gateway.RunID, ds []gateway.Decision, by string) (gateway.Run, error)
@@ -127,7 +124,6 @@ func (h *API) Validate() error {
 // middleware authenticates, and limits bodies and times; errors are left to
 // the server's error handler, which is to be [wire.ErrorHandler].
 func (h *API) Mount(g *echo.Group) {
-	h.encoded = &encodedAgents{}
 	g.GET("/agents", h.listAgents)
 	g.POST("/agents", h.createAgent)
 	g.GET("/agents/:agent", h.retrieveAgent)

@@ -104,7 +104,7 @@ type settings struct {
 	Debounce      *int    `json:"debounce_seconds"`
 	MaxWait       *int    `json:"max_wait_seconds"`
 	MaxBatch      *int    `json:"max_batch_messages"`
-	OnNewMessage  *string `json:"on_new_message" enum:"follow_up,supersede"`
+	OnNewMessage  *string `json:"on_new_message"`
 	MaxSupersedes *int    `json:"max_supersedes"`
 }
 

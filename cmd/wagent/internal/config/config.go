@@ -67,12 +67,8 @@ type Config struct {
 
 // An APIKey is a key that the file declares.
 type APIKey struct {
-	Name      string
-	Key       gateway.Secret // at least 16 characters
-	Scope     string
-	Test      bool                // it reaches sandbox accounts only
-	Accounts  []gateway.AccountID // that it reaches; none: all
-	PerMinute int                 // requests; 0: as many as any key
+	Name string
+	Key  gateway.Secret // at least 16 characters
 }
 
 // A Provider is where models are.
@@ -91,6 +87,9 @@ const (
 	Anthropic = "anthropic"
 	Scripted  = "scripted"
 )
+
+// graphURL is Meta's Graph API in the version that we are tested against.
+const graphURL = "https://graph.facebook.com/v23.0"
 
 // Default returns the configuration of an empty file.
 func Default() Config {
@@ -142,10 +141,7 @@ func (c *Config) Key() ([32]byte, bool) {
 func (c *Config) GatewayKeys() []gateway.APIKey {
 	var out []gateway.APIKey
 	for _, k := range c.APIKeys {
-		out = append(out, gateway.APIKey{
-			Name: k.Name, Hash: sha256.Sum256([]byte(k.Key)), Declared: true,
-			Scope: gateway.KeyScope(k.Scope), Test: k.Test, Accounts: k.Accounts, PerMinute: k.PerMinute,
-		})
+		out = append(out, gateway.APIKey{Name: k.Name, Hash: sha256.Sum256([]byte(k.Key)), Declared: true})
 	}
 	return out
 }

@@ -212,25 +212,13 @@ const minKey = 16
 func (v value) apiKeys(to *[]APIKey) {
 	names, keys := document.Places{}, document.Places{}
 	v.list(func(v value) {
-		k := APIKey{Scope: string(gateway.ScopeAdmin)}
+		var k APIKey
 		set := v.mapping(fields{
 			"name": func(v value) { v.Text(&k.Name) },
 			"key": func(v value) {
 				if v.secret(&k.Key) && len(k.Key) < minKey {
 					v.Fault("must have at least %d characters", minKey)
 				}
-			},
-			"scope":      func(v value) { v.OneOf(&k.Scope, "read", "write", "admin") },
-			"test":       func(v value) { v.Boolean(&k.Test) },
-			"per_minute": func(v value) { v.IntegerIn(&k.PerMinute, 1, 1_000_000) },
-			"accounts": func(v value) {
-				v.list(func(v value) {
-					var id string
-					if v.Text(&id); strings.TrimSpace(id) == "" && !v.Faulty(v.Path) {
-						v.Fault("can't be blank")
-					}
-					k.Accounts = append(k.Accounts, gateway.AccountID(id))
-				})
 			},
 		})
 		v.Require(set, "", map[string]bool{"name": k.Name == "", "key": k.Key == ""})
