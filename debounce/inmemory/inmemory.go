@@ -68,66 +68,61 @@ func (s *Server) dial(context.Context, string, string) (net.Conn, error) {
 	return newConn(c, s.tick), nil
 }
 
-// A conn is a net.Pipe with a buffer, as those of the kernel have. Without one, a
+// A conn is a net.Pipe with buffers, as those of the kernel have. Without one, a
 // client that writes a pipeline before it reads would wait for a server that
-// waits for somebody to read its answers.
+// waits for somebody to read its answers. And a server that publishes to a client
+// which does not read yet would hold a mutex meanwhile, which stops virtual time.
 type conn struct {
-	net.Conn
-	before func() // called before each write
-
-	mu   sync.Mutex
-	some *sync.Cond
-	buf  []byte
-	err  error // of a write, or net.ErrClosed
+	net.Conn // what the client reads
+	near     net.Conn
+	server   net.Conn
+	out, in  *flow
 }
 
-func newConn(pipe net.Conn, before func()) *conn {
-	c := &conn{Conn: pipe, before: before}
-	c.some = sync.NewCond(&c.mu)
-	go c.flush()
+func newConn(server net.Conn, before func()) *conn {
+	client, near := net.Pipe()
+	c := &conn{Conn: client, near: near, server: server, out: newFlow(), in: newFlow()}
+	go c.out.pass(func(b []byte) (int, error) {
+		before()
+		return server.Write(b) //nolint:wrapcheck // of a pipe
+	})
+	go func() {
+		c.in.pass(near.Write)
+		_ = near.Close() // the client has read all that there was
+	}()
+	go c.fill()
 	return c
 }
 
 // Write implements net.Conn. It never blocks.
 func (c *conn) Write(b []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		return 0, c.err
+	if err := c.out.put(b); err != nil {
+		return 0, err
 	}
-	c.buf = append(c.buf, b...)
-	c.some.Signal()
 	return len(b), nil
 }
 
-// flush writes what is in the buffer, until the connection ends.
-func (c *conn) flush() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.err == nil {
-		if len(c.buf) == 0 {
-			c.some.Wait()
-			continue
+// fill reads what the server writes, until the connection ends.
+func (c *conn) fill() {
+	b := make([]byte, 4096)
+	for {
+		n, err := c.server.Read(b)
+		if err == nil {
+			err = c.in.put(b[:n])
 		}
-		b := c.buf
-		c.buf = nil
-		c.mu.Unlock()
-		c.before()
-		_, err := c.Conn.Write(b)
-		c.mu.Lock()
-		if c.err == nil {
-			c.err = err
+		if err != nil {
+			c.in.end(err)
+			return
 		}
 	}
 }
 
 // Close implements net.Conn.
 func (c *conn) Close() error {
-	c.mu.Lock()
-	c.err = net.ErrClosed
-	c.some.Signal()
-	c.mu.Unlock()
-	return c.Conn.Close() //nolint:wrapcheck // of a pipe
+	c.out.end(net.ErrClosed)
+	c.in.end(net.ErrClosed)
+	_, _ = c.server.Close(), c.near.Close() // pipes never fail to
+	return c.Conn.Close()                   //nolint:wrapcheck // of a pipe
 }
 
 // SetDeadline implements net.Conn. A write does not block, so only reads have one.
@@ -135,3 +130,61 @@ func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
 // SetWriteDeadline implements net.Conn.
 func (c *conn) SetWriteDeadline(time.Time) error { return nil }
+
+// A flow is bytes on their way in one direction. Its methods are safe for
+// concurrent use.
+type flow struct {
+	mu   sync.Mutex
+	some *sync.Cond
+	buf  []byte
+	err  error // why nothing more is put
+}
+
+func newFlow() *flow {
+	f := &flow{}
+	f.some = sync.NewCond(&f.mu)
+	return f
+}
+
+// put adds bytes. It never waits for whoever takes them.
+func (f *flow) put(b []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil {
+		f.buf = append(f.buf, b...)
+		f.some.Signal()
+	}
+	return f.err
+}
+
+// end lets nothing more be put.
+func (f *flow) end(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil {
+		f.err = err
+	}
+	f.some.Signal()
+}
+
+// pass writes what is put, until a write fails or the flow has ended and is empty.
+func (f *flow) pass(write func([]byte) (int, error)) {
+	for b := f.take(); len(b) > 0; b = f.take() {
+		if _, err := write(b); err != nil {
+			f.end(err)
+			return
+		}
+	}
+}
+
+// take waits for bytes; it returns none where there will be none.
+func (f *flow) take() []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.buf) == 0 && f.err == nil {
+		f.some.Wait()
+	}
+	b := f.buf
+	f.buf = nil
+	return b
+}

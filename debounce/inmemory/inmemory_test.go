@@ -68,3 +68,32 @@ func TestTheClock(t *testing.T) {
 		}
 	})
 }
+
+// TestASubscriberThatDoesNotReadYet: were its answers not taken off the server, the
+// next publication would wait on a mutex, and virtual time would stand still.
+func TestASubscriberThatDoesNotReadYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inmemory.Start()
+		defer s.Close()
+		subscriber, err := s.Options().Dialer(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = subscriber.Close() }()
+		if _, err := subscriber.Write([]byte("*2\r\n$9\r\nSUBSCRIBE\r\n$4\r\nnews\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		rdb := redis.NewClient(s.Options())
+		defer func() { _ = rdb.Close() }()
+		if n, err := rdb.Publish(t.Context(), "news", "hello").Result(); n != 1 || err != nil {
+			t.Fatalf("%d subscribers, %v", n, err)
+		}
+		time.Sleep(time.Second)
+		said := make([]byte, 1024)
+		n, err := subscriber.Read(said)
+		if err != nil || !strings.Contains(string(said[:n]), "news") {
+			t.Errorf("the subscriber reads %q, %v", said[:n], err)
+		}
+	})
+}
