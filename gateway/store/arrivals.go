@@ -323,7 +323,7 @@ func (in *intake) before(ctx context.Context, m *gateway.Message) (old *gateway.
 	_, err = one(ctx, in.q, func(r row) (struct{}, error) {
 		return struct{}{}, r.Scan(append([]any{&some, &in.paused}, windowingFields(&x, new(string))...)...)
 	}, `SELECT EXISTS (SELECT 1 FROM messages WHERE `+sameKey+`) OR EXISTS (SELECT 1 FROM messages WHERE `+changesIt+`),
-		EXISTS (SELECT 1 FROM pauses WHERE conversation = $2 AND resumed_at = 0 AND expires_at > $7), `+windowingColumns+windowingFrom+`WHERE v.id = $2`,
+		EXISTS (`+renumbered(pauseOf, "$1", "$2", "$2", "$7")+`), `+windowingColumns+windowingFrom+`WHERE v.id = $2`,
 		m.Account, m.Conversation, m.Contact, m.ExternalID, m.Part, m.Direction, now())
 	if err != nil {
 		return nil, nil, err

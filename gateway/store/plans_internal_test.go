@@ -85,7 +85,7 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 		"free sends":     func() error { _, err := freeHeads(ctx, q, 64, at); return err },
 		"paced sends":    func() error { _, err := pacedHeads(ctx, q, "holder", 64, at); return err },
 		"claim sends": func() error {
-			_, err := s.claimSends(ctx, q, "holder", []head{{id: "msg", conv: "cnv", account: "acc"}, {id: "msg2", conv: "cnv", account: "acc2", linked: true}}, at)
+			_, err := s.claimSends(ctx, q, "holder", []head{{id: "msg", account: "acc"}, {id: "msg2", account: "acc2", linked: true}}, at)
 			return err
 		},
 		"claim sends that are free": func() error { _, err := claimFree(ctx, q, []any{"msg", "msg2"}, at); return err },

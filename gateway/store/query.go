@@ -123,6 +123,11 @@ func places(first, n int) string {
 	return b.String()
 }
 
+// renumbered is a part of a query with other placeholders: old and new ones in turn.
+func renumbered(part string, placeholders ...string) string {
+	return strings.NewReplacer(placeholders...).Replace(part)
+}
+
 // anys makes arguments of a slice.
 func anys[T any](in []T) []any {
 	out := make([]any, len(in))

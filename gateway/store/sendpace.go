@@ -33,7 +33,7 @@ func pacedHeads(ctx context.Context, q queries, holder string, limit int, at tim
 	if holder == "" || limit <= 0 {
 		return nil, nil
 	}
-	return list(ctx, q, scanHead(true), `SELECT due.seq, due.id, due.conversation, due.account FROM (
+	return list(ctx, q, scanHead(true), `SELECT due.seq, due.id, due.account FROM (
 			SELECT sends.seq, sends.id, sends.conversation, sends.account,
 				ROW_NUMBER() OVER (PARTITION BY sends.account ORDER BY c.last_send_at, sends.seq) AS place
 			FROM `+paced+` WHERE `+sendable+` AND l.next_send_at <= $1 AND sends.next_at <= $1 AND sends.`+first+` AND `+unblocked+`) due

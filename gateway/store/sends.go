@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"wagent/gateway"
@@ -123,8 +122,8 @@ func look(ctx context.Context, q queries, holder string, now time.Time) (outlook
 	return o, err
 }
 
-// closedWindow is windowClosed with other numbers: $2 is taken here.
-var closedWindow = strings.NewReplacer("$2", "$3", "$3", "$4").Replace(windowClosed)
+// closedWindow is windowClosed where $2 is taken.
+var closedWindow = renumbered(windowClosed, "$2", "$3", "$3", "$4")
 
 // settleByRule ends what the rules end.
 func settleByRule(ctx context.Context, q queries, o *outlook, resend bool, at time.Time) (settled []gateway.Send, err error) {
@@ -220,7 +219,6 @@ const unlinked = `NOT EXISTS (SELECT 1 FROM links l WHERE l.account = sends.acco
 type head struct {
 	seq     int64
 	id      gateway.MessageID
-	conv    gateway.ConversationID
 	account gateway.AccountID
 	linked  bool // it goes through a linked device
 }
@@ -228,7 +226,7 @@ type head struct {
 func scanHead(linked bool) func(row) (head, error) {
 	return func(r row) (head, error) {
 		h := head{linked: linked}
-		err := r.Scan(&h.seq, &h.id, &h.conv, &h.account)
+		err := r.Scan(&h.seq, &h.id, &h.account)
 		return h, err
 	}
 }
@@ -258,7 +256,7 @@ func dueHeads(ctx context.Context, q queries, o *outlook, holder string, limit i
 // plus keeps SQLite from looking for the few that are due along all sends in
 // their order, and the cross join from beginning with all conversations.
 func freeHeads(ctx context.Context, q queries, limit int, at time.Time) ([]head, error) {
-	return list(ctx, q, scanHead(false), `SELECT sends.seq, sends.id, sends.conversation, sends.account FROM sends CROSS JOIN conversations v
+	return list(ctx, q, scanHead(false), `SELECT sends.seq, sends.id, sends.account FROM sends CROSS JOIN conversations v
 		WHERE v.id = sends.conversation AND `+unlinked+` AND sends.`+first+` AND sends.next_at <= $1 ORDER BY +sends.seq LIMIT $2`+q.lockOf("v")+q.skip, at, limit)
 }
 
@@ -312,7 +310,7 @@ func (s *Store) claimSends(ctx context.Context, q queries, holder string, due []
 // at $1, with $2 as the deadline: neither a pause nor the end of the service window
 // stops it.
 var claimSend = `UPDATE sends SET state = 'claimed', attempt = attempt + 1, deadline = $2 WHERE next_at <= $1
-	AND ` + first + ` AND NOT (origin = $3 AND ` + activePause + `) AND NOT ` + strings.NewReplacer("$2", "$4", "$3", "$5").Replace(windowClosed)
+	AND ` + first + ` AND NOT (origin = $3 AND ` + activePause + `) AND NOT ` + renumbered(windowClosed, "$2", "$4", "$3", "$5")
 
 func claimArgs(at time.Time) []any {
 	return []any{at, at.Add(gateway.SendDeadline), gateway.FromRun, gateway.CloudAPI, at.Add(-gateway.ServiceWindow)}

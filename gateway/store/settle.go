@@ -48,12 +48,12 @@ func settleArgs(x *gateway.Send) []any {
 // does nothing where the send is not claimed any more, or where an echo of it has
 // its id.
 func settleAlone(ctx context.Context, q queries, x *gateway.Send) (int64, error) {
-	query, args := `WITH settled AS (`+settleSend+` AND NOT EXISTS (SELECT 1 FROM messages WHERE account = $8 AND external_id = $4 AND external_id <> ''
-		AND direction = 'out' AND origin = 'echo' AND messages.id <> $1) RETURNING id)`, append(settleArgs(x), x.Account)
+	parts := []string{`settled AS (` + settleSend + ` AND NOT EXISTS (SELECT 1 FROM messages WHERE ` +
+		renumbered(echoOf, "$1", "$8", "$2", "$4", "$3", "$1") + `) RETURNING id)`}
 	for _, m := range mirrored(x) { // of the same $1
-		query += `, mirrored AS (` + strings.ReplaceAll(m.query, "$2", "$4") + ` AND id IN (SELECT id FROM settled))`
+		parts = append(parts, `mirrored AS (`+renumbered(m.query, "$2", "$4")+` AND id IN (SELECT id FROM settled))`)
 	}
-	return one(ctx, q, scanInt, query+` SELECT COUNT(*) FROM settled`, args...)
+	return one(ctx, q, scanInt, `WITH `+strings.Join(parts, ", ")+` SELECT COUNT(*) FROM settled`, append(settleArgs(x), x.Account)...)
 }
 
 var errSettled = errors.New("the send is not claimed any more")
