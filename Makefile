@@ -16,9 +16,10 @@ endif
 
 # The race detector watches all code but that of SQLite, which is translated
 # from C, and of the Lua in which the Redis of tests runs its scripts: watched,
-# these two would take most of the time. And not whatsmeow's sockets, which race
-# with themselves: FrameSocket.Close reads what NoiseSocket.Stop clears.
-UNWATCHED := modernc.org github.com/yuin/gopher-lua go.mau.fi/whatsmeow/socket
+# these two would take most of the time. And not two of whatsmeow's parts, which
+# race with themselves: FrameSocket.Close reads what NoiseSocket.Stop clears, and
+# Event.GetChan writes under a lock for readers.
+UNWATCHED := modernc.org github.com/yuin/gopher-lua go.mau.fi/whatsmeow/socket go.mau.fi/util/exsync
 RACE      := -race $(foreach p,$(UNWATCHED),-gcflags=$(p)/...=-race=false)
 
 .DEFAULT_GOAL := help
