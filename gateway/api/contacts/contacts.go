@@ -196,10 +196,6 @@ func (h *API) retrieve(c echo.Context) error {
 	return wire.Data(c, http.StatusOK, newContactBody(&who))
 }
 
-type contactInput struct {
-	Tags wire.Nullable[[]string] `json:"tags"`
-}
-
 // update sets what the body names. Null takes all tags away.
 func (h *API) update(c echo.Context) error {
 	who, err := h.contact(c)
@@ -210,7 +206,9 @@ func (h *API) update(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	var in contactInput
+	var in struct {
+		Tags wire.Nullable[[]string] `json:"tags"`
+	}
 	if err := body.IntoAll(&in); err != nil {
 		return err
 	}

@@ -41,10 +41,6 @@ func (h *API) memory(c echo.Context) error {
 	return wire.Data(c, http.StatusOK, newMemoryBody(&agent, &m))
 }
 
-type memoryInput struct {
-	Text *string `json:"text"`
-}
-
 func (h *API) remember(c echo.Context) error {
 	who, agent, err := h.pair(c)
 	if err != nil {
@@ -54,7 +50,9 @@ func (h *API) remember(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	var in memoryInput
+	var in struct {
+		Text *string `json:"text"`
+	}
 	if err := body.IntoAll(&in); err != nil {
 		return err
 	}

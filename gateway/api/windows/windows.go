@@ -32,7 +32,6 @@ type API struct {
 	Agents        Agents
 	Overrides     Overrides
 	Answerer      Answerer
-	Limits        gateway.AgentLimits // within which a window may be changed
 }
 
 // Conversations are the accounts' with their customers.
@@ -105,7 +104,7 @@ type settings struct {
 	Debounce      *int    `json:"debounce_seconds"`
 	MaxWait       *int    `json:"max_wait_seconds"`
 	MaxBatch      *int    `json:"max_batch_messages"`
-	OnNewMessage  *string `json:"on_new_message" enum:"follow_up,supersede"`
+	OnNewMessage  *string `json:"on_new_message"`
 	MaxSupersedes *int    `json:"max_supersedes"`
 }
 
@@ -211,7 +210,7 @@ func (h *API) replace(c echo.Context) error {
 		return err
 	}
 	o := in.override()
-	if err := validate(h.Limits, agent, &o); err != nil {
+	if err := validate(agent, &o); err != nil {
 		return err
 	}
 	ctx, peer := c.Request().Context(), gateway.Address{Phone: phone}
@@ -233,13 +232,13 @@ func (h *API) replace(c echo.Context) error {
 }
 
 // validate holds what the conversation will have against the agents' rules.
-func validate(limits gateway.AgentLimits, agent *gateway.Agent, o *gateway.WindowOverride) error {
+func validate(agent *gateway.Agent, o *gateway.WindowOverride) error {
 	if agent == nil {
 		a := gateway.DefaultAgent()
 		agent = &a
 	}
 	a := agent.With(o)
-	return limits.ValidateWindow(&a)
+	return a.ValidateWindow()
 }
 
 func (h *API) remove(c echo.Context) error {

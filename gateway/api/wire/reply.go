@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -35,33 +33,9 @@ func Data(c echo.Context, status int, data any) error {
 }
 
 // List answers with all that there is, or with the last of it, and with how
-// many there are in all. Data of type []json.RawMessage is written as it is.
+// many there are in all.
 func List(c echo.Context, data any, total int) error {
-	if encoded, ok := data.([]json.RawMessage); ok {
-		b := lists.Get().(*[]byte)
-		defer lists.Put(b)
-		*b = appendList((*b)[:0], encoded, total)
-		return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, *b)
-	}
 	return JSON(c, http.StatusOK, listBody{Data: data, Meta: listMeta{Total: total}})
-}
-
-// lists are buffers of lists that were written: such a list may be a megabyte.
-var lists = sync.Pool{New: func() any { return new([]byte) }}
-
-// appendList adds a listBody of what is JSON already, which encoding/json would
-// read through once more.
-func appendList(b []byte, data []json.RawMessage, total int) []byte {
-	b = append(b, `{"data":[`...)
-	for i, d := range data {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, d...)
-	}
-	b = append(b, `],"meta":{"total":`...)
-	b = strconv.AppendInt(b, int64(total), 10)
-	return append(b, "}}"...)
 }
 
 // JSON answers without an envelope. It encodes before it writes, so that what
