@@ -54,7 +54,7 @@ check: $(GOLANGCI_LINT) $(GOVULNCHECK) ## format, lint, vet, build, modules, gen
 	.ci/generated
 	.ci/vulncheck $(GOVULNCHECK)
 
-bench: ## measure windows and runs (ONLY=debounce or runs; on REDIS=redis://… and DATABASE=postgres://…, else on servers of its own), then what has benchmarks
+bench: ## measure windows, runs and the API (ONLY=debounce, runs or api; on REDIS=redis://… and DATABASE=postgres://…, else on servers of its own), then what has benchmarks
 	@.ci/bench $(ARGS)
 	$(if $(ONLY),,go test -run='^$$' -bench=. -benchmem ./...)
 

@@ -33,7 +33,7 @@ func (d *Dispatcher) conclude(f *gateway.Finish, c *gateway.Claim, a *gateway.Ag
 	if r.Status == gateway.RunFailed {
 		f.Summary = nil
 		f.Sends = reply(c, a.FallbackReply, gateway.FromRun, now)
-		f.Deliveries = route.Failed(hooks, r, now)
+		f.Deliveries = route.Ended(hooks, r, now)
 		spent := r.StopReason == gateway.StopSpent // whatever is said, it is not said again and again
 		if (len(f.Sends) == 0 || spent) && r.Conversation != "" {
 			f.Pause = &gateway.Pause{Conversation: r.Conversation, Reason: gateway.PauseFailed, CreatedAt: now, ExpiresAt: now.Add(failedHandover)}
@@ -64,7 +64,7 @@ func (d *Dispatcher) conclude(f *gateway.Finish, c *gateway.Claim, a *gateway.Ag
 	if !skip {
 		f.Sends = reply(c, r.Output.SuggestedReply, origin, now)
 	}
-	f.Deliveries = route.Completed(hooks, r, now)
+	f.Deliveries = route.Ended(hooks, r, now)
 	if !a.Confirm {
 		f.Deliveries = append(f.Deliveries, route.Actions(hooks, r, r.Actions, now)...)
 	}

@@ -12,8 +12,9 @@ import (
 
 // Start makes a pending run of the agent from an API call's input. metadata
 // may be nil; its conversation_key, if it names one, ties the run to what is
-// remembered under that key.
-func (d *Dispatcher) Start(ctx context.Context, a *gateway.Agent, input, metadata json.RawMessage) (gateway.Run, error) {
+// remembered under that key. With an empty id the run gets one; if there is a run
+// with that id, it is returned as it is.
+func (d *Dispatcher) Start(ctx context.Context, id gateway.RunID, a *gateway.Agent, input, metadata json.RawMessage) (gateway.Run, error) {
 	if !a.Active {
 		return gateway.Run{}, &gateway.Error{
 			Kind: gateway.Invalid, Msg: "Validation failed",
@@ -31,8 +32,11 @@ func (d *Dispatcher) Start(ctx context.Context, a *gateway.Agent, input, metadat
 			}
 		}
 	}
+	if id == "" {
+		id = gateway.NewRunID()
+	}
 	r := gateway.Run{
-		ID: gateway.NewRunID(), Agent: a.ID, Account: a.Account, ConversationKey: meta.ConversationKey,
+		ID: id, Agent: a.ID, Account: a.Account, ConversationKey: meta.ConversationKey,
 		Trigger: gateway.TriggerAPI, Status: gateway.RunPending,
 		Input: input, Metadata: metadata, CreatedAt: time.Now(),
 	}

@@ -81,7 +81,7 @@ func TestARunWithNothingToDecide(t *testing.T) {
 			fails(&agent.Failure{Stop: gateway.StopError, Msg: "no"}), true, func(r *rig) gateway.Run { return r.answered(ada, "hi") }, gateway.Invalid,
 		},
 		"that is pending": {says("hello"), true, func(r *rig) gateway.Run {
-			return got(r.d.Start(r.Context(), &r.agent, []byte(`"hi"`), nil))(r.T)
+			return got(r.d.Start(r.Context(), "", &r.agent, []byte(`"hi"`), nil))(r.T)
 		}, gateway.Invalid},
 		"that is in hand": {says("hello"), true, func(r *rig) gateway.Run {
 			return got(r.db.ClaimRun(r.Context(), r.write(ada, "hi").Conversation, lease))(r.T).Run

@@ -15,7 +15,7 @@ import (
 
 func (r *rig) request(input, metadata string) gateway.Run {
 	r.Helper()
-	return got(r.d.Start(r.Context(), &r.agent, json.RawMessage(input), json.RawMessage(metadata)))(r.T)
+	return got(r.d.Start(r.Context(), "", &r.agent, json.RawMessage(input), json.RawMessage(metadata)))(r.T)
 }
 
 func TestARequestBecomesACompletedRun(t *testing.T) {
@@ -122,7 +122,7 @@ func TestARequestThatMakesNoSenseIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inRig(t, says("hello"), nil, func(r *rig) {
 				r.agent.Active = !tt.inactive
-				_, err := r.d.Start(r.Context(), &r.agent, json.RawMessage(`"hi"`), json.RawMessage(tt.metadata))
+				_, err := r.d.Start(r.Context(), "", &r.agent, json.RawMessage(`"hi"`), json.RawMessage(tt.metadata))
 				wantKind(t, err, gateway.Invalid)
 				e, ok := errors.AsType[*gateway.Error](err)
 				if !ok || len(e.Details[tt.names]) == 0 {

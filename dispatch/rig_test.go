@@ -183,7 +183,7 @@ func (r *rig) at(after time.Duration) {
 // runs returns all runs, oldest first.
 func (r *rig) runs() []gateway.Run {
 	r.Helper()
-	newest, _, err := r.db.Runs(r.Context(), "", 1000)
+	newest, _, err := r.db.Runs(r.Context(), gateway.RunFilter{Limit: 1000})
 	must(r.T, err)
 	out := make([]gateway.Run, len(newest))
 	for i := range newest {

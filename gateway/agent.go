@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // An Agent is what a business wrote to have its messages answered.
@@ -96,45 +97,14 @@ var (
 // maxModel is in bytes. A model's name is a label of metrics.
 const maxModel = 200
 
-// Validate returns nil, or an Error of kind Invalid whose Details name each
-// field that is out of range, by the names of the agents API.
-func (a *Agent) Validate() error {
-	d := details{}
-	d.add("name", strings.TrimSpace(a.Name) == "", "can't be blank")
-	d.add("system_prompt", strings.TrimSpace(a.SystemPrompt) == "", "can't be blank")
-	d.add("model", strings.TrimSpace(a.Model) == "", "can't be blank")
-	d.add("model", len(a.Model) > maxModel, fmt.Sprintf("must be at most %d characters", maxModel))
-	d.add("temperature", !(a.Temperature >= 0 && a.Temperature <= 2), "must be between 0 and 2")
-	d.add("max_tokens", a.MaxTokens < 1 || a.MaxTokens > 2048, "must be between 1 and 2048")
-	a.validateWindow(d)
-	d.add("context_ttl_minutes", a.ContextTTL < 0 || a.ContextTTL > 24*time.Hour, "must be between 0 and 1440")
-	d.add("confirmation_timeout_minutes", a.ConfirmationTimeout < time.Minute || a.ConfirmationTimeout > 24*time.Hour, "must be between 1 and 1440")
-	d.add("allowed_actions", len(a.AllowedActions) > 10, "must have at most 10 entries")
-	for _, t := range a.AllowedActions {
-		d.add("allowed_actions", !actionType.MatchString(t), fmt.Sprintf("%q must be domain.resource.action in snake_case", t))
-	}
-	a.validateModels(d)
-	a.validateLimits(d)
-	a.validateMemory(d)
-	a.validatePayload(d)
-	a.Route.validate(d)
-	a.Filter.validate(d)
-	return d.err()
-}
+// Validate is [AgentLimits.Validate] within the limits of the agents API.
+func (a *Agent) Validate() error { return AgentLimits{}.Validate(a) }
 
-func (a *Agent) validatePayload(d details) {
-	d.add("payload_schema", len(a.PayloadSchema) > 10, "must have at most 10 fields")
-	seen := map[string]bool{}
-	for _, f := range a.PayloadSchema {
-		d.add("payload_schema", !fieldName.MatchString(f.Name), fmt.Sprintf("name %q must be in snake_case", f.Name))
-		d.add("payload_schema", seen[f.Name], fmt.Sprintf("name %q stands there twice", f.Name))
-		seen[f.Name] = true
-		switch f.Type {
-		case FieldText, FieldNumber, FieldBoolean, FieldDate, FieldTime, FieldDateTime:
-		default:
-			d.add("payload_schema", true, fmt.Sprintf("field_type %q must be text, number, boolean, date, time or datetime", f.Type))
-		}
-	}
+// validateModel takes what can be a label of metrics and stand in a line of a log.
+func validateModel(d details, m string) {
+	d.add("model", strings.TrimSpace(m) == "", "can't be blank")
+	d.add("model", len(m) > maxModel, fmt.Sprintf("must be at most %d characters", maxModel))
+	d.add("model", strings.ContainsFunc(m, unicode.IsControl), "must be one line of text")
 }
 
 // details gathers what is wrong, by field.
@@ -145,6 +115,10 @@ func (d details) add(field string, wrong bool, msg string) {
 		d[field] = append(d[field], msg)
 	}
 }
+
+// first is of a list what its limit allows: to look at the rest would take time
+// and make an answer of any length.
+func first[T any](list []T, limit int) []T { return list[:min(len(list), limit)] }
 
 func (d details) err() error {
 	if len(d) == 0 {

@@ -35,7 +35,7 @@ type Error struct {
 	Kind       Kind
 	Msg        string
 	Details    map[string][]string // for Invalid: what is wrong with each field
-	RetryAfter time.Duration       // for RateLimited and Unavailable; zero where nobody said
+	RetryAfter time.Duration       // for RateLimited, Unavailable and what Conflict waits for; zero where nobody said
 	Err        error               // the cause, for the log only
 }
 

@@ -37,10 +37,8 @@ func (f *InboundFilter) validate(d details) {
 	d.add("inbound_config", f.MinLength < 0 || f.MinLength > 4096, "min_message_length must be between 0 and 4096")
 	d.add("inbound_config", f.MaxPerHour < 0 || f.MaxPerHour > 1_000_000, "max_messages_per_hour must be between 0 and 1000000")
 	d.add("inbound_config", len(f.IgnorePatterns) > maxPatterns, fmt.Sprintf("ignore_patterns must have at most %d entries", maxPatterns))
-	for i, p := range f.IgnorePatterns {
-		if i == maxPatterns {
-			break // compiling the rest would only take time
-		}
+	for _, p := range first(f.IgnorePatterns, maxPatterns) {
+		d.add("inbound_config", p == "", "ignore_patterns must not be empty: such a pattern ignores every text")
 		if utf8.RuneCountInString(p) > maxPattern {
 			d.add("inbound_config", true, fmt.Sprintf("ignore_patterns must be at most %d characters each", maxPattern))
 			continue

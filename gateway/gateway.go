@@ -33,6 +33,7 @@ type Account struct {
 	ID          AccountID
 	Kind        AccountKind
 	Name        string // shown to people; may be empty
+	Business    string // whose number it is, shown to people; may be empty
 	PhoneNumber string // E.164; may be empty
 	Cloud       Cloud  // set when Kind is CloudAPI
 	Linked      Linked // set when Kind is LinkedDevice
@@ -66,6 +67,9 @@ type Cloud struct {
 	VerifyToken   Secret // what Meta's verification GET must carry
 	GraphURL      string // base URL with the version, without a trailing slash
 }
+
+// DefaultGraphURL is Meta's Graph API in the version that we are tested against.
+const DefaultGraphURL = "https://graph.facebook.com/v23.0"
 
 // An Address is what WhatsApp calls somebody. A person may be known by
 // several of its forms; whichever are set mean the same contact.

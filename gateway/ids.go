@@ -51,6 +51,16 @@ func NewMessageID() MessageID { return MessageID(newID("msg")) }
 // NewRunID returns an id that nobody else has.
 func NewRunID() RunID { return RunID(newID("run")) }
 
+// RunIDOf returns the id of the run that a request makes, whichever try at it
+// makes it; request is an [IdempotentRequest]'s ID.
+func RunIDOf(request string) RunID { return RunID("run_" + request) }
+
+// MessageIDOf is RunIDOf for a message of ours.
+func MessageIDOf(request string) MessageID { return MessageID("msg_" + request) }
+
+// AccountIDOf is RunIDOf for an account.
+func AccountIDOf(request string) AccountID { return AccountID("acc_" + request) }
+
 // NewDeliveryID returns an id that nobody else has.
 func NewDeliveryID() DeliveryID { return DeliveryID(newID("del")) }
 
@@ -63,7 +73,17 @@ type AgentID string
 // NewAgentID returns an id that nobody else has.
 func NewAgentID() AgentID {
 	var b [16]byte
-	_, _ = rand.Read(b[:])  // never fails (crypto/rand.Read)
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand.Read)
+	return agentIDFromBytes(b)
+}
+
+// AgentIDOf is RunIDOf for an agent.
+func AgentIDOf(request string) AgentID {
+	sum := sha256.Sum256([]byte("agent " + request))
+	return agentIDFromBytes([16]byte(sum[:16]))
+}
+
+func agentIDFromBytes(b [16]byte) AgentID {
 	b[6] = b[6]&0x0f | 0x40 // version 4 (RFC 9562, section 5.4)
 	b[8] = b[8]&0x3f | 0x80 // variant
 	return agentIDFromHex(hex.EncodeToString(b[:]))

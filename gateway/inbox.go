@@ -185,7 +185,7 @@ func (in *Inbox) Release(ctx context.Context, account AccountID) error {
 func (in *Inbox) Join(ctx context.Context, account AccountID, forms ...Address) error {
 	waiting, err := in.Store.JoinAddresses(ctx, account, forms...)
 	if len(waiting) > 0 {
-		in.joined(ctx, account, waiting)
+		in.Joined(ctx, account, waiting)
 	}
 	if err != nil {
 		return fmt.Errorf("join %d addresses of account %s: %w", len(forms), account, err)
@@ -193,8 +193,9 @@ func (in *Inbox) Join(ctx context.Context, account AccountID, forms ...Address) 
 	return nil
 }
 
-// joined arms what waits in conversations that others were joined to.
-func (in *Inbox) joined(ctx context.Context, account AccountID, waiting []Message) {
+// Joined opens the windows of what waits in conversations that others were joined
+// to. What it does not get to is left to the sweeper.
+func (in *Inbox) Joined(ctx context.Context, account AccountID, waiting []Message) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), armPatience)
 	defer cancel()
 	agent, err := in.agent(ctx, account)

@@ -20,7 +20,8 @@ const (
 	TypeLocation    MessageType = "location"
 	TypeContact     MessageType = "contact"
 	TypeReaction    MessageType = "reaction"
-	TypeInteractive MessageType = "interactive" // an answer to buttons, a list or a flow
+	TypeInteractive MessageType = "interactive" // an answer to buttons, a list or a flow; of ours: buttons
+	TypeTemplate    MessageType = "template"    // of ours only: a text that Meta approved, which needs no service window
 	TypeButton      MessageType = "button"      // an answer to a template's quick reply
 	TypeOrder       MessageType = "order"
 	TypeSystem      MessageType = "system"
@@ -108,6 +109,7 @@ type Message struct {
 	State        MessageState // for In
 	StateReason  string       // why it is ignored or held; empty otherwise
 	Status       SendStatus   // for Out
+	Progress     Progress     // for Out
 	Run          RunID        // the run that took it, or that wrote it; may be empty
 	Change       Change       // what it does to the message Target; empty: it is one of its own
 	Target       string       // the WhatsApp id of that message

@@ -16,7 +16,8 @@ const (
 
 // An Outbox sends what is due in the outbox table, under the rules of
 // sending: no message of an agent's into a conversation that somebody paused, none past the
-// service window, none twice but after an unknown end.
+// service window, no template that waited for as long, none of an account that is not in
+// use any more, none twice but after an unknown end.
 type Outbox struct {
 	Store    SendStore
 	Channels map[AccountKind]Channel
@@ -24,7 +25,10 @@ type Outbox struct {
 	Resend   bool   // send once more after an unknown end, or else hold
 	Drain    time.Duration
 	Observe  func(s *Send) // told of each send that was settled; may be nil
-	Log      *slog.Logger
+	// Met takes note that WhatsApp knows whom we wrote to by another number than we
+	// wrote to. It may be nil. What it fails to is told again with the next send.
+	Met func(ctx context.Context, account AccountID, asked, known Address) error
+	Log *slog.Logger
 
 	loop Loop[ClaimedSend]
 }
@@ -34,14 +38,15 @@ type Channel interface {
 	// Transmit sends one message and returns WhatsApp's id of it. The context
 	// ends at the claim's deadline. An error's kind says what is known:
 	// Ambiguous if the message may have been taken, Unavailable or RateLimited
-	// if it was not and may be later, anything else if it was refused.
+	// if it was not and may be later, anything else if it was refused. It sets
+	// s.Met where WhatsApp says whom it reached.
 	Transmit(ctx context.Context, a *Account, s *Send) (externalID string, err error)
 }
 
 // SendStore keeps the outbox.
 type SendStore interface {
 	// ClaimSends settles what the rules stop (a pause, the end of the service
-	// window, claims whose quarantine is over) and claims at most limit sends
+	// window or of the account, claims whose quarantine is over) and claims at most limit sends
 	// that are due, oldest first and one per conversation, each with a
 	// deadline. Those of linked devices are claimed only where holder holds the
 	// account. next is when to ask again: in a moment after a claim; zero if none
@@ -101,6 +106,7 @@ func (o *Outbox) transmit(ctx context.Context, c ClaimedSend) {
 		cancel()
 	}
 	o.settle(s, id, err)
+	defer o.meet(ctx, s)
 	switch stands, err := o.record(ctx, s); {
 	case err != nil:
 		// The claim runs out by itself: the send then counts as unknown.
@@ -112,6 +118,18 @@ func (o *Outbox) transmit(ctx context.Context, c ClaimedSend) {
 		if s.State == SendReady {
 			o.loop.Wake()
 		}
+	}
+}
+
+// meet has it noted whom WhatsApp says that a send reached, after what became of it.
+func (o *Outbox) meet(ctx context.Context, s *Send) {
+	if o.Met == nil || s.State != SendAccepted || s.Met.Phone == "" || s.Met.Phone == s.To.Phone {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	if err := o.Met(ctx, s.Account, s.To, s.Met); err != nil {
+		o.Log.WarnContext(ctx, "number of a send not taken for another of the same person", "send", s.ID, "account", s.Account, "err", err)
 	}
 }
 
@@ -159,8 +177,8 @@ func (o *Outbox) settle(s *Send, externalID string, err error) {
 		s.State, s.NextAt = SendUnknown, s.Deadline.Add(SendQuarantine)
 		s.Unknowns++
 	case RateLimited, Unavailable, Unauthorized:
-		// Not taken. It is tried until the service window ends; people mend
-		// tokens.
+		// Not taken. It is tried until the service window ends, and a template for
+		// as long; people mend tokens.
 		s.State, s.NextAt = SendReady, time.Now().Add(sendBackoff(s.Attempt, err))
 	default:
 		s.State = SendRefused

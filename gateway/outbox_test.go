@@ -291,3 +291,57 @@ func TestOutboxWaitsForAWriteThatHasBegun(t *testing.T) {
 		})
 	}
 }
+
+// reaching is a channel on which WhatsApp says whom it reached.
+type reaching struct {
+	channel
+	met gateway.Address
+}
+
+func (c *reaching) Transmit(ctx context.Context, a *gateway.Account, s *gateway.Send) (string, error) {
+	s.Met = c.met
+	return c.channel.Transmit(ctx, a, s)
+}
+
+func TestOutboxTellsOfPeopleWhoAreKnownByAnotherNumber(t *testing.T) {
+	const asked, known = "+5531988887777", "+553188887777"
+	for name, tt := range map[string]struct {
+		met   string
+		errs  []error
+		fails error
+		told  []string
+	}{
+		"another number":                    {met: known, told: []string{asked + " is " + known}},
+		"another, and it can't be noted":    {met: known, fails: errors.New("boom"), told: []string{asked + " is " + known}},
+		"the same number":                   {met: asked},
+		"WhatsApp does not say":             {},
+		"a message that WhatsApp refused":   {met: known, errs: []error{&gateway.Error{Kind: gateway.Invalid, Msg: "no"}}},
+		"a message that nobody knows about": {met: known, errs: []error{&gateway.Error{Kind: gateway.Ambiguous, Msg: "lost"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &sendStore{send: gateway.Send{ID: "msg_1", Account: "acc_1", To: gateway.Address{Phone: asked}, State: gateway.SendReady}}
+				var told []string
+				o := &gateway.Outbox{
+					Store: store, Log: quiet(),
+					Channels: map[gateway.AccountKind]gateway.Channel{gateway.Sandbox: &reaching{channel{errs: tt.errs}, gateway.Address{Phone: tt.met}}},
+					Met: func(_ context.Context, account gateway.AccountID, asked, known gateway.Address) error {
+						if account != "acc_1" || store.send.State != gateway.SendAccepted {
+							t.Errorf("told of account %s while the send is %s", account, store.send.State)
+						}
+						told = append(told, asked.Phone+" is "+known.Phone)
+						return tt.fails
+					},
+				}
+				ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+				defer stop()
+				if err := o.Run(ctx); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(tt.told, told); diff != "" {
+					t.Errorf("told (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}

@@ -88,6 +88,14 @@ const (
 	StopTooLong         StopReason = "context_window_overflow_in_system_prompt"
 )
 
+// A RunFilter says which runs are listed.
+type RunFilter struct {
+	Agent    AgentID     // whose; empty: everybody's
+	Accounts []AccountID // for which they were; nil: for any, or none
+	Before   RunID       // only those that were made before this one of the agent's; empty: from the newest on
+	Limit    int         // at most so many
+}
+
 // An Output is what an agent answered, after validation.
 type Output struct {
 	Intent          string         `json:"intent"`
@@ -139,8 +147,10 @@ type Send struct {
 	Origin       SendOrigin
 	OriginID     string // of the run or call that wanted it: unique with Origin and Part
 	Part         int
-	Text         string
-	ReplyTo      string // the WhatsApp id to quote; may be empty
+	Type         MessageType     // empty: TypeText
+	Text         string          // of another type: its caption, if it has one
+	Content      json.RawMessage // what is no text, by Type; nil for TypeText
+	ReplyTo      string          // the WhatsApp id to quote; may be empty
 	State        SendState
 	Attempt      int       // raised at each claim: the fence of settling
 	Unknowns     int       // how often an attempt ended unknown
@@ -148,6 +158,7 @@ type Send struct {
 	Deadline     time.Time // of the claim in hand: never written to WhatsApp after it
 	Answers      time.Time // when the message that it answers was received; may be zero
 	ExternalID   string    // WhatsApp's id, once accepted
+	Met          Address   // whom WhatsApp says that the attempt in hand reached; zero where it did not say; not kept
 	Error        string    // why it was refused or cancelled
 	CreatedAt    time.Time
 }
@@ -159,6 +170,7 @@ type SendOrigin string
 const (
 	FromRun      SendOrigin = "run"      // an agent's reply
 	FromHandover SendOrigin = "handover" // an agent's last words before the pause that it asked for itself
+	FromAPI      SendOrigin = "api"      // a person's words, over the API
 )
 
 // A SendState is how far a Send is.
@@ -209,7 +221,25 @@ type Decided struct {
 
 // An APIKey opens the API. The key itself is never kept: only its hash.
 type APIKey struct {
-	Name     string
-	Hash     [32]byte // SHA-256 of the key
-	Declared bool     // it stands in the configuration file
+	ID         string   // key_…; empty if it stands in the configuration file
+	Name       string   // unique
+	Hash       [32]byte // SHA-256 of the key
+	Declared   bool     // it stands in the configuration file
+	Scope      KeyScope
+	Test       bool        // it reaches sandbox accounts only
+	Accounts   []AccountID // that it reaches; empty: all. What is bound to no account is then out of its reach
+	PerMinute  int         // requests; 0: as many as the server lets any key make
+	CreatedAt  time.Time
+	LastUsedAt time.Time // to the minute; zero: never
+	RevokedAt  time.Time // zero: it is good
 }
+
+// A KeyScope says what a key may do. Each includes the one before it.
+type KeyScope string
+
+// The scopes.
+const (
+	ScopeRead  KeyScope = "read"
+	ScopeWrite KeyScope = "write"
+	ScopeAdmin KeyScope = "admin" // accounts, webhooks and what they hold of secrets
+)

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // ModelSettings are what a model is asked with beside its temperature and the
@@ -89,8 +91,8 @@ const (
 func (a *Agent) validateModels(d details) {
 	d.add("models", len(a.Fallbacks) > maxFallbacks, fmt.Sprintf("must name at most %d models", maxFallbacks+1))
 	seen := []string{fullHandle(a.Model)}
-	for _, m := range a.Fallbacks {
-		d.add("models", strings.TrimSpace(m) == "" || len(m) > maxModel, fmt.Sprintf("must name models of 1 to %d characters", maxModel))
+	for _, m := range first(a.Fallbacks, maxFallbacks) {
+		d.add("models", strings.TrimSpace(m) == "" || len(m) > maxModel || strings.ContainsFunc(m, unicode.IsControl), fmt.Sprintf("must name models of 1 to %d characters", maxModel))
 		d.add("models", slices.Contains(seen, fullHandle(m)), fmt.Sprintf("names %.40q twice", m))
 		seen = append(seen, fullHandle(m))
 	}
@@ -121,10 +123,11 @@ func (a *Agent) validateLimits(d details) {
 func (a *Agent) validateMemory(d details) {
 	d.add("memory_blocks", len(a.Blocks) > maxBlocks, fmt.Sprintf("must have at most %d entries", maxBlocks))
 	seen := map[string]bool{}
-	for _, b := range a.Blocks {
+	for _, b := range first(a.Blocks, maxBlocks) {
 		d.add("memory_blocks", !fieldName.MatchString(b.Label), fmt.Sprintf("label %.40q must be in snake_case", b.Label))
-		d.add("memory_blocks", seen[b.Label], fmt.Sprintf("label %q stands there twice", b.Label))
-		d.add("memory_blocks", len([]rune(b.Value)) > maxBlock, fmt.Sprintf("value of %q must be at most %d characters", b.Label, maxBlock))
+		d.add("memory_blocks", len(b.Label) > maxField, fmt.Sprintf("labels must be of at most %d characters each", maxField))
+		d.add("memory_blocks", seen[b.Label], fmt.Sprintf("label %.40q stands there twice", b.Label))
+		d.add("memory_blocks", utf8.RuneCountInString(b.Value) > maxBlock, fmt.Sprintf("value of %.40q must be at most %d characters", b.Label, maxBlock))
 		seen[b.Label] = true
 	}
 	d.add("contact_memory_limit", a.ContactMemory < 0 || a.ContactMemory > maxContactBlock, fmt.Sprintf("must be between 0 and %d", maxContactBlock))
@@ -139,14 +142,14 @@ func (r *RouteRule) validate(d details) {
 	}{{"keywords", r.Keywords}, {"languages", r.Languages}, {"tags", r.Tags}} {
 		d.add("answers", len(list.entries) > maxRuleEntries, fmt.Sprintf("%s must have at most %d entries", list.name, maxRuleEntries))
 	}
-	for _, k := range r.Keywords {
+	for _, k := range first(r.Keywords, maxRuleEntries) {
 		d.add("answers", strings.TrimSpace(k) == "" || len(k) > maxKeyword, fmt.Sprintf("keywords: %.40q must be of 1 to %d characters", k, maxKeyword))
 	}
-	for _, t := range r.Tags {
+	for _, t := range first(r.Tags, maxRuleEntries) {
 		d.add("answers", !isTag(t), fmt.Sprintf("tags: %.70q must be in snake_case, of at most %d letters", t, maxTag))
 	}
-	for _, l := range r.Languages {
-		d.add("answers", !ruleLanguage.MatchString(l), fmt.Sprintf("languages: %q must be a code of ISO 639-1, such as en", l))
+	for _, l := range first(r.Languages, maxRuleEntries) {
+		d.add("answers", !ruleLanguage.MatchString(l), fmt.Sprintf("languages: %.40q must be a code of ISO 639-1, such as en", l))
 	}
 	d.add("answers", r.Hours != "" && r.Hours != HoursOpen && r.Hours != HoursClosed, "hours must be open or closed")
 }
@@ -162,7 +165,7 @@ const (
 func CheckTags(tags []string) error {
 	d := details{}
 	d.add("tags", len(tags) > maxTags, fmt.Sprintf("must have at most %d entries", maxTags))
-	for _, t := range tags {
+	for _, t := range first(tags, maxTags) {
 		d.add("tags", !isTag(t), fmt.Sprintf("%.70q must be in snake_case, of at most %d letters", t, maxTag))
 	}
 	return d.err()

@@ -1,38 +1,76 @@
 package gateway
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"time"
 )
 
 // A Webhook is an endpoint that is told of events and actions.
 type Webhook struct {
-	ID        int64
-	Key       string // its id in the configuration file; empty if made over the API
-	URL       string
-	Secret    Secret // signs what is sent
-	Active    bool
-	Disabled  string   // why wagent turned it off; empty if it did not
-	Events    []string // empty: all of them, unless Actions are named
-	Actions   []string // patterns of action types such as support.*.*; empty: all, if it takes EventAction
-	CreatedAt time.Time
+	ID     int64
+	Key    string // its id in the configuration file; empty if made over the API
+	URL    string
+	Secret Secret // signs what is sent
+	// PreviousSecret signs beside Secret until PreviousUntil: receivers may still
+	// have it. Empty and zero if Secret was never changed.
+	PreviousSecret Secret
+	PreviousUntil  time.Time
+	// SecretRequest is the ID of the IdempotentRequest that gave it its Secret, so
+	// that a repetition finds it; empty if none did.
+	SecretRequest string
+	Active        bool
+	Disabled      string   // why wagent turned it off; empty if it did not
+	Events        []string // empty: all of them, unless Actions are named
+	Actions       []string // patterns of action types such as support.*.*; empty: all, if it takes EventAction
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
 }
 
-// The events that webhooks are told of.
+// The events that webhooks are told of. All but EventAction are those of the
+// agents API.
 const (
-	EventRunCompleted = "agent_run.completed"
-	EventRunActioned  = "agent_run.actioned"
-	EventRunFailed    = "agent_run.failed"
-	EventAction       = "agent_action.dispatched" // one per action
-	EventPaused       = "conversation.paused"
+	EventMessageReceived     = "message.received"
+	EventMessageStatus       = "message.status" // a message of ours was sent, delivered or read
+	EventMessageFailed       = "message.failed" // a message of ours never reaches the customer
+	EventSessionConnected    = "session.connected"
+	EventSessionDisconnected = "session.disconnected"
+	EventSessionFailed       = "session.failed" // WhatsApp does not let it connect
+	EventRunCompleted        = "agent_run.completed"
+	EventRunActioned         = "agent_run.actioned"
+	EventRunFailed           = "agent_run.failed"
+	EventQuotaWarning        = "quota.warning"  // an agent used most of its tokens of the day
+	EventQuotaExceeded       = "quota.exceeded" // it used them all, and stops
+	EventPaused              = "conversation.paused"
+	EventResumed             = "conversation.resumed"
+	EventTemplateStatus      = "template.status"
+	EventAction              = "agent_action.dispatched" // one per action; ours
 )
 
 // Events lists every event that a webhook may name.
 func Events() []string {
-	return []string{EventRunCompleted, EventRunActioned, EventRunFailed, EventAction, EventPaused}
+	return []string{
+		EventMessageReceived, EventMessageStatus, EventMessageFailed,
+		EventSessionConnected, EventSessionDisconnected, EventSessionFailed,
+		EventRunCompleted, EventRunActioned, EventRunFailed, EventQuotaWarning, EventQuotaExceeded,
+		EventPaused, EventResumed, EventTemplateStatus, EventAction,
+	}
 }
+
+// MaxActionPatterns is how many action patterns a webhook may have.
+const MaxActionPatterns = 50
+
+// actionPattern is three segments in which * stands for anything.
+var actionPattern = regexp.MustCompile(`^[a-z0-9_*]{1,64}(\.[a-z0-9_*]{1,64}){2}$`)
+
+// ValidActionPattern reports whether MatchAction can match an action type with
+// the pattern: three segments such as support.*.*.
+func ValidActionPattern(pattern string) bool { return actionPattern.MatchString(pattern) }
 
 // Wants reports whether the webhook takes the event. actionType is that of an
 // EventAction and empty for others.
@@ -75,7 +113,7 @@ type Delivery struct {
 	Webhook      int64
 	Event        string
 	Run          RunID
-	Action       int // the action's index for EventAction, the pause's number for an EventPaused without a run, else -1; unique with Webhook, Event and Run
+	Action       int // what tells it from others of its Webhook, Event and Run: the action's index for EventAction, -1 for other events of a run, and without a run the number of what it tells of
 	Conversation ConversationID
 	Body         json.RawMessage // what is signed and sent, byte for byte
 	State        DeliveryState
@@ -103,4 +141,85 @@ type Attempt struct {
 	StatusCode int    // 0 if there was no answer
 	Error      string // why there was none, by phase; empty otherwise
 	Answer     string // the first KiB of the body
+}
+
+// A MessageEvent is what webhooks are told of a message: that a customer wrote
+// it, or how far one of ours got, which is its Status.
+type MessageEvent struct {
+	Message Message
+	Peer    Address     // who wrote it, or whom it is to, outside groups
+	Group   string      // the group that it was written in or to; empty: none
+	Name    string      // of the peer; may be empty
+	Kind    AccountKind // of its account
+	Reason  string      // why it failed; empty otherwise
+	At      time.Time   // when it was written, or got as far
+}
+
+// Event is the event that it is.
+func (e *MessageEvent) Event() string {
+	switch {
+	case e.Message.Direction == In:
+		return EventMessageReceived
+	case e.Message.Status == StatusFailed:
+		return EventMessageFailed
+	default:
+		return EventMessageStatus
+	}
+}
+
+// A LinkEvent is what webhooks are told of a linked device: that its connection
+// came, went or is refused.
+type LinkEvent struct {
+	Link Link
+	Told LinkState // that they were told of last; empty: of none
+	Name string    // of the account; may be empty
+}
+
+// Event is the event that it is; empty if there is nothing to tell.
+func (e *LinkEvent) Event() string {
+	switch e.Link.State {
+	case e.Told:
+	case LinkConnected:
+		return EventSessionConnected
+	case LinkDisconnected, LinkUnpaired:
+		if e.Told == LinkConnected { // else it was away before
+			return EventSessionDisconnected
+		}
+	case LinkLoggedOut, LinkBanned, LinkOutdated, LinkReplaced, LinkRefused:
+		return EventSessionFailed
+	case LinkConnecting:
+	}
+	return ""
+}
+
+// A QuotaEvent is what webhooks are told of an agent's tokens of a day.
+type QuotaEvent struct {
+	Agent   AgentID
+	Name    string    // of the agent
+	Account AccountID // that it answers for; may be empty
+	Day     time.Time // when the day began, by the account's clock
+	Used    int64     // tokens
+	Limit   int64
+}
+
+// quotaWarning is of how many percent of a limit is warned.
+const quotaWarning = 80
+
+// Event is the event that it is; empty if there is nothing to tell.
+func (e *QuotaEvent) Event() string {
+	switch {
+	case e.Used >= e.Limit:
+		return EventQuotaExceeded
+	case e.Used*100 >= e.Limit*quotaWarning:
+		return EventQuotaWarning
+	default:
+		return ""
+	}
+}
+
+// Number is the same whenever an agent's day is told of, and another one for
+// another day or agent.
+func (e *QuotaEvent) Number() int {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", e.Agent, e.Day.Unix()))
+	return int(binary.BigEndian.Uint64(sum[:]) >> 1)
 }

@@ -1,9 +1,6 @@
 package gateway
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // A NewMessagePolicy says what a message does to the run that is answering
 // those before it.
@@ -81,22 +78,4 @@ func (a *Agent) Window(x *Windowing) Window {
 		w.Recalls = b.MaxSupersedes
 	}
 	return w
-}
-
-// ValidateWindow is Validate for those settings that a WindowOverride may have
-// otherwise.
-func (a *Agent) ValidateWindow() error {
-	d := details{}
-	a.validateWindow(d)
-	return d.err()
-}
-
-const maxMaxSupersedes = 100
-
-func (a *Agent) validateWindow(d details) {
-	d.add("debounce_seconds", a.Quiet < time.Second || a.Quiet > time.Minute, "must be between 1 and 60")
-	d.add("max_wait_seconds", a.MaxWait < min(a.Quiet, time.Minute) || a.MaxWait > time.Hour, "must be between debounce_seconds and 3600")
-	d.add("max_batch_messages", a.MaxBatch < 1 || a.MaxBatch > 100, "must be between 1 and 100")
-	d.add("on_new_message", a.OnNewMessage != FollowUp && a.OnNewMessage != Supersede, "must be follow_up or supersede")
-	d.add("max_supersedes", a.MaxSupersedes < 0 || a.MaxSupersedes > maxMaxSupersedes, fmt.Sprintf("must be between 0 and %d", maxMaxSupersedes))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -25,9 +26,15 @@ import (
 	"wagent/dispatch/webhook"
 	"wagent/gateway"
 	"wagent/gateway/api"
+	"wagent/gateway/api/accounts"
 	"wagent/gateway/api/contacts"
+	keyring "wagent/gateway/api/keys"
+	"wagent/gateway/api/messages"
 	"wagent/gateway/api/pauses"
 	"wagent/gateway/api/sessions"
+	"wagent/gateway/api/templates"
+	"wagent/gateway/api/usage"
+	"wagent/gateway/api/webhooks"
 	"wagent/gateway/api/whatsrb"
 	"wagent/gateway/api/windows"
 	"wagent/gateway/cloudapi"
@@ -46,13 +53,15 @@ type host struct {
 	// rehearsal is where the WhatsApp for tests is that linked devices connect
 	// to; empty: the real one. Only builds for tests take another.
 	rehearsal string
-	noSocket  bool // nobody else on this machine is to reach it: no socket in the data directory
+	graphURL  string // the Graph API of accounts that are added over the API; empty: Meta's
+	noSocket  bool   // nobody else on this machine is to reach it: no socket in the data directory
 }
 
 // An app is the whole program, joined but not running.
 type app struct {
 	home     *home // nil where replicas share a database
 	listener net.Listener
+	handler  http.Handler // of what listener takes in
 	store    *store.Store
 	redis    redis.UniversalClient
 	timers   dispatch.Windows
@@ -100,7 +109,10 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		return nil, err
 	}
 	a.store = db
-	db.TellOfPauses(route.TakenOver)
+	db.TellOfPauses(func(hooks []gateway.Webhook, p *gateway.PausedPeer, at time.Time) []gateway.Delivery {
+		return route.Paused(hooks, &gateway.Run{Conversation: p.Conversation, Peer: p.Peer}, &p.Pause, at) // of a person: no run has it
+	})
+	db.TellOfTemplates(route.Teller{}.Template)
 	a.closers = append(a.closers, func() { _ = db.Close() })
 	if a.home != nil { // whoever held leases in this database is dead
 		if err := db.ReleaseLeases(ctx); err != nil {
@@ -154,13 +166,21 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 
 	// gateway: the way out.
 	client := &http.Client{Transport: transport(h)}
+	graph := cloudapi.NewChannel(client, log, reg)
 	replies := newReplyMetrics(reg)
 	outbox = &gateway.Outbox{
 		Store: db, Holder: devices.Holder(), Resend: cfg.UnknownSends == "resend", Drain: sendDrain, Log: log,
 		Channels: map[gateway.AccountKind]gateway.Channel{
-			gateway.CloudAPI:     cloudapi.NewChannel(client, log, reg),
+			gateway.CloudAPI:     graph,
 			gateway.LinkedDevice: devices,
 			gateway.Sandbox:      a.sandbox,
+		},
+		Met: func(ctx context.Context, account gateway.AccountID, asked, known gateway.Address) error {
+			waiting, err := db.JoinNumbers(ctx, account, asked, known)
+			if len(waiting) > 0 {
+				inbox.Joined(ctx, account, waiting)
+			}
+			return err
 		},
 		Observe: func(s *gateway.Send) {
 			replies.observe(s)
@@ -173,6 +193,8 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	delivery.Concurrency, delivery.Timeout = cfg.WebhookDelivery.Concurrency, cfg.WebhookDelivery.Timeout
 	delivery.AllowAddresses, delivery.Drain, delivery.Dial = cfg.WebhookDelivery.AllowAddresses, sendDrain, h.dial
 	hooks := webhook.New(db, delivery, log, reg)
+	db.TellOfMessages(route.Teller{}.Message, hooks.Wake)
+	db.TellOfLinks(route.Teller{}.Session, hooks.Wake)
 
 	// dispatch: from a due batch to a reply and its actions.
 	models, err := newModels(&cfg, client)
@@ -181,6 +203,9 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	}
 	directory := db.Directory()
 	guard := spend.New(directory, log, reg)
+	guard.Tell = func(ctx context.Context, e *gateway.QuotaEvent) error {
+		return db.TellOfQuota(ctx, e, route.Teller{}.Quota)
+	}
 	answerer, memory := agent.New(models, log, reg), recall.New(rdb, db, prefix, log, reg)
 	parts := dispatch.Parts{
 		Runs: db, Requests: db, Actions: db, Directory: directory, Kept: db.MemoryIn, Spent: guard.Reached,
@@ -208,22 +233,32 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		return dispatcher.Handle(ctx, b)
 	}
 
+	seen, uses := reached{db}, keyring.NewUses(db, log)
 	handler, err := api.New(api.Deps{ //nolint:contextcheck // it has each request's context
-		Keys: db, Webhook: events, Registry: a.registry, Log: log,
-		AgentAPI: whatsrb.API{
-			Agents: db, Editor: db, Accounts: db, Runs: db, Runner: dispatcher,
-			Sandbox: customers{a.sandbox, db}, Taken: takes(&cfg),
+		Keys: db, Owners: db, Auditor: db, Requests: db, Used: uses.Use, Webhook: events, Registry: a.registry, Log: log,
+		Parts: []api.Part{
+			&whatsrb.API{
+				Agents: seen, Editor: seen, Accounts: seen, Runs: seen, Runner: reachedRunner{dispatcher, seen},
+				Sandbox: customers{a.sandbox, db}, Taken: takes(&cfg), Limits: cfg.AgentLimits,
+			},
+			&sessions.API{Accounts: seen, Links: seen, Pairings: seen, Person: seen, Files: seen, Changed: devices.changed},
+			&pauses.API{Conversations: seen, Pauses: seen, Editor: pausing{db, timers, log}},
+			&windows.API{Conversations: seen, Agents: seen, Overrides: seen, Answerer: timers, Limits: cfg.AgentLimits},
+			&messages.API{Accounts: seen, Messages: seen, Sender: speaking{pausing{db, timers, log}, devices.sent}},
+			&templates.API{Templates: db, Editor: db, Meta: graph.Templates(), Sender: speaking{pausing{db, timers, log}, devices.sent}},
+			&contacts.API{People: seen, Agents: seen, Memories: seen, Contexts: contexts{db, memory}, Messages: seen},
+			&webhooks.API{Webhooks: db, Editor: db, Network: newInside(cfg.WebhookDelivery.AllowAddresses)},
+			&usage.API{Records: db, Accounts: db},
+			&accounts.API{Accounts: seen, Conversations: seen, Connects: db, Apps: db, Meta: graph, GraphURL: cmp.Or(h.graphURL, gateway.DefaultGraphURL)},
+			&keyring.API{Keys: db, Audit: db},
 		},
-		Sessions: sessions.API{Accounts: db, Links: db, Pairings: db, Person: db, Files: db, Changed: devices.changed},
-		Pauses:   pauses.API{Conversations: db, Pauses: db, Editor: pausing{db, timers, log}},
-		Windows:  windows.API{Conversations: db, Agents: db, Overrides: db, Answerer: timers},
-		Contacts: contacts.API{People: db, Agents: db, Memories: db, Contexts: contexts{db, memory}, Messages: db},
 		// Without Redis messages are still taken in safely, so it does not count.
 		Ready: map[string]api.Check{"database": db.Ping},
 	})
 	if err != nil {
 		return nil, err
 	}
+	a.handler = handler
 	if a.listener = h.listener; a.listener == nil {
 		if a.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen); err != nil {
 			return nil, fmt.Errorf("listen: %w", err)
@@ -233,9 +268,10 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 
 	a.in = []func(context.Context) error{
 		func(ctx context.Context) error { return serveHTTP(ctx, a.listener, handler, runDrain, log) },
-		sweeper.Run,
+		sweeper.Run, uses.Run,
 		func(ctx context.Context) error { return debouncer.Run(ctx, handle) },
 		dispatcher.Run,
+		forgetRequests(db, log).Run, endPauses(db, log).Run, forgetDeliveries(db, log).Run,
 	}
 	if local := a.listenLocal(ctx, h, log); local != nil {
 		a.in = append(a.in, func(ctx context.Context) error { return serveHTTP(ctx, local, trusting(handler), runDrain, log) })
@@ -293,12 +329,17 @@ func (p pausing) PutPause(ctx context.Context, x *gateway.Pause) error {
 	if err := p.Store.PutPause(ctx, x); err != nil {
 		return err
 	}
-	// The pause began, whether its client is still there or not.
+	p.drop(ctx, x.Conversation)
+	return nil
+}
+
+// drop drops the window of a conversation whose pause began, whether its client
+// is still there or not.
+func (p pausing) drop(ctx context.Context, id gateway.ConversationID) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropPatience)
 	defer cancel()
 	// What was in it is held: left alone, it comes to its end and finds nothing.
-	if err := p.windows.Drop(ctx, x.Conversation); err != nil {
-		p.log.WarnContext(ctx, "window of a paused conversation left to its end", "conversation", x.Conversation, "err", err)
+	if err := p.windows.Drop(ctx, id); err != nil {
+		p.log.WarnContext(ctx, "window of a paused conversation left to its end", "conversation", id, "err", err)
 	}
-	return nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"wagent/dispatch/llm/llmtest"
 	"wagent/gateway"
+	"wagent/gateway/api/wire/wiretest"
 	"wagent/gateway/cloudapi/graphtest"
 )
 
@@ -87,7 +88,7 @@ func newChaos(t *testing.T) *chaos {
 		return out
 	}
 	c.rig = newRigWith(t, false, think, func(cfg map[string]any) { c.configure(t, cfg) })
-	c.client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	c.client = &http.Client{Timeout: 10 * time.Second, Transport: wiretest.Transport(t, &http.Transport{MaxIdleConnsPerHost: 64})}
 	t.Cleanup(c.client.CloseIdleConnections)
 	for i := range *chaosPeople {
 		c.people = append(c.people, newPerson(c, i))

@@ -91,7 +91,7 @@ func newRigWith(t *testing.T, embedded bool, answer func(llmtest.Request) llmtes
 		"data_dir": t.TempDir(),
 		"log":      map[string]any{"level": "info"},
 		"drain":    "5s",
-		"api_keys": []any{map[string]any{"name": "test", "key": "key-of-the-crash-test"}},
+		"api_keys": []any{map[string]any{"name": "test", "key": "key-of-the-crash-test", "per_minute": 1_000_000}},
 		"debounce": map[string]any{"lease": "2s"},
 		"webhook_delivery": map[string]any{
 			"timeout": "2s", "allow_addresses": []any{"127.0.0.0/8"},
@@ -222,7 +222,7 @@ func (r *rig) post(secret string, body []byte) int {
 
 func (r *rig) do(req *http.Request) int {
 	r.Helper()
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := describedClient(r).Do(req)
 	if err != nil {
 		r.Fatal(err)
 	}

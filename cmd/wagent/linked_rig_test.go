@@ -95,7 +95,7 @@ func (r *phoneRig) call(p *replica, method, path string, in, out any) int {
 	req, err := http.NewRequestWithContext(r.ctx, method, p.url+"/api/v1"+path, &body)
 	r.must(err)
 	req.Header.Set("Authorization", "Bearer key-of-the-crash-test")
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := describedClient(r).Do(req)
 	r.must(err)
 	defer resp.Body.Close()
 	if out != nil && resp.StatusCode < 300 {
@@ -130,9 +130,16 @@ func (r *phoneRig) link() {
 	}
 	var s session
 	r.until("a QR code", time.Minute, func() bool { s = r.session(r.proc); return s.QRCode != "" })
-	encoded, ok := strings.CutPrefix(s.QRCode, "data:image/png;base64,")
+	r.scan(s.QRCode)
+	r.until("the account to be connected", time.Minute, func() bool { return r.session(r.proc).Connected })
+}
+
+// scan has the phone link the device whose picture that is.
+func (r *phoneRig) scan(url string) {
+	r.Helper()
+	encoded, ok := strings.CutPrefix(url, "data:image/png;base64,")
 	if !ok {
-		r.Fatalf("the code is %.40q…", s.QRCode)
+		r.Fatalf("the code is %.40q…", url)
 	}
 	picture, err := base64.StdEncoding.DecodeString(encoded)
 	r.must(err)
@@ -144,7 +151,6 @@ func (r *phoneRig) link() {
 	r.must(err)
 	r.device, err = r.phone.Link(text.GetText())
 	r.must(err)
-	r.until("the account to be connected", time.Minute, func() bool { return r.session(r.proc).Connected })
 }
 
 // people makes n contacts, every other of whom writes under their LID.

@@ -118,7 +118,7 @@ func (r *phoneRig) file(message string) (int, []byte) {
 	req, err := http.NewRequestWithContext(r.ctx, http.MethodGet, r.proc.url+"/api/v1/sessions/acc_a/media/"+message, http.NoBody)
 	r.must(err)
 	req.Header.Set("Authorization", "Bearer key-of-the-crash-test")
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := describedClient(r).Do(req)
 	r.must(err)
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)

@@ -53,7 +53,7 @@ func newReplyMetrics(reg prometheus.Registerer) *replyMetrics {
 
 func (m *replyMetrics) observe(s *gateway.Send) {
 	m.replies.WithLabelValues(string(s.State)).Inc()
-	if s.State == gateway.SendAccepted && !s.Answers.IsZero() {
+	if s.State == gateway.SendAccepted && !s.Answers.IsZero() && s.Origin != gateway.FromAPI { // people answer when they like
 		m.seconds.Observe(time.Since(s.Answers).Seconds())
 	}
 }

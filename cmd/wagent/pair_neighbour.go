@@ -75,38 +75,49 @@ func (s *neighbourSession) pairing() gateway.Pairing {
 	}
 }
 
-// maxSession bounds what is read of an answer, in bytes.
-const maxSession = 1 << 20
-
 func (n *neighbour) call(ctx context.Context, method, path string, in any) (s neighbourSession, err error) {
+	err = askNeighbour(ctx, n.client, method, "/sessions/"+url.PathEscape(string(n.account))+path, in, &s)
+	return s, err
+}
+
+// maxAnswer bounds what is read of an answer, in bytes.
+const maxAnswer = 1 << 20
+
+// askNeighbour calls the API of the process that has the data directory, under
+// /api/v1, and reads what its answer is about into out, if that is not nil.
+func askNeighbour(ctx context.Context, client *http.Client, method, path string, in, out any) error {
 	var body []byte
 	if in != nil {
+		var err error
 		if body, err = json.Marshal(in); err != nil {
-			return s, fmt.Errorf("encode what the running wagent is asked: %w", err)
+			return fmt.Errorf("encode what the running wagent is asked: %w", err)
 		}
 	}
-	u := "http://wagent/api/v1/sessions/" + url.PathEscape(string(n.account)) + path
-	req, err := http.NewRequestWithContext(ctx, method, u, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, "http://wagent/api/v1"+path, bytes.NewReader(body))
 	if err != nil {
-		return s, err
+		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := n.client.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
-		return s, fmt.Errorf("ask the running wagent: %w", err)
+		return fmt.Errorf("ask the running wagent: %w", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusNoContent {
+		return nil
+	}
 	answer := struct {
-		Data  *neighbourSession `json:"data"`
-		Error string            `json:"error"`
-	}{Data: &s}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxSession)).Decode(&answer); err != nil {
-		return s, fmt.Errorf("read the running wagent's answer (%s): %w", resp.Status, err)
+		Data    any                 `json:"data"`
+		Error   string              `json:"error"`
+		Details map[string][]string `json:"details"`
+	}{Data: out}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&answer); err != nil {
+		return fmt.Errorf("read the running wagent's answer (%s): %w", resp.Status, err)
 	}
 	if resp.StatusCode >= http.StatusBadRequest {
-		return s, &gateway.Error{Kind: kindOf(resp.StatusCode), Msg: cmp.Or(answer.Error, resp.Status)}
+		return &gateway.Error{Kind: kindOf(resp.StatusCode), Msg: cmp.Or(answer.Error, resp.Status), Details: answer.Details}
 	}
-	return s, nil
+	return nil
 }
 
 // kindOf is what a status of the API means.

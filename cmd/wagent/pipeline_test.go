@@ -185,7 +185,10 @@ func TestActionsReachTheirWebhook(t *testing.T) {
 		})
 	})
 	t.Run("again after failures, under the same id, while the reply does not wait", func(t *testing.T) {
-		inWorld(t, nil, act, func(w *world) {
+		runsOnly := func(c *config.Config) {
+			c.Webhooks[0].Events = []string{gateway.EventRunCompleted, gateway.EventAction}
+		}
+		inWorld(t, runsOnly, act, func(w *world) {
 			w.hooks.answer = func(n int) int {
 				if n < 6 { // the three events of the run, twice
 					return http.StatusInternalServerError

@@ -161,7 +161,7 @@ func (e *embedded) api(method, path string, body []byte, out any) int {
 		e.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+e.key)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := describedClient(e).Do(req)
 	if err != nil {
 		e.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"wagent/cmd/wagent/internal/config"
 	"wagent/dispatch/llm/llmtest"
 	"wagent/gateway"
+	"wagent/gateway/api/wire/wiretest"
 	"wagent/gateway/cloudapi/graphtest"
 )
 
@@ -127,9 +128,15 @@ func worldConfig(dir string) config.Config {
 func inWorld(t *testing.T, change func(*config.Config), answer func(llmtest.Request) llmtest.Reply, play func(*world)) {
 	t.Helper()
 	dir := t.TempDir()
+	var w *world
+	client := &http.Client{Transport: wiretest.Transport(t, &http.Transport{
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return w.net.dial(ctx, network, address)
+		},
+	})}
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, graph: graphtest.New(), model: &llmtest.Server{Key: "model-key", Answer: answer}, hooks: newEndpoint(t)}
-		w.client = &http.Client{Transport: &http.Transport{DialContext: w.net.dial}}
+		w = &world{T: t, graph: graphtest.New(), model: &llmtest.Server{Key: "model-key", Answer: answer}, hooks: newEndpoint(t)}
+		w.client = client
 		for id, n := range numbers {
 			w.graph.AddNumber(n.PhoneNumberID, "token of "+string(id))
 		}
@@ -144,7 +151,7 @@ func inWorld(t *testing.T, change func(*config.Config), answer func(llmtest.Requ
 			change(&cfg)
 		}
 		var err error
-		w.app, err = build(ctx, cfg, host{listener: w.net.listen("wagent.test:80"), dial: w.net.dial, noSocket: true}, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
+		w.app, err = build(ctx, cfg, host{listener: w.net.listen("wagent.test:80"), dial: w.net.dial, graphURL: "http://graph.test/v23.0", noSocket: true}, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -194,6 +201,12 @@ func (w *world) deliver(secret string, body []byte) int {
 	}
 	_ = resp.Body.Close()
 	return resp.StatusCode
+}
+
+// describedClient is a client that looks whether the API is as it is described.
+func describedClient(t testing.TB) *http.Client {
+	t.Helper()
+	return &http.Client{Transport: wiretest.Transport(t, nil)}
 }
 
 // call calls the agents API.
@@ -248,7 +261,7 @@ func (w *world) runs(account gateway.AccountID) []gateway.Run {
 		if a.Account != account {
 			continue
 		}
-		runs, _, err := w.app.store.Runs(w.Context(), a.ID, 1000)
+		runs, _, err := w.app.store.Runs(w.Context(), gateway.RunFilter{Agent: a.ID, Limit: 1000})
 		if err != nil {
 			w.Fatal(err)
 		}

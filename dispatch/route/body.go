@@ -2,6 +2,7 @@ package route
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -104,6 +105,21 @@ type (
 	}
 )
 
+// output is the run's, where each action has a payload that clients can index.
+func output(r *gateway.Run) *gateway.Output {
+	if r.Output == nil {
+		return nil
+	}
+	o := *r.Output
+	o.Actions = slices.Clone(o.Actions)
+	for i := range o.Actions {
+		if o.Actions[i].Payload == nil {
+			o.Actions[i].Payload = map[string]any{}
+		}
+	}
+	return &o
+}
+
 func head(r *gateway.Run) runHead {
 	return runHead{RunID: r.ID, ID: r.ID, AgentID: r.Agent.String(), Status: r.Status}
 }
@@ -167,6 +183,35 @@ func contactOf(r *gateway.Run) contact {
 
 // digits is a phone number without its plus sign; null where there is none.
 func digits(a gateway.Address) *string { return orNull(strings.TrimPrefix(a.Phone, "+")) }
+
+// template is data of template.status. The contract says no more than the
+// event's name: the members are those of the agents API's template, and the
+// account.
+type template struct {
+	ID         gateway.TemplateID     `json:"id"`
+	Account    gateway.AccountID      `json:"business_account_id"`
+	ExternalID *string                `json:"meta_template_id"`
+	Name       string                 `json:"name"`
+	Language   string                 `json:"language"`
+	Category   *string                `json:"category"`
+	Status     gateway.TemplateStatus `json:"status"` // deleted, too
+	Reason     *string                `json:"rejection_reason"`
+	UpdatedAt  *string                `json:"updated_at"`
+}
+
+// quota is data of quota.warning and quota.exceeded. The contract says no more
+// than the events' names.
+type quota struct {
+	Quota     string  `json:"quota"`
+	AgentID   string  `json:"agent_id"`
+	AgentName string  `json:"agent_name"`
+	Account   *string `json:"business_account_id"`
+	Day       string  `json:"day"` // of the account's clock
+	Used      int64   `json:"used"`
+	Limit     int64   `json:"limit"`
+	Percent   int64   `json:"percent"`
+	ResetsAt  *string `json:"resets_at"`
+}
 
 func orNull(s string) *string {
 	if s == "" {

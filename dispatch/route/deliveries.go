@@ -8,26 +8,24 @@ import (
 	"wagent/gateway"
 )
 
-// Completed tells of a run that completed, in both modes of confirmation.
-func Completed(hooks []gateway.Webhook, r *gateway.Run, now time.Time) []gateway.Delivery {
+// Ended tells of a run that completed, in both modes of confirmation, or failed.
+func Ended(hooks []gateway.Webhook, r *gateway.Run, now time.Time) []gateway.Delivery {
+	if r.Status == gateway.RunFailed {
+		return deliveries(hooks, gateway.EventRunFailed, r, now, failed{
+			runHead: head(r), Metadata: metadata(r), From: digits(r.Peer), TriggeredBy: r.Trigger,
+			usage: usageOf(r), Error: r.Error, ErrorMessage: r.Error, StopReason: r.StopReason,
+		})
+	}
 	return deliveries(hooks, gateway.EventRunCompleted, r, now, completed{
-		runHead: head(r), Metadata: metadata(r), From: digits(r.Peer), TriggeredBy: r.Trigger, Output: r.Output,
+		runHead: head(r), Metadata: metadata(r), From: digits(r.Peer), TriggeredBy: r.Trigger, Output: output(r),
 		usage: usageOf(r), ActionStatuses: statuses(r.Actions),
-	})
-}
-
-// Failed tells of a run that failed.
-func Failed(hooks []gateway.Webhook, r *gateway.Run, now time.Time) []gateway.Delivery {
-	return deliveries(hooks, gateway.EventRunFailed, r, now, failed{
-		runHead: head(r), Metadata: metadata(r), From: digits(r.Peer), TriggeredBy: r.Trigger,
-		usage: usageOf(r), Error: r.Error, ErrorMessage: r.Error, StopReason: r.StopReason,
 	})
 }
 
 // Actioned tells of a run whose last pending action was decided.
 func Actioned(hooks []gateway.Webhook, r *gateway.Run, now time.Time) []gateway.Delivery {
 	return deliveries(hooks, gateway.EventRunActioned, r, now, actioned{
-		runHead: head(r), Output: r.Output, ActionStatuses: statuses(r.Actions), ActionsDecidedAt: stamp(r.ActionsDecided),
+		runHead: head(r), Output: output(r), ActionStatuses: statuses(r.Actions), ActionsDecidedAt: stamp(r.ActionsDecided),
 	})
 }
 
@@ -60,25 +58,47 @@ func Actions(hooks []gateway.Webhook, r *gateway.Run, actions []gateway.Action, 
 	return out
 }
 
-// Paused tells that a run paused its conversation. The pause may have no id
-// yet; the body then says null.
+// Paused tells that a conversation was paused, by a run or a person, or that a
+// pause is over. The pause may have no id yet; the body then says null.
 func Paused(hooks []gateway.Webhook, r *gateway.Run, p *gateway.Pause, now time.Time) []gateway.Delivery {
 	data := paused{
 		ConversationID: p.Conversation, ConversationKey: orNull(conversationKey(r)), RunID: orNull(string(r.ID)), AgentID: orNull(r.Agent.String()),
 		PhoneNumber: orNull(r.Peer.Phone), Reason: p.Reason,
 		ExpiresAt: stamp(p.ExpiresAt), ResumedAt: stamp(p.ResumedAt), CreatedAt: stamp(p.CreatedAt),
-		RemainingMinutes: int64(max(0, p.ExpiresAt.Sub(now)+time.Minute-1) / time.Minute),
 	}
 	if p.ID != 0 {
 		data.ID = &p.ID
 	}
-	return deliveries(hooks, gateway.EventPaused, r, now, data)
+	event := gateway.EventResumed
+	if p.ResumedAt.IsZero() && p.ExpiresAt.After(now) {
+		event, data.RemainingMinutes = gateway.EventPaused, minutes(p.ExpiresAt.Sub(now))
+	}
+	return deliveries(hooks, event, r, now, data)
 }
 
-// TakenOver tells that a person paused a conversation, by asking for it or by
-// writing to the customer.
-func TakenOver(hooks []gateway.Webhook, p *gateway.PausedPeer, now time.Time) []gateway.Delivery {
-	return Paused(hooks, &gateway.Run{Conversation: p.Conversation, Peer: p.Peer}, &p.Pause, now)
+// A Teller tells of what no run did.
+type Teller struct{}
+
+// Template tells of a message template whose status is another.
+func (Teller) Template(hooks []gateway.Webhook, t *gateway.Template, now time.Time) []gateway.Delivery {
+	return deliveries(hooks, gateway.EventTemplateStatus, &gateway.Run{}, now, template{
+		ID: t.ID, Account: t.Account, ExternalID: orNull(t.ExternalID), Name: t.Name, Language: t.Language,
+		Category: orNull(string(t.Category)), Status: t.Status, Reason: orNull(t.Reason), UpdatedAt: stamp(t.UpdatedAt),
+	})
+}
+
+// Quota tells that an agent used most of its tokens of a day, or all: to each
+// webhook once a day, if whoever stores the deliveries keeps each number once.
+func (Teller) Quota(hooks []gateway.Webhook, e *gateway.QuotaEvent, now time.Time) []gateway.Delivery {
+	ds := deliveries(hooks, e.Event(), &gateway.Run{}, now, quota{
+		Quota: "tokens_per_day", AgentID: e.Agent.String(), AgentName: e.Name, Account: orNull(string(e.Account)),
+		Day: e.Day.Format(time.DateOnly), Used: e.Used, Limit: e.Limit, Percent: e.Used * 100 / e.Limit,
+		ResetsAt: stamp(e.Day.AddDate(0, 0, 1)),
+	})
+	for i := range ds {
+		ds[i].Action = e.Number()
+	}
+	return ds
 }
 
 // deliveries makes one delivery of an event for each webhook that wants it.
@@ -116,4 +136,9 @@ func encode(v any) json.RawMessage {
 		panic("route: encode event: " + err.Error())
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// minutes rounds up what remains, of which the store keeps whole milliseconds.
+func minutes(d time.Duration) int64 {
+	return int64((d.Truncate(time.Millisecond) + time.Minute - 1) / time.Minute)
 }

@@ -66,6 +66,37 @@ func api() *gateway.Run {
 	return r
 }
 
+// wrote is a text of a customer's.
+func wrote() *gateway.MessageEvent {
+	return &gateway.MessageEvent{
+		Message: gateway.Message{
+			ID: "msg_1", Account: "acc_1", Conversation: "cnv_1", Direction: gateway.In, ExternalID: "wamid.1", Type: gateway.TypeText,
+			Text: "two <towels> & soap", ReplyTo: "wamid.0",
+		},
+		Peer: inbound().Peer, Name: "Zoé", Kind: gateway.CloudAPI, At: t0,
+	}
+}
+
+func filed() *gateway.MessageEvent {
+	e := wrote()
+	e.Message.Type, e.Message.Text, e.Message.Detail = gateway.TypeImage, "", json.RawMessage(`{"mime_type":"image/png"}`)
+	e.Peer, e.Group, e.Name, e.Kind = gateway.Address{LID: "98765"}, "120363", "", gateway.LinkedDevice
+	return e
+}
+
+func replied() *gateway.MessageEvent {
+	e := wrote()
+	e.Message.Type, e.Message.Detail, e.Kind = gateway.TypeButton, json.RawMessage(`{"payload":`), gateway.Sandbox // cut short
+	return e
+}
+
+// ours is a reply to it.
+func ours(status gateway.SendStatus, reason string) *gateway.MessageEvent {
+	e := wrote()
+	e.Message.Direction, e.Message.Status, e.Message.Run, e.Reason = gateway.Out, status, "run_1", reason
+	return e
+}
+
 func TestBodies(t *testing.T) {
 	failedRun := inbound()
 	failedRun.Status, failedRun.StopReason, failedRun.Error, failedRun.Output, failedRun.Actions = gateway.RunFailed, gateway.StopLLMError, "the model did not answer", nil, nil
@@ -77,23 +108,55 @@ func TestBodies(t *testing.T) {
 	stored.ID = 3
 	taken := gateway.PausedPeer{Pause: stored, Peer: inbound().Peer}
 	taken.Reason, taken.ExpiresAt = gateway.PauseOutbound, t0.Add(30*time.Minute)
+	ended := stored
+	ended.ResumedAt = t0
+	paris, err := time.LoadLocation("Europe/Paris")
+	if err != nil {
+		t.Fatal(err)
+	}
 	bare := api()
 	bare.ConversationKey, bare.Metadata = "", nil
 	group := inbound()
 	group.Peer = gateway.Address{Group: "120363"}
 	tests := map[string][]gateway.Delivery{
-		"a run completed":                             Completed(all, inbound(), t0),
-		"a run completed whose actions wait":          Completed(all, confirmed(), t0),
-		"a run of the API completed":                  Completed(all, api(), t0),
-		"a run of the API without metadata completed": Completed(all, bare, t0),
-		"a run in a group completed":                  Completed(all, group, t0),
-		"a run failed":                                Failed(all, failedRun, t0),
+		"a run completed":                             Ended(all, inbound(), t0),
+		"a run completed whose actions wait":          Ended(all, confirmed(), t0),
+		"a run of the API completed":                  Ended(all, api(), t0),
+		"a run of the API without metadata completed": Ended(all, bare, t0),
+		"a run in a group completed":                  Ended(all, group, t0),
+		"a run failed":                                Ended(all, failedRun, t0),
 		"all actions were decided":                    Actioned(all, done, t0),
 		"actions are dispatched by themselves":        Actions(all, inbound(), inbound().Actions, t0),
 		"actions are dispatched once confirmed":       Actions(all, confirmed(), confirmed().Actions, t0),
 		"a conversation was paused":                   Paused(all, inbound(), pause, t0),
 		"a pause that has its id":                     Paused(all, inbound(), &stored, t0),
-		"a person took a conversation over":           TakenOver(all, &taken, t0),
+		"a person took a conversation over":           Paused(all, &gateway.Run{Conversation: taken.Conversation, Peer: taken.Peer}, &taken.Pause, t0),
+		"a pause was ended by a person":               Paused(all, &gateway.Run{Conversation: ended.Conversation, Peer: inbound().Peer}, &ended, t0),
+		"a pause is over":                             Paused(all, &gateway.Run{Conversation: taken.Conversation, Peer: taken.Peer}, &taken.Pause, taken.ExpiresAt),
+		"a customer wrote":                            Teller{}.Message(all, wrote(), t0),
+		"a customer sent a file to a group":           Teller{}.Message(all, filed(), t0),
+		"a customer answered a quick reply":           Teller{}.Message(all, replied(), t0),
+		"a message was delivered":                     Teller{}.Message(all, ours(gateway.StatusDelivered, ""), t0),
+		"a message failed":                            Teller{}.Message(all, ours(gateway.StatusFailed, "131026: undeliverable"), t0),
+		"a template was rejected": Teller{}.Template(all, &gateway.Template{
+			ID: "tpl_1", Account: "acc_main", ExternalID: "501", Name: "hello", Language: "en_US", Category: gateway.TemplateUtility,
+			Status: gateway.TemplateRejected, Reason: "INVALID_FORMAT", UpdatedAt: t0,
+		}, t0),
+		"a template of which little is known was deleted": Teller{}.Template(all, &gateway.Template{
+			ID: "tpl_1", Account: "acc_main", Name: "hello", Language: "en_US", Status: gateway.TemplateDeleted, UpdatedAt: t0,
+		}, t0),
+		"an agent used most of its tokens": Teller{}.Quota(all, &gateway.QuotaEvent{
+			Agent: agentID, Name: "Concierge", Account: "acc_1", Day: time.Date(2026, 3, 29, 0, 0, 0, 0, paris), Used: 83_456, Limit: 100_000,
+		}, t0),
+		"an agent of no account used all of its tokens": Teller{}.Quota(all, &gateway.QuotaEvent{
+			Agent: agentID, Name: "Concierge", Day: time.Date(2026, 3, 29, 0, 0, 0, 0, time.UTC), Used: 100_001, Limit: 100_000,
+		}, t0),
+		"a linked device was connected": Teller{}.Session(all, &gateway.LinkEvent{
+			Link: gateway.Link{Account: "acc_phone", Phone: "+15559999999", State: gateway.LinkConnected}, Name: "Reception",
+		}, t0),
+		"a linked device was refused": Teller{}.Session(all, &gateway.LinkEvent{
+			Link: gateway.Link{Account: "acc_phone", State: gateway.LinkLoggedOut, Reason: "the phone unlinked the device"},
+		}, t0),
 	}
 	for name, ds := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -123,7 +186,7 @@ func TestBodies(t *testing.T) {
 
 func TestDeliveries(t *testing.T) {
 	got := Actions(all, inbound(), inbound().Actions, t0)
-	got = append(got, Completed(all, inbound(), t0)...)
+	got = append(got, Ended(all, inbound(), t0)...)
 	want := gateway.Delivery{
 		Webhook: 7, Run: "run_1", Conversation: "cnv_1", State: gateway.DeliveryPending, NextAt: t0, CreatedAt: t0,
 	}
@@ -160,8 +223,9 @@ func TestOnlyTheWebhooksThatWantAnEventAreTold(t *testing.T) {
 		give []gateway.Delivery
 		want []int64
 	}{
-		"of completion":                    {Completed(hooks, inbound(), t0), []int64{1}},
-		"of failure":                       {Failed(hooks, inbound(), t0), []int64{1, 2}},
+		"of completion":                    {Ended(hooks, inbound(), t0), []int64{1}},
+		"of failure":                       {Ended(hooks, &gateway.Run{Status: gateway.RunFailed}, t0), []int64{1, 2}},
+		"of a template":                    {Teller{}.Template(hooks, &gateway.Template{}, t0), []int64{1}},
 		"of actions, system ones left out": {Actions(hooks, inbound(), inbound().Actions, t0), []int64{1, 3, 6, 1, 6}},
 		"of no action that was rejected":   {Actions(hooks, inbound(), []gateway.Action{{Type: "a.b.c", Status: gateway.ActionRejected}}, t0), nil},
 		"of no action that expired":        {Actions(hooks, inbound(), []gateway.Action{{Type: "a.b.c", Status: gateway.ActionExpired}}, t0), nil},
@@ -196,7 +260,7 @@ func TestStrangersInputAndMetadataDoNoHarm(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := inbound()
 			r.Input, r.Metadata = json.RawMessage(raw), json.RawMessage(raw)
-			for _, d := range append(Completed(all, r, t0), Actions(all, r, r.Actions, t0)...) {
+			for _, d := range append(Ended(all, r, t0), Actions(all, r, r.Actions, t0)...) {
 				if !json.Valid(d.Body) {
 					t.Errorf("body is no JSON: %s", d.Body)
 				}

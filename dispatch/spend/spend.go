@@ -5,6 +5,9 @@
 // What was spent stands in SQL, in the runs themselves, so that replicas count
 // together and a crash forgets nothing. Limits are guards, not a ledger: runs in
 // hand are not counted yet, and a sum may be a second old.
+//
+// That most of a day's tokens are used, and that all of them are, is told as the
+// next run begins; nothing is spent in between.
 package spend
 
 import (
@@ -49,6 +52,12 @@ const (
 
 // A Guard watches the limits. It is safe for concurrent use.
 type Guard struct {
+	// Tell is told, at least once a day for each, that an agent used most of its
+	// tokens of the day, or all; who is told may be told again by another process.
+	// Where it fails it is called again. It must be set before the Guard is used;
+	// nil: nobody is told.
+	Tell func(ctx context.Context, e *gateway.QuotaEvent) error
+
 	store   Store
 	log     *slog.Logger
 	reached *prometheus.CounterVec
@@ -67,6 +76,8 @@ type sum struct {
 	settled int64     // those of runs that ended before until
 	until   time.Time
 	whole   time.Time // when the day was summed from its beginning
+
+	told string // the last event of the day that was told
 }
 
 // New returns a Guard; a nil reg keeps its metric to itself.
@@ -150,10 +161,29 @@ func (g *Guard) tokensToday(ctx context.Context, r *gateway.Run, a *gateway.Agen
 	if s.day.Equal(day) && time.Since(s.at) < sumAge {
 		return s.tokens, nil
 	}
+	if !s.day.Equal(day) {
+		s.told = ""
+	}
 	if err := s.renew(ctx, g.store, a.ID, day); err != nil {
 		return 0, fmt.Errorf("sum tokens before run %s: %w", r.ID, err)
 	}
+	g.tell(ctx, s, a)
 	return s.tokens, nil
+}
+
+// tell tells of what an agent used, if that was not told. That it cannot be
+// told now stops no run.
+func (g *Guard) tell(ctx context.Context, s *sum, a *gateway.Agent) {
+	e := gateway.QuotaEvent{Agent: a.ID, Name: a.Name, Account: a.Account, Day: s.day, Used: s.tokens, Limit: int64(a.Spend.TokensPerDay)}
+	what := e.Event()
+	if g.Tell == nil || what == "" || what == s.told || s.told == gateway.EventQuotaExceeded {
+		return
+	}
+	if err := g.Tell(ctx, &e); err != nil {
+		g.log.WarnContext(ctx, "quota not told yet", "agent", a.ID, "event", what, "err", err)
+		return
+	}
+	s.told = what
 }
 
 func (g *Guard) sum(agent gateway.AgentID) *sum {

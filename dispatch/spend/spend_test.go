@@ -3,12 +3,15 @@ package spend_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"wagent/dispatch/spend"
 	"wagent/gateway"
@@ -151,3 +154,41 @@ func TestWhatWasLateIsFound(t *testing.T) {
 }
 
 const sumAge = time.Second
+
+func TestThatTokensRunOutIsToldOnceADay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &records{}
+		g := spend.New(r, slog.New(slog.DiscardHandler), nil)
+		var told []string
+		away := false
+		g.Tell = func(_ context.Context, e *gateway.QuotaEvent) error {
+			if away {
+				return errors.New("the database is away")
+			}
+			told = append(told, fmt.Sprintf("%s %s %s %d/%d", e.Day.Format(time.DateOnly), e.Agent, e.Event(), e.Used, e.Limit))
+			return nil
+		}
+		use := func(tokens int64) {
+			r.runs = append(r.runs, ended{at: time.Now(), tokens: tokens})
+			for range 2 {
+				time.Sleep(time.Minute)
+				limited(t, g, 100)
+			}
+		}
+		use(79)
+		away = true
+		use(1)
+		away = false
+		use(1)
+		use(18)
+		use(1)
+		use(50)
+		time.Sleep(24 * time.Hour)
+		use(100)
+		if diff := cmp.Diff([]string{
+			"2000-01-01 agt_agent quota.warning 81/100", "2000-01-01 agt_agent quota.exceeded 100/100", "2000-01-02 agt_agent quota.exceeded 100/100",
+		}, told); diff != "" {
+			t.Errorf("told (-want +got):\n%s", diff)
+		}
+	})
+}

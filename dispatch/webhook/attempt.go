@@ -96,7 +96,11 @@ func (d *Deliverer) attempt(ctx context.Context, hook *gateway.Webhook, del *gat
 	if err != nil || req.URL.Host == "" || req.URL.Scheme != "http" && req.URL.Scheme != "https" {
 		return result{text: "url: not an http or https URL"}
 	}
-	req.Header = Sign(hook.Secret, string(del.ID), at, del.Body)
+	var older []gateway.Secret
+	if hook.PreviousSecret != "" && at.Before(hook.PreviousUntil) {
+		older = append(older, hook.PreviousSecret)
+	}
+	req.Header = Sign(hook.Secret, string(del.ID), at, del.Body, older...)
 	req.Header.Set("X-Webhook-Event", del.Event)
 	resp, err := d.client.Do(req)
 	if err != nil {

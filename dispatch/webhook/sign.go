@@ -21,11 +21,13 @@ import (
 //   - webhook-id, webhook-timestamp, webhook-signature: "v1," and the base64
 //     HMAC-SHA256 of "id.timestamp.body" (Standard Webhooks, "Signature
 //     scheme"). The key of a secret whsec_… is what its base64 decodes to; any
-//     other secret is taken as its bytes.
+//     other secret is taken as its bytes. Older secrets that are still good
+//     each add a signature, after a space: a receiver takes any that it knows.
 //   - X-Webhook-Signature and X-Whatsrb-Signature: "sha256=" and the hex
-//     HMAC-SHA256 of the body under the secret as it is written.
+//     HMAC-SHA256 of the body under the secret as it is written. They have room
+//     for one signature: older secrets do not sign here.
 //   - X-Webhook-Timestamp: seconds since 1970, as in webhook-timestamp.
-func Sign(secret gateway.Secret, id string, at time.Time, body []byte) http.Header {
+func Sign(secret gateway.Secret, id string, at time.Time, body []byte, older ...gateway.Secret) http.Header {
 	seconds := strconv.FormatInt(at.Unix(), 10)
 	h := http.Header{}
 	h.Set("Content-Type", "application/json")
@@ -36,7 +38,12 @@ func Sign(secret gateway.Secret, id string, at time.Time, body []byte) http.Head
 	if secret == "" {
 		return h
 	}
-	h.Set("Webhook-Signature", "v1,"+base64.StdEncoding.EncodeToString(sum(standardKey(string(secret)), []byte(id+"."+seconds+"."), body)))
+	var signatures []string
+	for _, s := range append([]gateway.Secret{secret}, older...) {
+		mac := sum(standardKey(string(s)), []byte(id+"."+seconds+"."), body)
+		signatures = append(signatures, "v1,"+base64.StdEncoding.EncodeToString(mac))
+	}
+	h.Set("Webhook-Signature", strings.Join(signatures, " "))
 	plain := "sha256=" + hex.EncodeToString(sum([]byte(secret), body))
 	h.Set("X-Webhook-Signature", plain)
 	h.Set("X-Whatsrb-Signature", plain) // some published clients read only this one

@@ -76,3 +76,22 @@ func ExampleSign() {
 	// msg_p5jXN8AQM9LWM0D4loKWxJek 1614265330
 	// v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=
 }
+
+func TestBothSecretsSignWhileOneReplacesTheOther(t *testing.T) {
+	const secret, older = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+	body := []byte(`{"event":"agent_run.completed","data":{}}`)
+	h := Sign(secret, "del_1", time.Now(), body, older)
+	for _, s := range []string{secret, older} {
+		wh, err := standardwebhooks.NewWebhook(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := wh.Verify(body, h); err != nil {
+			t.Errorf("under %s: %v", s, err)
+		}
+	}
+	alone := Sign(secret, "del_1", time.Now(), body)
+	if got, want := h.Get("X-Webhook-Signature"), alone.Get("X-Webhook-Signature"); got != want {
+		t.Errorf("X-Webhook-Signature is %s, want the new secret's %s", got, want)
+	}
+}

@@ -386,3 +386,32 @@ func TestConfigIsValidated(t *testing.T) {
 		})
 	}
 }
+
+func TestAnOldSecretSignsUntilItsTimeIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hook := testHook()
+		hook.PreviousSecret, hook.PreviousUntil = "whsec_b2xkLXNlY3JldA==", time.Now().Add(3*time.Second)
+		old, err := standardwebhooks.NewWebhook(string(hook.PreviousSecret))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		var verified []bool
+		cfg := Defaults()
+		cfg.Schedule = []time.Duration{time.Second, 5 * time.Second}
+		cfg.Dial = endpoint(t, func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			mu.Lock()
+			verified = append(verified, old.VerifyIgnoringTimestamp(body, r.Header) == nil)
+			mu.Unlock()
+			w.WriteHeader(http.StatusInternalServerError)
+		})
+		start(t, newMemory(hook, testDelivery()), cfg)
+		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		if diff := cmp.Diff([]bool{true, true, false}, verified); diff != "" {
+			t.Errorf("the old secret verifies (-want +got):\n%s", diff)
+		}
+	})
+}

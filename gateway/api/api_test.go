@@ -22,11 +22,19 @@ import (
 	"go.uber.org/goleak"
 
 	"wagent/gateway"
+	"wagent/gateway/api/accounts"
 	"wagent/gateway/api/contacts"
+	"wagent/gateway/api/idempotency"
+	"wagent/gateway/api/keys"
+	"wagent/gateway/api/messages"
 	"wagent/gateway/api/pauses"
 	"wagent/gateway/api/sessions"
+	"wagent/gateway/api/templates"
+	"wagent/gateway/api/usage"
+	"wagent/gateway/api/webhooks"
 	"wagent/gateway/api/whatsrb"
 	"wagent/gateway/api/windows"
+	"wagent/gateway/api/wire/wiretest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -45,7 +53,7 @@ func (k keyring) KeyByHash(_ context.Context, hash [32]byte) (gateway.APIKey, er
 
 func newKeyring() keyring {
 	hash := sha256.Sum256([]byte(key))
-	return keyring{hash: {Name: "ops", Hash: hash}}
+	return keyring{hash: {Name: "ops", Hash: hash, Scope: gateway.ScopeAdmin}}
 }
 
 // parts are the agents API's: the tests of package whatsrb have the honest
@@ -73,15 +81,17 @@ func (parts) Account(context.Context, gateway.AccountID) (gateway.Account, error
 	return gateway.Account{}, errNone
 }
 
+func (parts) Accounts(context.Context) ([]gateway.Account, error) { return nil, errNone }
+
 func (parts) Run(context.Context, gateway.AgentID, gateway.RunID) (gateway.Run, error) {
 	return gateway.Run{}, errNone
 }
 
-func (parts) Runs(context.Context, gateway.AgentID, int) ([]gateway.Run, int, error) {
+func (parts) Runs(context.Context, gateway.RunFilter) ([]gateway.Run, int, error) {
 	return nil, 0, errNone
 }
 
-func (parts) Start(context.Context, *gateway.Agent, json.RawMessage, json.RawMessage) (gateway.Run, error) {
+func (parts) Start(context.Context, gateway.RunID, *gateway.Agent, json.RawMessage, json.RawMessage) (gateway.Run, error) {
 	return gateway.Run{}, errNone
 }
 
@@ -100,7 +110,7 @@ func (parts) SandboxMessages(context.Context, gateway.AccountID, string, int) ([
 // idle are the parts of sessions and pauses: the tests of those packages have
 // the honest ones, and here nobody calls them.
 type idle struct {
-	accounts
+	used
 	links
 	sessions.Pairings
 	sessions.Person
@@ -112,9 +122,29 @@ type idle struct {
 }
 
 type (
-	accounts interface{ sessions.Accounts }
-	links    interface{ sessions.Links }
-	paused   interface{ pauses.Pauses }
+	used   interface{ sessions.Accounts }
+	links  interface{ sessions.Links }
+	paused interface{ pauses.Pauses }
+	listed interface{ webhooks.Webhooks }
+
+	said struct {
+		messages.Messages
+		messages.Sender
+	}
+
+	catalogue interface{ templates.Templates }
+	approved  struct {
+		catalogue
+		templates.Editor
+		templates.Meta
+		templates.Sender
+	}
+	numbers struct {
+		ours
+		accounts.Connects
+		accounts.Meta
+	}
+	ours interface{ accounts.Accounts }
 
 	windowing struct {
 		windows.Agents
@@ -123,6 +153,9 @@ type (
 	}
 )
 
+// unasked is idle, too: no request here may be repeated.
+type unasked struct{ idempotency.Requests }
+
 // people is idle, too.
 type people struct {
 	contacts.People
@@ -130,18 +163,43 @@ type people struct {
 	contacts.Memories
 	contacts.Contexts
 	contacts.Messages
+	keys.Keys
+}
+
+// hooks are idle, too.
+type hooks struct {
+	listed
+	webhooks.Editor
+	webhooks.Network
+}
+type (
+	auditLog interface{ keys.Audit }
+	audited  struct{ auditLog }
+)
+
+// counting is idle, too.
+type counting struct {
+	usage.Records
+	usage.Accounts
 }
 
 func deps(list func(context.Context) error) Deps {
 	p := parts{list: list}
 	return Deps{
-		Keys:     newKeyring(),
-		AgentAPI: whatsrb.API{Agents: p, Editor: p, Accounts: p, Runs: p, Runner: p, Sandbox: p},
-		Sessions: sessions.API{Accounts: idle{}, Links: idle{}, Pairings: idle{}, Person: idle{}, Files: idle{}},
-		Pauses:   pauses.API{Conversations: idle{}, Pauses: idle{}, Editor: idle{}},
-		Windows:  windows.API{Conversations: idle{}, Agents: idle{}, Overrides: idle{}, Answerer: idle{}},
-		Contacts: contacts.API{People: people{}, Agents: people{}, Memories: people{}, Contexts: people{}, Messages: people{}},
-		Log:      slog.New(slog.DiscardHandler),
+		Keys: newKeyring(), Owners: &owned{}, Auditor: &owned{}, Requests: unasked{}, Log: slog.New(slog.DiscardHandler),
+		Parts: []Part{
+			&whatsrb.API{Agents: p, Editor: p, Accounts: p, Runs: p, Runner: p, Sandbox: p},
+			&sessions.API{Accounts: idle{}, Links: idle{}, Pairings: idle{}, Person: idle{}, Files: idle{}},
+			&pauses.API{Conversations: idle{}, Pauses: idle{}, Editor: idle{}},
+			&windows.API{Conversations: idle{}, Agents: idle{}, Overrides: idle{}, Answerer: idle{}},
+			&keys.API{Keys: people{}, Audit: audited{}},
+			&contacts.API{People: people{}, Agents: people{}, Memories: people{}, Contexts: people{}, Messages: people{}},
+			&messages.API{Accounts: idle{}, Messages: said{}, Sender: said{}},
+			&templates.API{Templates: approved{}, Editor: approved{}, Meta: approved{}, Sender: approved{}},
+			&usage.API{Records: counting{}, Accounts: counting{}},
+			&accounts.API{Accounts: numbers{}, Conversations: idle{}, Connects: numbers{}, Apps: numbers{}, Meta: numbers{}, GraphURL: "https://graph.example.com"},
+			&webhooks.API{Webhooks: hooks{}, Editor: hooks{}, Network: hooks{}},
+		},
 	}
 }
 
@@ -178,7 +236,8 @@ func do(t *testing.T, srv *httptest.Server, method, path string, body io.Reader,
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	resp, err := http.DefaultClient.Do(req)
+	client := http.Client{Transport: wiretest.Transport(t, nil)}
+	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +255,7 @@ func TestEveryResourceIsServed(t *testing.T) {
 	for _, route := range h.(*echo.Echo).Routes() {
 		served[route.Method+" "+route.Path] = true
 	}
-	for _, route := range []string{"GET /api/v1/agents", "GET /api/v1/sessions", "GET /api/v1/business_accounts/:account/conversation_pauses"} {
+	for _, route := range []string{"GET /api/v1/agents", "GET /api/v1/sessions", "GET /api/v1/business_accounts/:account/conversation_pauses", "GET /api/v1/webhooks", "GET /api/v1/usage"} {
 		if !served[route] {
 			t.Errorf("%s is not served", route)
 		}
@@ -360,11 +419,12 @@ func TestAliveWhateverIsAway(t *testing.T) {
 
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	tests := map[string]func(*Deps){
-		"no Keys":   func(d *Deps) { d.Keys = nil },
-		"no Log":    func(d *Deps) { d.Log = nil },
-		"no Runner": func(d *Deps) { d.AgentAPI.Runner = nil },
-		"no Links":  func(d *Deps) { d.Sessions.Links = nil },
-		"no Editor": func(d *Deps) { d.Pauses.Editor = nil },
+		"no Keys":     func(d *Deps) { d.Keys = nil },
+		"no Log":      func(d *Deps) { d.Log = nil },
+		"no Owners":   func(d *Deps) { d.Owners = nil },
+		"no Auditor":  func(d *Deps) { d.Auditor = nil },
+		"no Requests": func(d *Deps) { d.Requests = nil },
+		"no Runner":   func(d *Deps) { d.Parts[0].(*whatsrb.API).Runner = nil },
 	}
 	for _, want := range slices.Sorted(maps.Keys(tests)) {
 		d := deps(nil)

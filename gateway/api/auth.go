@@ -5,10 +5,12 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"wagent/gateway"
+	"wagent/gateway/api/access"
 )
 
 // Keys knows the API keys.
@@ -37,31 +39,49 @@ const localName = "(local)"
 func Trusted(ctx context.Context) context.Context { return context.WithValue(ctx, trusted{}, true) }
 
 // authenticate lets requests with a known key pass, and those of a connection
-// that is [Trusted]. It looks the key up by its
-// hash, so that the time it takes tells nothing about keys that exist.
-func authenticate(keys Keys) echo.MiddlewareFunc {
+// that is [Trusted], which may do everything. It looks the key up by its
+// hash, so that the time it takes tells nothing about keys that exist. A client
+// that is refused too often is told to wait; one with a good key beside it is not,
+// since that is found first.
+func authenticate(keys Keys, used func(*gateway.APIKey)) echo.MiddlewareFunc {
+	refused := new(clients)
+	refuse := func(c echo.Context) error {
+		if wait := refused.takeOf(c.Request(), time.Now()); wait > 0 {
+			return &gateway.Error{Kind: gateway.RateLimited, Msg: "Too many requests without a valid API key", RetryAfter: wait}
+		}
+		return errUnauthorized
+	}
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			if c.Request().Context().Value(trusted{}) != nil {
-				c.Set(keyName, localName)
-				return next(c)
+				return admit(c, &gateway.APIKey{Name: localName, Scope: gateway.ScopeAdmin}, next)
 			}
 			key, ok := bearer(c.Request().Header.Get(echo.HeaderAuthorization))
 			if !ok {
-				return errUnauthorized
+				return refuse(c)
 			}
 			k, err := keys.KeyByHash(c.Request().Context(), sha256.Sum256([]byte(key)))
 			switch {
 			case err == nil:
-				c.Set(keyName, k.Name)
-				return next(c)
+				if used != nil {
+					used(&k)
+				}
+				return admit(c, &k, next)
 			case gateway.KindOf(err) == gateway.NotFound:
-				return errUnauthorized
+				return refuse(c)
 			default:
 				return fmt.Errorf("find API key: %w", err)
 			}
 		}
 	}
+}
+
+// admit notes whose request it is, for the log and for whoever asks
+// [access.KeyOf]. What a limited key reaches is found later: here, nothing.
+func admit(c echo.Context, k *gateway.APIKey, next echo.HandlerFunc) error {
+	c.Set(keyName, k.Name)
+	c.SetRequest(c.Request().WithContext(access.With(c.Request().Context(), k, nil)))
+	return next(c)
 }
 
 // bearer returns the token of an Authorization header (RFC 6750, section 2.1).

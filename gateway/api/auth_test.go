@@ -2,12 +2,15 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -59,7 +62,9 @@ func TestEveryRouteNeedsAKey(t *testing.T) {
 		}
 		tried++
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest(route.Method, route.Path, nil))
+		r := httptest.NewRequest(route.Method, route.Path, nil)
+		r.RemoteAddr = fmt.Sprintf("203.0.%d.%d:1", tried/256, tried%256) // one client is refused only so often
+		h.ServeHTTP(w, r)
 		if w.Code != http.StatusUnauthorized {
 			t.Errorf("%s %s without a key: %d %s", route.Method, route.Path, w.Code, w.Body)
 		}
@@ -67,6 +72,44 @@ func TestEveryRouteNeedsAKey(t *testing.T) {
 	if tried == 0 {
 		t.Error("no routes")
 	}
+}
+
+// TestWhoIsRefusedTooOftenWaits, and nobody else does: neither a client elsewhere
+// nor a good key at the same address.
+func TestWhoIsRefusedTooOftenWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHandler(t, deps(nil))
+		asked := func(remote, key string) *httptest.ResponseRecorder {
+			r := httptest.NewRequest(http.MethodGet, "/api/v1/agents", nil)
+			r.RemoteAddr = remote
+			if key != "" {
+				r.Header.Set("Authorization", "Bearer "+key)
+			}
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			return w
+		}
+		const here, elsewhere = "203.0.113.7:1", "203.0.113.8:1"
+		for round := range 2 {
+			for i := range perMinuteOfClient {
+				if w := asked(here, []string{"", "wrong"}[i%2]); w.Code != http.StatusUnauthorized {
+					t.Fatalf("round %d, request %d: %d", round, i, w.Code)
+				}
+			}
+			for _, bad := range []string{"", "wrong"} {
+				if w := asked(here, bad); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "1" {
+					t.Errorf("after that, with the key %q: %d, Retry-After %q", bad, w.Code, w.Header().Get("Retry-After"))
+				}
+			}
+			if w := asked(here, key); w.Code != http.StatusOK {
+				t.Errorf("a good key at the same address: %d", w.Code)
+			}
+			if w := asked(elsewhere, "wrong"); w.Code != http.StatusUnauthorized {
+				t.Errorf("a client elsewhere: %d", w.Code)
+			}
+			time.Sleep(time.Minute)
+		}
+	})
 }
 
 // TestTrustedConnectionsNeedNoKey serves one handler on two listeners, of which

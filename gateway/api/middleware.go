@@ -90,6 +90,14 @@ func limit(next echo.HandlerFunc) echo.HandlerFunc {
 		_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(requestTimeout))
 		c.SetRequest(r.WithContext(ctx))
 		defer c.SetRequest(r) // what answers and logs the error outlives ctx
+		return next(c)
+	}
+}
+
+// late says of what failed because its time was over that it took too long.
+func late(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		ctx := c.Request().Context()
 		err := next(c)
 		_, answered := errors.AsType[*echo.HTTPError](err)
 		if err != nil && !answered && gateway.KindOf(err) == gateway.Internal && errors.Is(ctx.Err(), context.DeadlineExceeded) {

@@ -62,15 +62,16 @@ func (d *directory) look(ctx context.Context, maxAge time.Duration) (*book, erro
 
 // A book is a snapshot of the Cloud API accounts, or of why there is none.
 type book struct {
-	at      time.Time
-	err     error
-	numbers map[string][]gateway.Account // by Meta's phone number id
-	secrets []gateway.Secret             // distinct, none empty
-	tokens  []gateway.Secret             // verify tokens, none empty
+	at         time.Time
+	err        error
+	numbers    map[string][]gateway.Account // by Meta's phone number id
+	businesses map[string][]gateway.Account // by the id of the WhatsApp business account
+	secrets    []gateway.Secret             // distinct, none empty
+	tokens     []gateway.Secret             // verify tokens, none empty
 }
 
 func newBook(accounts []gateway.Account, err error) *book {
-	b := &book{at: time.Now(), numbers: map[string][]gateway.Account{}}
+	b := &book{at: time.Now(), numbers: map[string][]gateway.Account{}, businesses: map[string][]gateway.Account{}}
 	if err != nil {
 		b.err = fmt.Errorf("list accounts: %w", err)
 		return b
@@ -83,6 +84,9 @@ func newBook(accounts []gateway.Account, err error) *book {
 		}
 		if a.Cloud.PhoneNumberID != "" {
 			b.numbers[a.Cloud.PhoneNumberID] = append(b.numbers[a.Cloud.PhoneNumberID], *a)
+		}
+		if a.Cloud.WABAID != "" {
+			b.businesses[a.Cloud.WABAID] = append(b.businesses[a.Cloud.WABAID], *a)
 		}
 		if !seen[a.Cloud.AppSecret] {
 			seen[a.Cloud.AppSecret] = true

@@ -3,7 +3,6 @@ package cloudapi
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,16 +12,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"wagent/gateway"
 )
-
-// MaxText is how many characters a text message may have (Cloud API, "Text
-// messages"). Longer texts are refused: whoever makes a send splits it.
-const MaxText = 4096
 
 // maxAnswer is how much of an answer of the Graph API is read.
 const maxAnswer = 64 << 10
@@ -47,8 +41,9 @@ func NewChannel(client *http.Client, log *slog.Logger, reg prometheus.Registerer
 	return &Channel{client: &own, log: log, metrics: newChannelMetrics(reg)}
 }
 
-// Transmit sends s as a text message and returns WhatsApp's id of it. Status
-// updates carry s.ID, sent along as biz_opaque_callback_data.
+// Transmit sends s, of whatever type, and returns WhatsApp's id of it. Status
+// updates carry s.ID, sent along as biz_opaque_callback_data. It sets s.Met: some
+// people's wa_id, under which they write, is not the number that reaches them.
 //
 // The error is a gateway.Error, and its text holds neither the token nor the
 // message nor the number. Ambiguous: the request was handed to the network and
@@ -63,7 +58,10 @@ func (c *Channel) Transmit(ctx context.Context, a *gateway.Account, s *gateway.S
 		return "", &gateway.Error{Kind: gateway.Unauthorized, Msg: "the account has no access token"}
 	}
 	began := time.Now()
-	id, err := c.post(ctx, a, body)
+	id, met, err := c.post(ctx, a, body)
+	if s.To.Group == "" {
+		s.Met = met
+	}
 	took := time.Since(began)
 	outcome := outcomeOK
 	if err != nil {
@@ -75,12 +73,13 @@ func (c *Channel) Transmit(ctx context.Context, a *gateway.Account, s *gateway.S
 	return id, err
 }
 
-func (c *Channel) post(ctx context.Context, a *gateway.Account, body []byte) (string, error) {
+// post returns the message's id, and whom Meta says that it is for.
+func (c *Channel) post(ctx context.Context, a *gateway.Account, body []byte) (id string, met gateway.Address, err error) {
 	target := strings.TrimRight(a.Cloud.GraphURL, "/") + "/" + url.PathEscape(a.Cloud.PhoneNumberID) + "/messages"
 	g := &gate{}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, g.open(body))
 	if err != nil {
-		return "", &gateway.Error{Kind: gateway.Invalid, Msg: "the account's graph_url is no URL"}
+		return "", met, &gateway.Error{Kind: gateway.Invalid, Msg: "the account's graph_url is no URL"}
 	}
 	req.ContentLength = int64(len(body))
 	req.GetBody = func() (io.ReadCloser, error) {
@@ -93,19 +92,24 @@ func (c *Channel) post(ctx context.Context, a *gateway.Account, body []byte) (st
 	req.Header.Set("Accept", "application/json")
 	resp, err := c.client.Do(req)
 	if err != nil {
-		return "", lost(g, err)
+		return "", met, lost(g, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return "", answered(resp.StatusCode, resp.Header, answer)
+		return "", met, answered(resp.StatusCode, resp.Header, answer)
 	}
-	if messages := objectOf(answer).list("messages"); len(messages) > 0 {
-		if id := objectOf(messages[0]).text("id"); id != "" {
-			return id, nil
+	said := objectOf(answer)
+	if people := said.list("contacts"); len(people) == 1 {
+		one := objectOf(people[0])
+		met = addressOf(one.text("wa_id"), one.text("user_id"))
+	}
+	if messages := said.list("messages"); len(messages) > 0 {
+		if id = objectOf(messages[0]).text("id"); id != "" {
+			return id, met, nil
 		}
 	}
-	return "", &gateway.Error{
+	return "", met, &gateway.Error{
 		Kind: gateway.Ambiguous,
 		Msg:  fmt.Sprintf("HTTP %d without a message id", resp.StatusCode),
 		Err:  err,
@@ -159,60 +163,3 @@ func (b *gatedBody) Read(p []byte) (int, error) {
 }
 
 func (b *gatedBody) Close() error { return nil }
-
-// A textMessage is the body of POST /{phone-number-id}/messages.
-type textMessage struct {
-	Product       string            `json:"messaging_product"`
-	RecipientType string            `json:"recipient_type"`
-	To            string            `json:"to,omitempty"`
-	Recipient     string            `json:"recipient,omitempty"` // a business-scoped user id, in place of To
-	Context       *quoted           `json:"context,omitempty"`
-	Type          string            `json:"type"`
-	Text          textContent       `json:"text"`
-	Data          gateway.MessageID `json:"biz_opaque_callback_data,omitempty"`
-}
-
-type textContent struct {
-	Body       string `json:"body"`
-	PreviewURL bool   `json:"preview_url"`
-}
-
-type quoted struct {
-	MessageID string `json:"message_id"`
-}
-
-func encodeSend(s *gateway.Send) ([]byte, error) {
-	m := textMessage{
-		Product:       "whatsapp",
-		RecipientType: "individual",
-		Type:          "text",
-		Text:          textContent{Body: s.Text},
-		Data:          s.ID,
-	}
-	number, plus := strings.CutPrefix(s.To.Phone, "+")
-	switch {
-	case s.To.Group != "":
-		m.RecipientType, m.To = "group", s.To.Group
-	case plus && number != "" && digits(number) == number:
-		m.To = number
-	case isUserID(s.To.LID):
-		m.Recipient = s.To.LID
-	default:
-		return nil, &gateway.Error{Kind: gateway.Invalid, Msg: "the recipient has no address that the Cloud API takes"}
-	}
-	switch n := utf8.RuneCountInString(s.Text); {
-	case n > MaxText:
-		return nil, &gateway.Error{Kind: gateway.Invalid, Msg: fmt.Sprintf(
-			"the text has %d characters, and WhatsApp takes %d: it must be split before it is sent", n, MaxText)}
-	case strings.TrimSpace(s.Text) == "":
-		return nil, &gateway.Error{Kind: gateway.Invalid, Msg: "the text is empty"}
-	}
-	if s.ReplyTo != "" {
-		m.Context = &quoted{MessageID: s.ReplyTo}
-	}
-	body, err := json.Marshal(m)
-	if err != nil {
-		return nil, &gateway.Error{Kind: gateway.Invalid, Msg: "the message can't be encoded", Err: err}
-	}
-	return body, nil
-}

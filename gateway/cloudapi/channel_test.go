@@ -128,6 +128,64 @@ func TestATextIsSentAsMetaWantsIt(t *testing.T) {
 	}
 }
 
+func TestEveryTypeIsSentAsMetaWantsIt(t *testing.T) {
+	const file = `{"url":"https://example.com/a?b=c","filename":"menu.pdf"}`
+	const link = "https://example.com/a?b=c"
+	tests := map[string]struct {
+		send gateway.Send
+		want graphtest.Sent
+	}{
+		"an image with a caption": {
+			gateway.Send{Type: gateway.TypeImage, Text: private, Content: []byte(file)},
+			graphtest.Sent{Type: "image", Link: link, Text: private},
+		},
+		"a video without one": {
+			gateway.Send{Type: gateway.TypeVideo, Content: []byte(file)},
+			graphtest.Sent{Type: "video", Link: link},
+		},
+		"an audio": {
+			gateway.Send{Type: gateway.TypeAudio, Content: []byte(file)},
+			graphtest.Sent{Type: "audio", Link: link},
+		},
+		"a document with its name": {
+			gateway.Send{Type: gateway.TypeDocument, Text: private, Content: []byte(file)},
+			graphtest.Sent{Type: "document", Link: link, Text: private, Filename: "menu.pdf"},
+		},
+		"a template without places, whatever stands on record": {
+			gateway.Send{Type: gateway.TypeTemplate, Text: private, Content: []byte(`{"name":"welcome","language":"en_US"}`)},
+			graphtest.Sent{Type: "template", Template: "welcome", Language: "en_US"},
+		},
+		"a template with what goes into its places": {
+			gateway.Send{Type: gateway.TypeTemplate, Content: []byte(
+				`{"name":"welcome","language":"de","components":[{"type":"body","parameters":[{"type":"text","text":"Ada"}]}]}`)},
+			graphtest.Sent{Type: "template", Template: "welcome", Language: "de", Components: `[{"type":"body","parameters":[{"type":"text","text":"Ada"}]}]`},
+		},
+		"buttons, quoting a message": {
+			gateway.Send{Type: gateway.TypeInteractive, Text: private, ReplyTo: "wamid.q", Content: []byte(`{"buttons":[{"id":"y","title":"Yes"},{"id":"n","title":"No"}]}`)},
+			graphtest.Sent{Type: "interactive", Text: private, ReplyTo: "wamid.q", Buttons: []graphtest.Button{{ID: "y", Title: "Yes"}, {ID: "n", Title: "No"}}},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := newGraph(t)
+			tt.send.ID, tt.send.To = "msg_1", gateway.Address{Phone: "+16505551234"}
+			id, err := g.channel.Transmit(t.Context(), &g.account, &tt.send)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.want.ID, tt.want.PhoneNumberID, tt.want.CallbackData, tt.want.To = id, "1001", "msg_1", "16505551234"
+			if diff := cmp.Diff([]graphtest.Sent{tt.want}, g.Sent(), cmpopts.IgnoreFields(graphtest.Sent{}, "At")); diff != "" {
+				t.Errorf("sent (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// of makes the send one of another type.
+func of(kind gateway.MessageType, text, content string) func(*gateway.Account, *gateway.Send) {
+	return func(_ *gateway.Account, s *gateway.Send) { s.Type, s.Text, s.Content = kind, text, []byte(content) }
+}
+
 func TestWhatCanNotBeSentIsRefusedWithoutARequest(t *testing.T) {
 	tests := map[string]struct {
 		change func(*gateway.Account, *gateway.Send)
@@ -139,6 +197,23 @@ func TestWhatCanNotBeSentIsRefusedWithoutARequest(t *testing.T) {
 		"no address":                {func(_ *gateway.Account, s *gateway.Send) { s.To = gateway.Address{} }, gateway.Invalid, "address"},
 		"a number without its plus": {func(_ *gateway.Account, s *gateway.Send) { s.To.Phone = "16505551234" }, gateway.Invalid, "address"},
 		"a linked device's LID":     {func(_ *gateway.Account, s *gateway.Send) { s.To = gateway.Address{LID: "12345"} }, gateway.Invalid, "address"},
+		"a type that nobody sends":  {of(gateway.TypeSticker, "", ""), gateway.Invalid, "type sticker"},
+		"an image without content":  {of(gateway.TypeImage, "", ""), gateway.Invalid, "can't be read"},
+		"an image without a URL":    {of(gateway.TypeImage, "", `{}`), gateway.Invalid, "URL"},
+		"a URL of a local file":     {of(gateway.TypeImage, "", `{"url":"file:///etc/passwd"}`), gateway.Invalid, "URL"},
+		"a caption over the limit":  {of(gateway.TypeVideo, strings.Repeat("x", maxCaption+1), `{"url":"https://example.com/a"}`), gateway.Invalid, "caption"},
+		"an audio with a caption":   {of(gateway.TypeAudio, private, `{"url":"https://example.com/a"}`), gateway.Invalid, "no caption"},
+		"a template without a name": {of(gateway.TypeTemplate, "", `{"language":"de"}`), gateway.Invalid, "no name"},
+		"a template of no language": {of(gateway.TypeTemplate, "", `{"name":"a"}`), gateway.Invalid, "no language"},
+		"a broken template":         {of(gateway.TypeTemplate, "", `[]`), gateway.Invalid, "can't be read"},
+		"no buttons":                {of(gateway.TypeInteractive, private, `{}`), gateway.Invalid, "between 1 and 3 buttons"},
+		"broken buttons":            {of(gateway.TypeInteractive, private, `{"buttons":1}`), gateway.Invalid, "can't be read"},
+		"too many buttons":          {of(gateway.TypeInteractive, private, `{"buttons":[{},{},{},{}]}`), gateway.Invalid, "between 1 and 3 buttons"},
+		"buttons below no text":     {of(gateway.TypeInteractive, " ", `{"buttons":[{"id":"a","title":"A"}]}`), gateway.Invalid, "above buttons"},
+		"two buttons of one title":  {of(gateway.TypeInteractive, private, `{"buttons":[{"id":"a","title":"A"},{"id":"b","title":"A"}]}`), gateway.Invalid, "the same title"},
+		"two buttons of one id":     {of(gateway.TypeInteractive, private, `{"buttons":[{"id":"a","title":"A"},{"id":"a","title":"B"}]}`), gateway.Invalid, "the same id"},
+		"a button without a title":  {of(gateway.TypeInteractive, private, `{"buttons":[{"id":"a"}]}`), gateway.Invalid, "title"},
+		"a title over the limit":    {of(gateway.TypeInteractive, private, `{"buttons":[{"id":"a","title":"`+strings.Repeat("x", 21)+`"}]}`), gateway.Invalid, "title"},
 		"no token":                  {func(a *gateway.Account, _ *gateway.Send) { a.Cloud.AccessToken = "" }, gateway.Unauthorized, "token"},
 		"a URL that is none":        {func(a *gateway.Account, _ *gateway.Send) { a.Cloud.GraphURL = ":" }, gateway.Invalid, "graph_url"},
 	}

@@ -56,11 +56,14 @@ type Inbox interface {
 	Receive(ctx context.Context, ms ...gateway.Inbound) ([]gateway.Outcome, error)
 }
 
-// Statuses takes what WhatsApp tells about messages of ours.
+// Statuses takes what WhatsApp tells about messages and templates of ours.
 type Statuses interface {
 	// ApplyStatuses records updates, which may repeat, be out of order and be
 	// about messages that we did not send.
 	ApplyStatuses(ctx context.Context, updates []gateway.StatusUpdate) error
+	// ApplyTemplateUpdates records updates, which may repeat, be out of order
+	// and be about templates that are not on record.
+	ApplyTemplateUpdates(ctx context.Context, updates []gateway.TemplateUpdate) error
 }
 
 // A Handler serves Meta's webhook: GET is the verification of the endpoint,
@@ -234,7 +237,7 @@ func (h *Handler) signers(ctx context.Context, mac, body []byte) (*book, map[gat
 func (h *Handler) take(ctx context.Context, body, mac []byte, b *book, signers map[gateway.Secret]bool) error {
 	changes, malformed := changesOf(body)
 	for i := range changes {
-		if b.account(changes[i].number, signers).state == owned {
+		if b.owns(&changes[i], signers) {
 			continue
 		}
 		// Perhaps the account was made, or got its secret, a moment ago.
@@ -250,7 +253,11 @@ func (h *Handler) take(ctx context.Context, body, mac []byte, b *book, signers m
 	d := delivery{}
 	d.count(gateway.Account{Kind: gateway.CloudAPI}, outcomeMalformed, malformed)
 	for i := range changes {
-		h.sort(ctx, &d, &changes[i], b.account(changes[i].number, signers))
+		if c := &changes[i]; c.field == templateField {
+			h.sortTemplate(ctx, &d, c, b.business(c.waba, signers))
+		} else {
+			h.sort(ctx, &d, c, b.account(c.number, signers))
+		}
 	}
 	return h.commit(ctx, &d)
 }
@@ -310,27 +317,33 @@ func (h *Handler) commit(ctx context.Context, d *delivery) error {
 			h.metrics.statuses.WithLabelValues(string(part[i].Status)).Inc()
 		}
 	}
+	if len(d.templates) > 0 {
+		if err := h.statuses.ApplyTemplateUpdates(ctx, d.templates); err != nil {
+			return err
+		}
+	}
 	h.metrics.statuses.WithLabelValues(statusIgnored).Add(float64(d.unheeded))
 	for _, t := range d.tallies {
 		h.metrics.received.WithLabelValues(string(t.account), string(t.kind), t.outcome).Add(float64(t.n))
 	}
 	level := slog.LevelDebug
-	if len(d.inbound) > 0 || d.refused > 0 {
+	if len(d.inbound) > 0 || len(d.templates) > 0 || d.refused > 0 {
 		level = slog.LevelInfo
 	}
-	h.log.Log(ctx, level, "webhook", "messages", len(d.inbound), "statuses", len(d.statuses),
+	h.log.Log(ctx, level, "webhook", "messages", len(d.inbound), "statuses", len(d.statuses), "templates", len(d.templates),
 		"refused_changes", d.refused, "took", time.Since(began))
 	return nil
 }
 
 // A delivery is what one POST brought for accounts of ours.
 type delivery struct {
-	inbound  []gateway.Inbound
-	kinds    []gateway.AccountKind // parallel to inbound
-	statuses []gateway.StatusUpdate
-	unheeded int // statuses that say nothing we keep
-	refused  int // changes
-	tallies  []tally
+	inbound   []gateway.Inbound
+	kinds     []gateway.AccountKind // parallel to inbound
+	statuses  []gateway.StatusUpdate
+	templates []gateway.TemplateUpdate
+	unheeded  int // statuses that say nothing we keep
+	refused   int // changes
+	tallies   []tally
 }
 
 type tally struct {

@@ -32,6 +32,7 @@ func FuzzPost(f *testing.F) {
 		}
 		f.Add([]byte(g.Payload))
 	}
+	f.Add(graphtest.Body(numberA.TemplateStatus(greeting, "REJECTED", "SCAM", templateTime)))
 	for _, s := range []string{"", "null", "[]", "{}", `{"entry":{}}`, `{"entry":[{"changes":[{"value":{}}]}]}`, "{", "\xff", `"\ud800"`} {
 		f.Add([]byte(s))
 	}
@@ -51,6 +52,11 @@ func FuzzPost(f *testing.F) {
 		}
 		if len(store.received) > 1 || len(store.updates) > 1 {
 			t.Fatalf("%d calls of Receive, %d of ApplyStatuses", len(store.received), len(store.updates))
+		}
+		for _, u := range store.told {
+			if !served(u.Account) || u.Name == "" || u.Language == "" || u.Status == "" || u.At.IsZero() {
+				t.Errorf("template %+v", u)
+			}
 		}
 		for _, ms := range store.received {
 			for i := range ms {

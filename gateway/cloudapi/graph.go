@@ -37,6 +37,7 @@ var verdicts = map[int]verdict{
 	470:    {gateway.Invalid, "message expired"},
 	613:    {gateway.RateLimited, "the call limit is reached"},
 	80007:  {gateway.RateLimited, "the business account's rate limit is reached"},
+	80008:  {gateway.RateLimited, "the business account's limit of management calls is reached"},
 	130429: {gateway.RateLimited, "the throughput limit is reached"},
 	130472: {gateway.Invalid, "the recipient's number is part of an experiment"},
 	130497: {gateway.Invalid, "not allowed to message users in this country"},

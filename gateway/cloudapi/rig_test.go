@@ -65,6 +65,7 @@ type fakeStore struct {
 	looks    int
 	received [][]gateway.Inbound
 	updates  [][]gateway.StatusUpdate
+	told     []gateway.TemplateUpdate
 	calls    []string
 	fail     map[string]error // by call
 	panics   any
@@ -103,6 +104,17 @@ func (f *fakeStore) ApplyStatuses(_ context.Context, us []gateway.StatusUpdate) 
 		return err
 	}
 	f.updates = append(f.updates, us)
+	return nil
+}
+
+func (f *fakeStore) ApplyTemplateUpdates(_ context.Context, us []gateway.TemplateUpdate) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, "templates")
+	if err := f.fail["templates"]; err != nil {
+		return err
+	}
+	f.told = append(f.told, us...)
 	return nil
 }
 

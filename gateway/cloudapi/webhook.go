@@ -14,12 +14,13 @@ type change struct {
 	waba   string
 	field  string
 	number string // Meta's phone number id, by which the account is found
+	told   string // when Meta told it, for what has no time of its own
 	value  object
 }
 
-// changesOf returns the changes that tell of messages, of all entries, and
-// how many parts of the body were not what they should be. Other fields
-// (templates, reviews, quality) are nobody's messages and are left out.
+// changesOf returns the changes that tell of messages or of templates' statuses,
+// of all entries, and how many parts of the body were not what they should be.
+// Other fields (reviews, quality) are left out.
 func changesOf(body []byte) (out []change, malformed int) {
 	envelope := objectOf(body)
 	if envelope == nil {
@@ -38,6 +39,8 @@ func changesOf(body []byte) (out []change, malformed int) {
 				continue
 			}
 			switch field := c.text("field"); field {
+			case templateField:
+				out = append(out, change{waba: entry.text("id"), field: field, told: entry.text("time"), value: value})
 			case "messages", "smb_message_echoes", "message_echoes", "history", "":
 				out = append(out, change{
 					waba: entry.text("id"), field: field, value: value,

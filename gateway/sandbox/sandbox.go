@@ -121,7 +121,7 @@ func validate(a *gateway.Account, from, name, text string) error {
 	return nil
 }
 
-// Transmit accepts a message of ours at once. Its id comes from the send's
+// Transmit accepts a message of ours at once, of whatever type. Its id comes from the send's
 // own, so a send that is transmitted again is the same message.
 func (s *Sandbox) Transmit(ctx context.Context, a *gateway.Account, send *gateway.Send) (string, error) {
 	if a.Kind != gateway.Sandbox {

@@ -222,3 +222,20 @@ func TestTwoEdgesCountInOneCounter(t *testing.T) {
 		t.Errorf("the counter that was there has %v, want 1", n)
 	}
 }
+
+func TestAMessageOfAnyTypeIsAcceptedWhole(t *testing.T) {
+	s, _ := newSandbox(nil)
+	sends, cancel := s.Subscribe()
+	defer cancel()
+	for _, kind := range []gateway.MessageType{
+		gateway.TypeText, gateway.TypeImage, gateway.TypeVideo, gateway.TypeAudio, gateway.TypeDocument, gateway.TypeTemplate, gateway.TypeInteractive,
+	} {
+		send := gateway.Send{ID: gateway.NewMessageID(), Account: account.ID, Type: kind, Text: "words", Content: []byte(`{"url":"https://example.com/a"}`)}
+		if id, err := s.Transmit(t.Context(), &account, &send); err != nil || id != "sandbox."+string(send.ID) {
+			t.Errorf("%s: %q, %v", kind, id, err)
+		}
+		if diff := cmp.Diff(send, <-sends); diff != "" {
+			t.Errorf("%s: seen (-want +got):\n%s", kind, diff)
+		}
+	}
+}

@@ -49,7 +49,7 @@ func (s *Store) account(ctx context.Context, q queries, id gateway.AccountID) (g
 
 const accountSelect = `SELECT id, kind, name, phone_number, phone_number_id, waba_id,
 	access_token, app_secret, verify_token, graph_url, declared, created_at, linked, allow_from, takeover_ms,
-	time_zone, hours, router FROM accounts `
+	time_zone, hours, router, business FROM accounts `
 
 func (s *Store) scanAccount(r row) (gateway.Account, error) {
 	var a gateway.Account
@@ -57,7 +57,7 @@ func (s *Store) scanAccount(r row) (gateway.Account, error) {
 	c := &a.Cloud
 	if err := r.Scan(&a.ID, &a.Kind, &a.Name, &a.PhoneNumber, &c.PhoneNumberID, &c.WABAID,
 		&token, &secret, &verify, &c.GraphURL, &a.Declared, at(&a.CreatedAt), from(&a.Linked), from(&a.AllowFrom), span(&a.Takeover),
-		&a.TimeZone, from(&a.Hours), &a.Router); err != nil {
+		&a.TimeZone, from(&a.Hours), &a.Router, &a.Business); err != nil {
 		return a, err
 	}
 	var errs [3]error
@@ -74,18 +74,18 @@ func (s *Store) upsertAccount(ctx context.Context, q queries, a *gateway.Account
 	c := &a.Cloud
 	_, err := q.exec(ctx, `INSERT INTO accounts (id, kind, name, phone_number, phone_number_id, waba_id,
 			access_token, app_secret, verify_token, graph_url, declared, active, created_at, linked, allow_from, takeover_ms,
-			time_zone, hours, router)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, TRUE, $12, $13, $14, $15, $16, $17, $18)
+			time_zone, hours, router, business)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, TRUE, $12, $13, $14, $15, $16, $17, $18, $19)
 		ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, name = excluded.name, phone_number = excluded.phone_number,
 			phone_number_id = excluded.phone_number_id, waba_id = excluded.waba_id, access_token = excluded.access_token,
 			app_secret = excluded.app_secret, verify_token = excluded.verify_token, graph_url = excluded.graph_url,
 			declared = excluded.declared, active = TRUE,
 			linked = excluded.linked, allow_from = excluded.allow_from, takeover_ms = excluded.takeover_ms,
-			time_zone = excluded.time_zone, hours = excluded.hours, router = excluded.router`,
+			time_zone = excluded.time_zone, hours = excluded.hours, router = excluded.router, business = excluded.business`,
 		a.ID, a.Kind, a.Name, a.PhoneNumber, c.PhoneNumberID, c.WABAID,
 		seal(c.AccessToken, "access_token"), seal(c.AppSecret, "app_secret"), seal(c.VerifyToken, "verify_token"),
 		c.GraphURL, a.Declared, at, asJSON{a.Linked}, asJSON{a.AllowFrom}, a.Takeover,
-		a.TimeZone, asJSON{a.Hours}, a.Router)
+		a.TimeZone, asJSON{a.Hours}, a.Router, a.Business)
 	if err != nil {
 		return err
 	}

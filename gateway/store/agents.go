@@ -11,7 +11,7 @@ import (
 
 // CreateAgent adds an agent. It fills the id and the times that a lacks, and
 // a.Key is emptied: only the configuration file declares keys. Invalid: its
-// account does not exist.
+// account does not exist. Conflict: there is an agent of that id, or there was one.
 func (s *Store) CreateAgent(ctx context.Context, a *gateway.Agent) error {
 	a.Key = ""
 	if a.ID == "" {
@@ -27,7 +27,11 @@ func (s *Store) CreateAgent(ctx context.Context, a *gateway.Agent) error {
 		if err := agentAccount(ctx, q, a); err != nil {
 			return err
 		}
-		return insertAgent(ctx, q, a)
+		err := insertAgent(ctx, q, a)
+		if err != nil && q.unique(err) {
+			return &gateway.Error{Kind: gateway.Conflict, Msg: "The agent was made already, and may have been deleted since", Err: err}
+		}
+		return err
 	})
 	s.forget()
 	return s.fail(err, "create agent %s", a.ID)

@@ -48,9 +48,15 @@ func (s *Store) group(id gateway.AccountID) *group {
 // addArrivals commits several calls of AddMessages at once.
 func (s *Store) addArrivals(ctx context.Context, batches [][]gateway.Arrival) ([][]gateway.Arrived, error) {
 	var out [][]gateway.Arrived
-	err := s.inTx(ctx, func(q queries) error {
+	hooks, err := s.listeners(ctx, s.tellOfMessage != nil, gateway.EventMessageReceived)
+	if err != nil {
+		return nil, err
+	}
+	told := &teller{store: s, hooks: hooks}
+	err = s.inTx(ctx, func(q queries) error {
+		told.begin()
 		out = make([][]gateway.Arrived, len(batches))
-		in := &intake{store: s, q: q, at: now(), windowed: map[gateway.ConversationID]gateway.Windowing{}}
+		in := &intake{store: s, q: q, teller: told, at: now(), windowed: map[gateway.ConversationID]gateway.Windowing{}}
 		var err error
 		if in.accounts, err = s.holdAccounts(ctx, q, batches); err != nil {
 			return err
@@ -78,6 +84,7 @@ func (s *Store) addArrivals(ctx context.Context, batches [][]gateway.Arrival) ([
 		}
 		return in.windows(ctx, out)
 	})
+	told.done(err)
 	return out, s.fail(err, "write messages")
 }
 
@@ -163,6 +170,7 @@ func contactsOf(id gateway.AccountID) string { return "account/" + string(id) }
 type intake struct {
 	store    *Store
 	q        queries
+	teller   *teller
 	at       time.Time
 	accounts map[gateway.AccountID]gateway.Account
 	windowed map[gateway.ConversationID]gateway.Windowing
@@ -199,7 +207,7 @@ func (in *intake) add(ctx context.Context, a *gateway.Arrival) (gateway.Arrived,
 	if m.Seq, err = oneWith(ctx, in.q, scanInt, x, wroteLast(a, &m)...); err != nil {
 		return gateway.Arrived{}, err
 	}
-	for _, follow := range []func(context.Context, *gateway.Arrival, *gateway.Message) error{in.attach, in.takeOver, in.note} {
+	for _, follow := range []func(context.Context, *gateway.Arrival, *gateway.Message) error{in.attach, in.takeOver, in.note, in.received} {
 		if err := follow(ctx, a, &m); err != nil {
 			return gateway.Arrived{}, err
 		}

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"reflect"
@@ -133,43 +132,20 @@ func (s *Store) declareWebhook(ctx context.Context, q queries, w *gateway.Webhoo
 	if w.Key == "" {
 		return errors.New("a declared webhook needs a key")
 	}
-	id, err := one(ctx, q, scanInt, `SELECT id FROM webhooks WHERE config_key = $1`, w.Key)
+	old, err := one(ctx, q, s.scanWebhook, webhookSelect+`AND config_key = $1`, w.Key)
 	if errors.Is(err, sql.ErrNoRows) {
-		id, err = one(ctx, q, scanInt, `INSERT INTO webhooks (config_key, url, secret, active, disabled, events, actions, created_at)
+		old = gateway.Webhook{Key: w.Key, UpdatedAt: at}
+		old.ID, err = one(ctx, q, scanInt, `INSERT INTO webhooks (config_key, url, secret, active, disabled, events, actions, created_at)
 			VALUES ($1, '', '', FALSE, '', '', '', $2) RETURNING id`, w.Key, at)
 	}
 	if err != nil {
 		return err
 	}
-	// The secret is sealed to the row, so that the row must have its number.
-	_, err = q.exec(ctx, `UPDATE webhooks SET url = $2, secret = $3, active = $4, disabled = '', events = $5, actions = $6 WHERE id = $1`,
-		id, w.URL, s.key.seal(w.Secret, "webhooks", fmt.Sprint(id), "secret"), w.Active, asJSON{w.Events}, asJSON{w.Actions})
-	return err
-}
-
-func declareKeys(ctx context.Context, q queries, keys []gateway.APIKey) error {
-	if _, err := q.exec(ctx, `DELETE FROM api_keys WHERE declared`); err != nil {
-		return err
+	next := old
+	next.URL, next.Secret, next.Active, next.Disabled, next.Events, next.Actions = w.URL, w.Secret, w.Active, "", w.Events, w.Actions
+	if reflect.DeepEqual(next, old) {
+		return nil
 	}
-	for _, k := range keys {
-		_, err := q.exec(ctx, `INSERT INTO api_keys (name, hash, declared) VALUES ($1, $2, TRUE)`, k.Name, hex.EncodeToString(k.Hash[:]))
-		switch {
-		case err != nil && q.unique(err):
-			return &gateway.Error{Kind: gateway.Invalid, Msg: "API key " + k.Name + ": its name or the key itself is there twice", Err: err}
-		case err != nil:
-			return fmt.Errorf("API key %s: %w", k.Name, err)
-		}
-	}
-	return nil
-}
-
-// KeyByHash returns the API key with that SHA-256, or an Error of kind
-// NotFound.
-func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (gateway.APIKey, error) {
-	k, err := one(ctx, s.q, func(r row) (gateway.APIKey, error) {
-		k := gateway.APIKey{Hash: hash}
-		err := r.Scan(&k.Name, &k.Declared)
-		return k, err
-	}, `SELECT name, declared FROM api_keys WHERE hash = $1`, hex.EncodeToString(hash[:]))
-	return k, s.fail(or(err, "There is no such API key"), "find API key")
+	next.UpdatedAt = at
+	return s.writeWebhook(ctx, q, &next)
 }

@@ -128,6 +128,29 @@ func (s *Store) ReplayDelivery(ctx context.Context, id gateway.DeliveryID) error
 	return s.fail(err, "replay delivery %s", id)
 }
 
+// forgottenAtOnce is how many deliveries ForgetDeliveries removes at most.
+const forgottenAtOnce = 500
+
+// ForgetDeliveries removes deliveries that ended, well or as dead letters, and
+// whose last attempt was due before a time, with their attempts. It removes some,
+// and reports whether there may be more.
+func (s *Store) ForgetDeliveries(ctx context.Context, before time.Time) (more bool, err error) {
+	err = s.inTx(ctx, func(q queries) error {
+		ids, err := list(ctx, q, scanText[gateway.DeliveryID], `SELECT id FROM deliveries WHERE state <> 'pending' AND next_at < $1
+			ORDER BY next_at LIMIT $2`+q.lockKey+q.skip, before, forgottenAtOnce)
+		more = len(ids) == forgottenAtOnce
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		if _, err := q.exec(ctx, `DELETE FROM attempts WHERE delivery IN (`+places(1, len(ids))+`)`, anys(ids)...); err != nil {
+			return err
+		}
+		_, err = q.exec(ctx, `DELETE FROM deliveries WHERE id IN (`+places(1, len(ids))+`)`, anys(ids)...)
+		return err
+	})
+	return more, s.fail(err, "forget deliveries")
+}
+
 // Deliveries returns what a run had delivered, oldest first.
 func (s *Store) Deliveries(ctx context.Context, id gateway.RunID) ([]gateway.Delivery, error) {
 	ds, err := list(ctx, s.q, scanDelivery, `SELECT `+deliveryColumns+` FROM deliveries WHERE run = $1 ORDER BY seq`, id)

@@ -30,7 +30,7 @@ func (s *Store) FinishRun(ctx context.Context, f *gateway.Finish) error {
 	err := s.inTx(ctx, func(q queries) (err error) {
 		superseded = false
 		if r.Conversation == "" {
-			return writeFinish(ctx, q, f, false)
+			return s.writeFinish(ctx, q, f, false)
 		}
 		newer, forgotten, err := mayAnswer(ctx, q, r.Conversation)
 		if err != nil {
@@ -47,28 +47,31 @@ func (s *Store) FinishRun(ctx context.Context, f *gateway.Finish) error {
 		if superseded {
 			return supersede(ctx, q, r)
 		}
-		return writeFinish(ctx, q, f, forgotten)
+		return s.writeFinish(ctx, q, f, forgotten)
 	})
 	if err == nil && superseded {
 		err = gateway.ErrSuperseded
+	}
+	if f.Pause != nil {
+		s.wakeTold(err)
 	}
 	return s.fail(err, "finish run %s", r.ID)
 }
 
 // writeFinish writes the end of a run. Where a person had the context erased
 // meanwhile, nothing comes back that ForgetContext erases.
-func writeFinish(ctx context.Context, q queries, f *gateway.Finish, forgotten bool) error {
+func (s *Store) writeFinish(ctx context.Context, q queries, f *gateway.Finish, forgotten bool) error {
 	head := ended(&f.Run)
 	if forgotten {
 		head = forgot(f)
 	}
 	beside := addedActions(&f.Run)
 	if len(f.Sends) > 0 {
-		beside = append(beside, addedSend(&f.Sends[0], &f.Run)...)
+		beside = append(beside, addedSend(&f.Sends[0], f.Run.ID)...)
 	}
 	n, err := q.together(ctx, head, beside...)
 	for i := 1; i < len(f.Sends) && n > 0 && err == nil; i++ { // in their order, which what goes together has not
-		for _, x := range addedSend(&f.Sends[i], &f.Run) {
+		for _, x := range addedSend(&f.Sends[i], f.Run.ID) {
 			if err == nil {
 				_, err = q.exec(ctx, x.query, x.args...)
 			}
@@ -82,6 +85,11 @@ func writeFinish(ctx context.Context, q queries, f *gateway.Finish, forgotten bo
 	case err != nil:
 		return err
 	}
+	if f.Pause != nil { // before f.Deliveries, which tell of it, tell of what is over
+		if err := s.endPauses(ctx, q, f.Pause.Conversation); err != nil {
+			return err
+		}
+	}
 	if err := insertDeliveries(ctx, q, f.Deliveries); err != nil {
 		return err
 	}
@@ -93,7 +101,7 @@ func writeFinish(ctx context.Context, q queries, f *gateway.Finish, forgotten bo
 			return fmt.Errorf("summary: %w", err)
 		}
 	}
-	if f.Pause != nil { // f.Deliveries tell of it
+	if f.Pause != nil {
 		_, err := putPause(ctx, q, f.Pause)
 		return err
 	}
@@ -156,24 +164,27 @@ func ended(r *gateway.Run) statement {
 }
 
 // addedSend are the statements that put a message in the outbox, and on record.
-func addedSend(x *gateway.Send, r *gateway.Run) []statement {
+func addedSend(x *gateway.Send, run gateway.RunID) []statement {
 	if x.ID == "" {
 		x.ID = gateway.NewMessageID()
 	}
 	if x.CreatedAt.IsZero() {
 		x.CreatedAt = now()
 	}
+	if x.Type == "" {
+		x.Type = gateway.TypeText
+	}
 	x.State = gateway.SendReady
 	return []statement{
 		{`INSERT INTO sends (id, account, conversation, to_phone, to_lid, to_group, origin, origin_id, part, body, reply_to,
-			state, attempt, unknowns, next_at, deadline, answers, external_id, error, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0, $13, 0, $14, '', '', $15)`, []any{
+			state, attempt, unknowns, next_at, deadline, answers, external_id, error, created_at, type, content)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0, $13, 0, $14, '', '', $15, $16, $17)`, []any{
 			x.ID, x.Account, x.Conversation, x.To.Phone, x.To.LID, x.To.Group, x.Origin, x.OriginID, x.Part, x.Text, x.ReplyTo,
-			x.State, x.NextAt, x.Answers, x.CreatedAt,
+			x.State, x.NextAt, x.Answers, x.CreatedAt, x.Type, x.Content,
 		}},
 		addedMessage(&gateway.Message{
-			ID: x.ID, Account: x.Account, Conversation: x.Conversation, Direction: gateway.Out, Type: gateway.TypeText,
-			Text: x.Text, ReplyTo: x.ReplyTo, SentAt: x.CreatedAt, ReceivedAt: x.CreatedAt, Status: gateway.StatusQueued, Run: r.ID,
+			ID: x.ID, Account: x.Account, Conversation: x.Conversation, Direction: gateway.Out, Type: x.Type,
+			Text: x.Text, Detail: x.Content, ReplyTo: x.ReplyTo, SentAt: x.CreatedAt, ReceivedAt: x.CreatedAt, Status: gateway.StatusQueued, Run: run,
 		}, gateway.Origin(x.Origin)),
 	}
 }

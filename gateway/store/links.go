@@ -134,14 +134,30 @@ func (s *Store) ReleaseLinks(ctx context.Context, holder string, accounts ...gat
 // not changed, and a wish to log out ends only with the device. Conflict: the
 // link is another's, or was claimed anew.
 func (s *Store) SetLink(ctx context.Context, l *gateway.Link) error {
-	n, err := s.q.exec(ctx, `UPDATE links SET device = $4, phone = $5, lid = $6, state = $7, reason = $8, retry_at = $9, no_first_until = $10,
-		connected_at = $11, last_frame_at = $12, logging_out = logging_out AND $4 <> '', updated_at = $13
-		WHERE account = $1 AND holder = $2 AND fence = $3`,
-		l.Account, l.Holder, l.Fence, l.Device, l.Phone, l.LID, l.State, l.Reason, l.RetryAt, l.NoFirstUntil, l.ConnectedAt, l.LastFrameAt, now())
+	var n int64
+	hooks, err := s.listeners(ctx, s.tellOfLink != nil, gateway.EventSessionConnected, gateway.EventSessionDisconnected, gateway.EventSessionFailed)
+	switch {
+	case err != nil:
+	case len(hooks) > 0:
+		n, err = s.setLinkAndTell(ctx, l, hooks)
+	default:
+		n, err = setLink(ctx, s.q, l)
+	}
 	if err == nil && n == 0 {
 		err = &gateway.Error{Kind: gateway.Conflict, Msg: fmt.Sprintf("account %s is held by another process", l.Account)}
 	}
 	return s.fail(err, "write link of account %s", l.Account)
+}
+
+// setLink also keeps what webhooks are told of last, be there any or none: as
+// LinkEvent has it.
+func setLink(ctx context.Context, q queries, l *gateway.Link) (int64, error) {
+	return q.exec(ctx, `UPDATE links SET device = $4, phone = $5, lid = $6, state = $7, reason = $8, retry_at = $9, no_first_until = $10,
+		connected_at = $11, last_frame_at = $12, logging_out = logging_out AND $4 <> '', updated_at = $13,
+		told = CASE WHEN $7 = 'connecting' OR $7 IN ('disconnected', 'unpaired') AND told <> 'connected' THEN told
+			WHEN $7 = 'unpaired' THEN 'disconnected' ELSE $7 END
+		WHERE account = $1 AND holder = $2 AND fence = $3`,
+		l.Account, l.Holder, l.Fence, l.Device, l.Phone, l.LID, l.State, l.Reason, l.RetryAt, l.NoFirstUntil, l.ConnectedAt, l.LastFrameAt, now())
 }
 
 // AskLogout has whoever holds the link unlink the device. Where none is linked it
@@ -165,10 +181,17 @@ func (s *Store) LinkGuard() string {
 }
 
 // DeleteAccount takes an account out of use that was made over the API; what was
-// said on it stays on record. A linked device is unlinked by whoever holds it.
+// said on it stays on record, and what waits to be sent from it fails. A linked
+// device is unlinked by whoever holds it.
 // Conflict: it is in the configuration file. NotFound: there is no such account.
 func (s *Store) DeleteAccount(ctx context.Context, id gateway.AccountID) error {
-	err := s.inTx(ctx, func(q queries) error {
+	hooks, err := s.listeners(ctx, s.tellOfMessage != nil, gateway.EventMessageFailed)
+	if err != nil {
+		return s.fail(err, "delete account %s", id)
+	}
+	told := &teller{store: s, hooks: hooks}
+	err = s.inTx(ctx, func(q queries) error {
+		told.begin()
 		found, err := list(ctx, q, func(r row) (declared bool, err error) { return declared, r.Scan(&declared) },
 			`SELECT declared FROM accounts WHERE id = $1 AND active`+q.lockKey, id)
 		switch {
@@ -182,12 +205,16 @@ func (s *Store) DeleteAccount(ctx context.Context, id gateway.AccountID) error {
 		if _, err := q.exec(ctx, `UPDATE accounts SET active = FALSE WHERE id = $1`, id); err != nil {
 			return err
 		}
-		if err := endPairings(ctx, q, id, "the account was deleted"); err != nil {
+		if err := endPairings(ctx, q, id, accountDeleted); err != nil {
 			return err
 		}
-		_, err = q.exec(ctx, `UPDATE links SET logging_out = TRUE, updated_at = $2 WHERE account = $1 AND device <> ''`, id, now())
-		return err
+		// The link before its sends, as ClaimSends has it.
+		if _, err := q.exec(ctx, `UPDATE links SET logging_out = device <> '', updated_at = $2 WHERE account = $1`, id, now()); err != nil {
+			return err
+		}
+		return endSends(ctx, q, told, id, accountDeleted)
 	})
+	told.done(err)
 	s.forget()
 	return s.fail(err, "delete account %s", id)
 }

@@ -185,7 +185,8 @@ func onePause(ctx context.Context, q queries, id gateway.ConversationID) error {
 		WHERE `+active+` AND reason = 'run_failed' AND EXISTS (`+anybodys+`)`, id, now()); err != nil {
 		return err
 	}
-	_, err := q.exec(ctx, `UPDATE pauses SET expires_at = $2 WHERE `+active+`
+	// Webhooks are not told that it goes on, which is what the others' end means.
+	_, err := q.exec(ctx, `UPDATE pauses SET expires_at = $2, over_told = TRUE WHERE `+active+`
 		AND id <> (SELECT id FROM pauses WHERE `+active+` ORDER BY expires_at DESC, id LIMIT 1)`, id, now())
 	return err
 }

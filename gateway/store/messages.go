@@ -13,14 +13,16 @@ import (
 const reasonPaused = gateway.ReasonPaused
 
 const messageColumns = `id, seq, account, conversation, contact, direction, external_id, part, type, body, detail, reply_to,
-	sent_at, received_at, state, state_reason, status, run, change, target, revoked_at`
+	sent_at, received_at, state, state_reason, status, run, change, target, revoked_at,
+	accepted_at, delivered_at, read_at, failure`
 
 const messageSelect = `SELECT ` + messageColumns + ` FROM messages `
 
 func scanMessage(r row) (gateway.Message, error) {
 	var m gateway.Message
 	err := r.Scan(&m.ID, &m.Seq, &m.Account, &m.Conversation, &m.Contact, &m.Direction, &m.ExternalID, &m.Part, &m.Type, &m.Text, raw(&m.Detail), &m.ReplyTo,
-		at(&m.SentAt), at(&m.ReceivedAt), &m.State, &m.StateReason, &m.Status, &m.Run, &m.Change, &m.Target, at(&m.RevokedAt))
+		at(&m.SentAt), at(&m.ReceivedAt), &m.State, &m.StateReason, &m.Status, &m.Run, &m.Change, &m.Target, at(&m.RevokedAt),
+		at(&m.Progress.AcceptedAt), at(&m.Progress.DeliveredAt), at(&m.Progress.ReadAt), &m.Progress.Failure)
 	return m, err
 }
 

@@ -79,7 +79,7 @@ func readMigrations(serial string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, strings.ReplaceAll(string(b), " SERIAL_KEY,", " "+serial+","))
+		out = append(out, strings.NewReplacer(" SERIAL_KEY,", " "+serial+",", " NOW_MS;", " "+strconv.FormatInt(now().UnixMilli(), 10)+";").Replace(string(b)))
 	}
 	return out, nil
 }

@@ -147,3 +147,28 @@ func TestRefusesADatabaseOfANewerWagent(t *testing.T) {
 		}
 	})
 }
+
+func TestWebhooksAreToldOfTheEndOfPausesThatLastAsTheyLearnToBe(t *testing.T) {
+	storetest.EachConfig(t, func(t *testing.T, cfg store.Config) {
+		if err := store.MigrateTo(t.Context(), cfg, 8); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := os.ReadFile("testdata/v8.sql")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Exec(t.Context(), cfg, string(rows)+`
+			INSERT INTO pauses (conversation, reason, expires_at, resumed_at, created_at) VALUES ('cnv_old', 'manual', 1700000000000, 0, 1700000000000);
+			INSERT INTO pauses (conversation, reason, expires_at, resumed_at, created_at) VALUES ('cnv_old', 'manual', 32503680000000, 1700000000000, 1700000000000);
+			INSERT INTO pauses (conversation, reason, expires_at, resumed_at, created_at) VALUES ('cnv_old', 'manual', 32503670000000, 0, 1700000000000);`); err != nil {
+			t.Fatal(err)
+		}
+		s := storetest.At(t, cfg)
+		told := 0
+		s.TellOfPauses(func([]gateway.Webhook, *gateway.PausedPeer, time.Time) []gateway.Delivery { told++; return nil })
+		next, err := s.EndPauses(t.Context())
+		if err != nil || told != 0 || next.UnixMilli() != 32503670000000 {
+			t.Errorf("told of %d, next %v, %v", told, next, err)
+		}
+	})
+}

@@ -14,8 +14,8 @@ import (
 // that pause is extended, never cut short, and p becomes it. p gets its number.
 // What waits in the conversation is held for a person, and stays so when the
 // pause ends; so is what a superseded run was to answer, which is cancelled.
-// Webhooks are told of a pause that begins. NotFound: there is no such
-// conversation.
+// Webhooks are told of a pause that begins, and before it of one that was over
+// unnoticed. NotFound: there is no such conversation.
 func (s *Store) PutPause(ctx context.Context, p *gateway.Pause) error {
 	want := *p
 	err := s.inTx(ctx, func(q queries) error {
@@ -25,18 +25,23 @@ func (s *Store) PutPause(ctx context.Context, p *gateway.Pause) error {
 		}
 		return s.beginPause(ctx, q, p)
 	})
+	s.wakeTold(err)
 	return s.fail(err, "pause conversation %s", p.Conversation)
 }
 
 // TellOfPauses sets what webhooks are told of a pause that PutPause or a
-// takeover begins: the deliveries are written in the same transaction. It must
-// be called before the store is used by others; without it nothing is told.
+// takeover begins, and of any pause that is over: the deliveries are written in
+// the same transaction. It must be called before the store is used by others;
+// without it nothing is told.
 func (s *Store) TellOfPauses(tell func(hooks []gateway.Webhook, p *gateway.PausedPeer, now time.Time) []gateway.Delivery) {
 	s.tell = tell
 }
 
 // beginPause needs the conversation locked.
 func (s *Store) beginPause(ctx context.Context, q queries, p *gateway.Pause) error {
+	if err := s.endPauses(ctx, q, p.Conversation); err != nil {
+		return err
+	}
 	began, err := putPause(ctx, q, p)
 	if err != nil || !began || s.tell == nil {
 		return err
@@ -45,15 +50,65 @@ func (s *Store) beginPause(ctx context.Context, q queries, p *gateway.Pause) err
 	if err != nil {
 		return err
 	}
+	return s.tellOfPause(ctx, q, &gateway.PausedPeer{Pause: *p, Peer: c.Peer})
+}
+
+// tellOfPause tells of a pause that begins, or is over.
+func (s *Store) tellOfPause(ctx context.Context, q queries, p *gateway.PausedPeer) error {
+	if s.tell == nil {
+		return nil
+	}
 	hooks, err := list(ctx, q, s.scanWebhook, webhookSelect+`ORDER BY id`)
 	if err != nil {
 		return err
 	}
-	ds := s.tell(hooks, &gateway.PausedPeer{Pause: *p, Peer: c.Peer}, now())
+	ds := s.tell(hooks, p, now())
 	for i := range ds {
 		ds[i].Action = int(p.ID) // no run makes it one of a kind
 	}
 	return insertDeliveries(ctx, q, ds)
+}
+
+// pausesAtOnce is how many pauses EndPauses ends at most.
+const pausesAtOnce = 100
+
+// EndPauses tells webhooks of the pauses whose time is over, each once. next is
+// when to ask again: zero if no pause lasts.
+func (s *Store) EndPauses(ctx context.Context) (next time.Time, err error) {
+	over, err := list(ctx, s.q, scanText[gateway.ConversationID], `SELECT conversation FROM pauses WHERE NOT over_told AND expires_at <= $1
+		ORDER BY expires_at LIMIT $2`, now(), pausesAtOnce)
+	for i := 0; i < len(over) && err == nil; i++ {
+		err = s.inTx(ctx, func(q queries) error {
+			if err := lockConversation(ctx, q, over[i]); err != nil {
+				return err
+			}
+			return s.endPauses(ctx, q, over[i])
+		})
+		if gateway.KindOf(err) == gateway.NotFound { // it became one with another, where the pause is next time
+			err = nil
+		}
+	}
+	if len(over) > 0 {
+		s.wakeTold(err)
+	}
+	if err == nil {
+		at := now()
+		next, err = due(ctx, s.q, at, `SELECT expires_at FROM pauses WHERE NOT over_told ORDER BY expires_at LIMIT 1`)
+	}
+	return next, s.fail(err, "end pauses")
+}
+
+// endPauses tells of what is over in a conversation, which must be locked: a
+// pause that somebody extends is not over before, and is another one after.
+func (s *Store) endPauses(ctx context.Context, q queries, id gateway.ConversationID) error {
+	ids, err := list(ctx, q, scanInt, `UPDATE pauses SET over_told = TRUE WHERE conversation = $1 AND NOT over_told AND expires_at <= $2 RETURNING id`, id, now())
+	for i := 0; i < len(ids) && err == nil; i++ {
+		var p gateway.PausedPeer
+		if p, err = one(ctx, q, scanPausedPeer, pausedSelect+`p.id = $1`, ids[i]); err == nil {
+			err = s.tellOfPause(ctx, q, &p)
+		}
+	}
+	return err
 }
 
 // putPause needs the conversation locked. It reports whether the pause begins.
@@ -71,8 +126,8 @@ func putPause(ctx context.Context, q queries, p *gateway.Pause) (began bool, err
 		if p.CreatedAt.IsZero() {
 			p.CreatedAt = at
 		}
-		p.ID, err = one(ctx, q, scanInt, `INSERT INTO pauses (conversation, reason, expires_at, resumed_at, created_at)
-			VALUES ($1, $2, $3, $4, $5) RETURNING id`, p.Conversation, p.Reason, p.ExpiresAt, p.ResumedAt, p.CreatedAt)
+		p.ID, err = one(ctx, q, scanInt, `INSERT INTO pauses (conversation, reason, expires_at, resumed_at, created_at, over_told)
+			VALUES ($1, $2, $3, $4, $5, FALSE) RETURNING id`, p.Conversation, p.Reason, p.ExpiresAt, p.ResumedAt, p.CreatedAt)
 		return true, err
 	case err != nil:
 		return false, err
@@ -178,6 +233,7 @@ func (s *Store) ActivePause(ctx context.Context, id gateway.ConversationID) (gat
 
 // ResumePause ends an account's pause, and returns it. One that is over already
 // stays as it is. What was held because of it stays held: it is a person's.
+// Webhooks are told that it is over, if they were not.
 // NotFound: the account has no such pause.
 func (s *Store) ResumePause(ctx context.Context, account gateway.AccountID, id int64) (gateway.PausedPeer, error) {
 	var p gateway.PausedPeer
@@ -189,11 +245,15 @@ func (s *Store) ResumePause(ctx context.Context, account gateway.AccountID, id i
 		if err := lockConversation(ctx, q, found.Conversation); err != nil {
 			return err
 		}
-		if _, err := q.exec(ctx, `UPDATE pauses SET resumed_at = $2 WHERE id = $1 AND resumed_at = 0 AND expires_at > $2`, id, now()); err != nil {
+		n, err := q.exec(ctx, `UPDATE pauses SET resumed_at = $2, over_told = TRUE WHERE id = $1 AND resumed_at = 0 AND expires_at > $2`, id, now())
+		if err != nil {
 			return err
 		}
-		p, err = pauseByID(ctx, q, account, id)
-		return err
+		if p, err = pauseByID(ctx, q, account, id); err != nil || n == 0 {
+			return err
+		}
+		return s.tellOfPause(ctx, q, &p)
 	})
+	s.wakeTold(err)
 	return p, s.fail(err, "end pause %d", id)
 }

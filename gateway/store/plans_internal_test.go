@@ -23,7 +23,7 @@ type explainer struct {
 // tooMuch matches plans whose work grows with all that was ever sent, said or
 // run: a table from end to end, everything of one origin or conversation, or all
 // conversations, were it of one account.
-var tooMuch = regexp.MustCompile(`^SCAN (sends|messages|media|pauses|pairings|runs|r|m|o|p)\b( USING INDEX messages_run|$)|` +
+var tooMuch = regexp.MustCompile(`^SCAN (deliveries|sends|messages|media|pauses|pairings|runs|r|m|o|p)\b( USING INDEX messages_run|$)|` +
 	`^SCAN (conversations|v)\b|^SEARCH (conversations|v)\b.*\(account=\?\)$|^SCAN (pauses|p) USING INDEX pauses_active$|` +
 	`INDEX runs_agent\b|\(origin=\?\)|INDEX sends_conversation\b|USING (COVERING )?INDEX (messages_conversation|messages_run) ?(\(conversation=\?\))?$`)
 
@@ -109,6 +109,12 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 		"status": func() error {
 			return applyStatus(ctx, q, &gateway.StatusUpdate{ExternalID: "wamid.1", Status: gateway.StatusRead})
 		},
+		"usage":   func() error { _, err := s.Usage(ctx, at, at); return err },
+		"traffic": func() error { _, err := s.Traffic(ctx, at); return err },
+		"tell of a status": func() error {
+			told := &teller{store: s, hooks: []gateway.Webhook{{ID: 1, Active: true}}}
+			return told.updated(ctx, q, &gateway.StatusUpdate{Message: "msg", Account: "acc", ExternalID: "wamid.1", Status: gateway.StatusRead})
+		},
 		"merge contact": func() error { _, err := mergeContact(ctx, q, "acc", "ctc_1", "ctc_2"); return err },
 		"claim media":   func() error { _, err := s.claimMedia(ctx, q, "me", 9, at, time.Minute); return err },
 		"expire media":  func() error { _, err := expireMedia(ctx, q, at); return err },
@@ -124,13 +130,23 @@ func TestWhatRunsAllTheTimeReadsNoHistory(t *testing.T) {
 			_, err := one(ctx, q, scanInt, `SELECT EXISTS (`+pauseOf+`) + EXISTS (`+waitingOf+`) + EXISTS (`+forgottenOf+`)`, "cnv", at)
 			return err
 		},
-		"set aside":     func() error { return setAside(ctx, q, "cnv") },
-		"overrides":     func() error { _, _, err := s.WindowOverrides(ctx, "acc", 0); return err },
+		"set aside":         func() error { return setAside(ctx, q, "cnv") },
+		"overrides":         func() error { _, _, err := s.WindowOverrides(ctx, "acc", 0); return err },
+		"forget deliveries": func() error { _, err := s.ForgetDeliveries(ctx, at); return err },
+		"end pauses": func() error {
+			if _, err := s.EndPauses(ctx); err != nil {
+				return err
+			}
+			return s.endPauses(ctx, q, "cnv")
+		},
 		"active pauses": func() error { _, _, err := s.Pauses(ctx, "acc", false, 0); return err },
 		"spent tokens":  func() error { _, _, err := s.SpentTokens(ctx, "agt", at, at); return err },
 		"recent runs":   func() error { _, err := s.RecentRuns(ctx, "agt", "cnv", at); return err },
 		"waiting in":    func() error { _, err := s.WaitingIn(ctx, "cnv"); return err },
 		"memory":        func() error { _, err := s.MemoryIn(ctx, "agent", "cnv"); return err },
+		"peer messages": func() error { _, _, err := s.PeerMessages(ctx, "acc", "", 0); return err },
+		"peer message":  func() error { _, err := s.PeerMessage(ctx, "acc", "msg"); return err },
+		"complete":      func() error { return complete(ctx, q, "con", "acc") },
 		"summary":       func() error { _, err := s.Summary(ctx, "agent", "cnv"); return err },
 		"forget context": func() error {
 			_, err := forgetConversation(ctx, q, "cnv", "")
@@ -170,9 +186,10 @@ func TestWhatComesInReadsNoHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := &intake{
-		q: queries{db: explainer{s.db, t, everyMessage}, dialect: s.q.dialect}, store: s, at: now(),
+		q: queries{db: explainer{s.db, t, everyMessage}, dialect: s.q.dialect}, store: s, teller: &teller{store: s, hooks: []gateway.Webhook{{ID: 1, Active: true}}}, at: now(),
 		accounts: map[gateway.AccountID]gateway.Account{"acc": a}, windowed: map[gateway.ConversationID]gateway.Windowing{},
 	}
+	s.TellOfMessages(func([]gateway.Webhook, *gateway.MessageEvent, time.Time) []gateway.Delivery { return nil }, func() {})
 	message := gateway.Inbound{
 		Account: "acc", Peer: gateway.Address{Phone: "+15550000001"}, SenderName: "Alice", ExternalID: "1", Type: gateway.TypeText,
 		Origin: gateway.OriginLive, SentAt: in.at,

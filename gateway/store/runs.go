@@ -10,7 +10,8 @@ import (
 	"wagent/gateway"
 )
 
-// CreateRun adds a run that the API asked for, to be claimed by ClaimRuns.
+// CreateRun adds a run that the API asked for, to be claimed by ClaimRuns. If a
+// run with that id was added before, it fills r with that one as it is now.
 func (s *Store) CreateRun(ctx context.Context, r *gateway.Run) error {
 	if r.ID == "" {
 		r.ID = gateway.NewRunID()
@@ -19,7 +20,12 @@ func (s *Store) CreateRun(ctx context.Context, r *gateway.Run) error {
 		r.CreatedAt = now()
 	}
 	r.Status, r.Generation, r.Attempt, r.LeaseUntil = gateway.RunPending, 0, 0, time.Time{}
-	return s.fail(insertRun(ctx, s.q, r), "create run %s", r.ID)
+	x := addedRun(r)
+	n, err := s.q.exec(ctx, x.query+` ON CONFLICT (id) DO NOTHING`, x.args...)
+	if err == nil && n == 0 {
+		*r, err = run(ctx, s.q, r.Agent, r.ID)
+	}
+	return s.fail(err, "create run %s", r.ID)
 }
 
 // Run returns one run with its actions, or an Error of kind NotFound. With an
@@ -29,18 +35,34 @@ func (s *Store) Run(ctx context.Context, agent gateway.AgentID, id gateway.RunID
 	return r, s.fail(err, "read run %s", id)
 }
 
-// Runs returns at most limit runs of an agent, newest first, and how many it
-// has in all. With an empty agent they are everybody's.
-func (s *Store) Runs(ctx context.Context, agent gateway.AgentID, limit int) ([]gateway.Run, int, error) {
-	where, args := ``, []any{}
-	if agent != "" {
-		where, args = `WHERE r.agent = $1 `, []any{agent}
+// Runs returns the runs that f lets through, newest first, and how many there are
+// whatever Before and Limit say. NotFound: there is no such run before which
+// they are to be.
+func (s *Store) Runs(ctx context.Context, f gateway.RunFilter) ([]gateway.Run, int, error) {
+	if f.Accounts != nil && len(f.Accounts) == 0 {
+		return nil, 0, nil
+	}
+	where, args := `WHERE TRUE `, []any{}
+	if f.Agent != "" {
+		where, args = `WHERE r.agent = $1 `, []any{f.Agent}
+	}
+	if f.Accounts != nil {
+		where += `AND r.account IN (` + places(len(args)+1, len(f.Accounts)) + `) `
+		args = append(args, anys(f.Accounts)...)
 	}
 	total, err := one(ctx, s.q, scanInt, `SELECT COUNT(*) FROM runs r `+where, args...)
 	if err != nil {
 		return nil, 0, s.fail(err, "count runs")
 	}
-	rs, err := runs(ctx, s.q, fmt.Sprintf(`%sORDER BY r.seq DESC LIMIT $%d`, where, len(args)+1), append(args, limit)...)
+	if f.Before != "" {
+		seq, err := one(ctx, s.q, scanInt, fmt.Sprintf(`SELECT r.seq FROM runs r %sAND r.id = $%d`, where, len(args)+1), append(args, f.Before)...)
+		if err != nil {
+			return nil, 0, s.fail(or(err, "There is no run %s", f.Before), "list runs")
+		}
+		where += fmt.Sprintf(`AND r.seq < $%d `, len(args)+1)
+		args = append(args, seq)
+	}
+	rs, err := runs(ctx, s.q, fmt.Sprintf(`%sORDER BY r.seq DESC LIMIT $%d`, where, len(args)+1), append(args, f.Limit)...)
 	return rs, int(total), s.fail(err, "list runs")
 }
 
@@ -137,12 +159,6 @@ func scanRun(s row) (gateway.Run, error) {
 	}
 	r.Output = out
 	return r, err
-}
-
-func insertRun(ctx context.Context, q queries, r *gateway.Run) error {
-	x := addedRun(r)
-	_, err := q.exec(ctx, x.query, x.args...)
-	return err
 }
 
 func addedRun(r *gateway.Run) statement {

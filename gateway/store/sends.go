@@ -10,12 +10,12 @@ import (
 )
 
 const sendColumns = `id, account, conversation, to_phone, to_lid, to_group, origin, origin_id, part, body, reply_to,
-	state, attempt, unknowns, next_at, deadline, answers, external_id, error, created_at`
+	state, attempt, unknowns, next_at, deadline, answers, external_id, error, created_at, type, content`
 
 func scanSend(r row) (gateway.Send, error) {
 	var s gateway.Send
 	err := r.Scan(&s.ID, &s.Account, &s.Conversation, &s.To.Phone, &s.To.LID, &s.To.Group, &s.Origin, &s.OriginID, &s.Part, &s.Text, &s.ReplyTo,
-		&s.State, &s.Attempt, &s.Unknowns, at(&s.NextAt), at(&s.Deadline), at(&s.Answers), &s.ExternalID, &s.Error, at(&s.CreatedAt))
+		&s.State, &s.Attempt, &s.Unknowns, at(&s.NextAt), at(&s.Deadline), at(&s.Answers), &s.ExternalID, &s.Error, at(&s.CreatedAt), &s.Type, raw(&s.Content))
 	return s, err
 }
 
@@ -41,8 +41,9 @@ const maxUnknowns = 2
 // "" holds none.
 //
 // settled are the sends that became cancelled (an agent's reply in a
-// conversation that somebody paused), refused (the service window is over) or unknown (the claim's
-// quarantine is over). next is when to ask again: in a moment where sends were
+// conversation that somebody paused, or whatever an account sends that is not in use
+// any more), refused (the service window is over, or a template waited for as long)
+// or unknown (the claim's quarantine is over). next is when to ask again: in a moment where sends were
 // claimed, since only then is it known what comes after them; zero if nothing is to
 // come, or if limit was reached.
 //
@@ -51,11 +52,21 @@ const maxUnknowns = 2
 func (s *Store) ClaimSends(ctx context.Context, holder string, resend bool, limit int) (claimed []gateway.ClaimedSend, settled []gateway.Send, next time.Time, err error) {
 	at := now()
 	seen, err := look(ctx, s.q, holder, at)
+	told := &teller{store: s}
+	if err == nil && seen.ruled() {
+		told.hooks, err = s.listeners(ctx, s.tellOfMessage != nil, gateway.EventMessageFailed)
+	}
 	if err == nil && (seen.ruled() || seen.due(at)) {
 		err = s.inTx(ctx, func(q queries) (err error) {
+			told.begin()
 			o, at := seen, now() // a claim's time begins when it can be made
 			if settled, err = settleByRule(ctx, q, &o, resend, at); err != nil {
 				return err
+			}
+			for i := range settled {
+				if err := told.settled(ctx, q, &settled[i]); err != nil {
+					return err
+				}
 			}
 			if o.ruled() {
 				if o, err = look(ctx, q, holder, at); err != nil {
@@ -70,6 +81,7 @@ func (s *Store) ClaimSends(ctx context.Context, holder string, resend bool, limi
 			claimed, err = s.claimSends(ctx, q, holder, due, at)
 			return err
 		})
+		told.done(err)
 	} else {
 		next = seen.next
 	}
@@ -104,7 +116,7 @@ func look(ctx context.Context, q queries, holder string, now time.Time) (outlook
 	_, err := one(ctx, q, func(r row) (struct{}, error) {
 		return struct{}{}, r.Scan(&o.lost, &o.quarantined, &o.stopped, at(&o.free), at(&o.paced), at(&claimed), at(&unknown))
 	}, `SELECT EXISTS (SELECT 1 FROM sends WHERE state = 'claimed' AND deadline <= $6), EXISTS (SELECT 1 FROM sends WHERE `+quarantineOver+`),
-			EXISTS (SELECT 1 FROM sends WHERE `+ripe+` AND (origin || '' = $5 AND `+activePause+` OR `+closedWindow+`)),
+			EXISTS (SELECT 1 FROM sends WHERE `+ripe+` AND (origin || '' = $5 AND `+activePause+` OR `+tooLateInLook+` OR `+outOfUse+`)),
 			(SELECT MIN(CASE WHEN next_at = 0 THEN 1 ELSE next_at END) FROM sends WHERE `+unlinked+` AND `+first+`), (`+nextPaced+`),
 			(SELECT MIN(deadline) FROM sends WHERE state = 'claimed'), (SELECT MIN(next_at) FROM sends WHERE state = 'unknown' AND next_at > 0)`,
 		now, holder, gateway.CloudAPI, now.Add(-gateway.ServiceWindow), gateway.FromRun, now.Add(-gateway.SendQuarantine))
@@ -122,8 +134,8 @@ func look(ctx context.Context, q queries, holder string, now time.Time) (outlook
 	return o, err
 }
 
-// closedWindow is windowClosed where $2 is taken.
-var closedWindow = renumbered(windowClosed, "$2", "$3", "$3", "$4")
+// tooLateInLook is tooLate where $2 is taken.
+var tooLateInLook = renumbered(tooLate, "$2", "$3", "$3", "$4")
 
 // settleByRule ends what the rules end.
 func settleByRule(ctx context.Context, q queries, o *outlook, resend bool, at time.Time) (settled []gateway.Send, err error) {
@@ -174,34 +186,39 @@ func endQuarantine(ctx context.Context, q queries, resend bool, at time.Time) er
 const activePause = `EXISTS (SELECT 1 FROM pauses p WHERE p.conversation = sends.conversation AND p.resumed_at = 0 AND p.expires_at > $1
 	AND p.reason <> 'run_failed')`
 
-// windowClosed is true of sends whose account is of kind $2 and to which the
-// customer wrote last before $3.
-const windowClosed = `EXISTS (SELECT 1 FROM conversations c JOIN accounts a ON a.id = c.account
-	WHERE c.id = sends.conversation AND a.kind = $2 AND c.last_inbound_at <= $3)`
+// tooLate is true of sends whose account is of kind $2 and to which the customer
+// wrote last before $3. Templates, which need no customer that wrote, are too late
+// if they were queued before $3: nobody wants them days later, and what comes after
+// them waits.
+const tooLate = `(type = 'template' AND created_at <= $3 OR type <> 'template' AND EXISTS (SELECT 1 FROM conversations c JOIN accounts a ON a.id = c.account
+	WHERE c.id = sends.conversation AND a.kind = $2 AND c.last_inbound_at <= $3))`
+
+// outOfUse is true of sends of accounts that were deleted, or that vanished from the
+// configuration file.
+const outOfUse = `NOT EXISTS (SELECT 1 FROM accounts a WHERE a.id = sends.account AND a.active)`
 
 // stopSends ends what may not be sent any more. The origin is hidden from
 // SQLite's planner, which would go through every send that ever had it.
 func stopSends(ctx context.Context, q queries, at time.Time) ([]gateway.Send, error) {
-	out, err := list(ctx, q, scanSend, `UPDATE sends SET state = 'cancelled', error = 'the conversation is paused'
+	out, err := list(ctx, q, scanSend, `UPDATE sends SET state = 'cancelled', error = $2 WHERE `+ripe+` AND `+outOfUse+` RETURNING `+sendColumns,
+		at, accountDeleted)
+	if err != nil {
+		return nil, err
+	}
+	paused, err := list(ctx, q, scanSend, `UPDATE sends SET state = 'cancelled', error = 'the conversation is paused'
 		WHERE `+ripe+` AND origin || '' = $2 AND `+activePause+` RETURNING `+sendColumns, at, gateway.FromRun)
 	if err != nil {
 		return nil, err
 	}
-	refused, err := list(ctx, q, scanSend, `UPDATE sends SET state = 'refused', error = 'service window closed'
-		WHERE `+ripe+` AND `+windowClosed+` RETURNING `+sendColumns,
+	refused, err := list(ctx, q, scanSend, `UPDATE sends SET state = 'refused', error = CASE WHEN type = 'template' THEN 'not sent within a day'
+		ELSE 'service window closed: the customer wrote last more than 24 hours ago, and only a template may be sent' END
+		WHERE `+ripe+` AND `+tooLate+` RETURNING `+sendColumns,
 		at, gateway.CloudAPI, at.Add(-gateway.ServiceWindow))
 	if err != nil {
 		return nil, err
 	}
-	out = append(out, refused...)
-	for i := range out {
-		for _, x := range mirrored(&out[i]) {
-			if _, err := q.exec(ctx, x.query, x.args...); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return out, nil
+	out = slices.Concat(out, paused, refused)
+	return out, mirror(ctx, q, out)
 }
 
 // first is true of ready sends with nothing before them in their conversation,
@@ -308,9 +325,9 @@ func (s *Store) claimSends(ctx context.Context, q queries, holder string, due []
 
 // claimSend is the statement, up to which sends it is about, that claims what may go
 // at $1, with $2 as the deadline: neither a pause nor the end of the service window
-// stops it.
+// nor that of its account stops it.
 var claimSend = `UPDATE sends SET state = 'claimed', attempt = attempt + 1, deadline = $2 WHERE next_at <= $1
-	AND ` + first + ` AND NOT (origin = $3 AND ` + activePause + `) AND NOT ` + renumbered(windowClosed, "$2", "$4", "$3", "$5")
+	AND ` + first + ` AND NOT (origin = $3 AND ` + activePause + `) AND NOT ` + renumbered(tooLate, "$2", "$4", "$3", "$5") + ` AND NOT ` + outOfUse
 
 func claimArgs(at time.Time) []any {
 	return []any{at, at.Add(gateway.SendDeadline), gateway.FromRun, gateway.CloudAPI, at.Add(-gateway.ServiceWindow)}

@@ -35,14 +35,24 @@ func (s *Store) ApplyStatuses(ctx context.Context, updates []gateway.StatusUpdat
 	slices.SortStableFunc(updates, func(a, b gateway.StatusUpdate) int {
 		return strings.Compare(string(a.Message)+a.ExternalID, string(b.Message)+b.ExternalID)
 	})
-	err := s.inTx(ctx, func(q queries) error {
+	hooks, err := s.listeners(ctx, s.tellOfMessage != nil, gateway.EventMessageStatus, gateway.EventMessageFailed)
+	if err != nil {
+		return s.fail(err, "apply %d statuses", len(updates))
+	}
+	told := &teller{store: s, hooks: hooks}
+	err = s.inTx(ctx, func(q queries) error {
+		told.begin()
 		for i := range updates {
 			if err := applyStatus(ctx, q, &updates[i]); err != nil {
+				return err
+			}
+			if err := told.updated(ctx, q, &updates[i]); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+	told.done(err)
 	return s.fail(err, "apply %d statuses", len(updates))
 }
 
@@ -69,9 +79,21 @@ func applyStatus(ctx context.Context, q queries, u *gateway.StatusUpdate) error 
 			return err
 		}
 	}
-	_, err = q.exec(ctx, `UPDATE messages SET status = $2 WHERE id = $1 AND status IN `+before, m.ID, u.Status)
+	told := u.At
+	if told.IsZero() {
+		told = now()
+	}
+	_, err = q.exec(ctx, `UPDATE messages SET status = $2, failure = $4,
+		accepted_at = CASE WHEN accepted_at = 0 AND $5 >= 1 THEN $3 ELSE accepted_at END,
+		delivered_at = CASE WHEN delivered_at = 0 AND $5 >= 2 THEN $3 ELSE delivered_at END,
+		read_at = CASE WHEN read_at = 0 AND $5 >= 3 THEN $3 ELSE read_at END WHERE id = $1 AND status IN `+before,
+		m.ID, u.Status, told, u.Reason, reached[u.Status])
 	return err
 }
+
+// reached says which of a message's times a status tells: what was read was
+// delivered, at the latest then.
+var reached = map[gateway.SendStatus]int{gateway.StatusSent: 1, gateway.StatusDelivered: 2, gateway.StatusRead: 3}
 
 func statusMessage(ctx context.Context, q queries, u *gateway.StatusUpdate) (gateway.Message, error) {
 	if u.Message != "" {

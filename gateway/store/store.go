@@ -73,11 +73,17 @@ type Store struct {
 	agents   cache[struct{}, []gateway.Agent]    // all of them; as are the next
 	webhooks cache[struct{}, []gateway.Webhook]
 	accounts cache[gateway.AccountID, gateway.Account]
+	roster   roster
 	metrics  *gauges
 
-	installation string
-	tell         func([]gateway.Webhook, *gateway.PausedPeer, time.Time) []gateway.Delivery // of a pause that begins; may be nil
-	schema       string                                                                     // where PostgreSQL keeps our tables, quoted; empty: SQLite
+	installation  string
+	tell          func([]gateway.Webhook, *gateway.PausedPeer, time.Time) []gateway.Delivery   // of a pause that begins; may be nil
+	tellOfMessage func([]gateway.Webhook, *gateway.MessageEvent, time.Time) []gateway.Delivery // of a message; may be nil
+	tellOfLink    func([]gateway.Webhook, *gateway.LinkEvent, time.Time) []gateway.Delivery    // of a linked device; may be nil
+	toldOfLink    func()                                                                       // some of that was written; may be nil
+	toldOf        func()                                                                       // some of that was written; may be nil
+	tellTemplate  func([]gateway.Webhook, *gateway.Template, time.Time) []gateway.Delivery     // of a template's new status; may be nil
+	schema        string                                                                       // where PostgreSQL keeps our tables, quoted; empty: SQLite
 
 	closing sync.Once
 	closed  error
@@ -148,7 +154,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.fail(err, "ping database")
 }
 
-// ReleaseLeases makes the runs, deliveries and links in hand free at once. It is for
+// ReleaseLeases makes the runs, requests, deliveries and links in hand free at once. It is for
 // the start of the only process that uses the database: those that held the
 // leases are dead. Claimed sends are left alone, since what the dead process
 // wrote to WhatsApp last is not known: they go through their quarantine.
@@ -158,6 +164,9 @@ func (s *Store) ReleaseLeases(ctx context.Context) error {
 			return err
 		}
 		if _, err := q.exec(ctx, `UPDATE links SET lease_until = 0 WHERE lease_until <> 0`); err != nil {
+			return err
+		}
+		if _, err := q.exec(ctx, releaseRequests); err != nil {
 			return err
 		}
 		_, err := q.exec(ctx, `UPDATE deliveries SET lease_until = 0 WHERE state = 'pending' AND lease_until <> 0`)

@@ -3,20 +3,29 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"wagent/gateway"
 )
 
-const webhookSelect = `SELECT id, config_key, url, secret, active, disabled, events, actions, created_at FROM webhooks `
+const webhookSelect = `SELECT id, config_key, url, secret, previous_secret, previous_until, secret_request, active, disabled, events, actions, created_at, updated_at
+	FROM webhooks WHERE deleted_at = 0 `
 
 func (s *Store) scanWebhook(r row) (gateway.Webhook, error) {
 	var w gateway.Webhook
-	var secret string
-	if err := r.Scan(&w.ID, &w.Key, &w.URL, &secret, &w.Active, &w.Disabled, from(&w.Events), from(&w.Actions), at(&w.CreatedAt)); err != nil {
+	var secret, previous string
+	if err := r.Scan(&w.ID, &w.Key, &w.URL, &secret, &previous, at(&w.PreviousUntil), &w.SecretRequest, &w.Active, &w.Disabled,
+		from(&w.Events), from(&w.Actions), at(&w.CreatedAt), at(&w.UpdatedAt)); err != nil {
 		return w, err
 	}
+	if w.UpdatedAt.IsZero() { // it is older than the column
+		w.UpdatedAt = w.CreatedAt
+	}
 	var err error
-	w.Secret, err = s.key.open(secret, "webhooks", fmt.Sprint(w.ID), "secret")
+	if w.Secret, err = s.key.open(secret, "webhooks", fmt.Sprint(w.ID), "secret"); err != nil {
+		return w, err
+	}
+	w.PreviousSecret, err = s.key.open(previous, "webhooks", fmt.Sprint(w.ID), "previous_secret")
 	return w, err
 }
 
@@ -28,15 +37,111 @@ func (s *Store) Webhooks(ctx context.Context) ([]gateway.Webhook, error) {
 
 // Webhook returns one webhook, or an Error of kind NotFound.
 func (s *Store) Webhook(ctx context.Context, id int64) (gateway.Webhook, error) {
-	w, err := one(ctx, s.q, s.scanWebhook, webhookSelect+`WHERE id = $1`, id)
-	return w, s.fail(or(err, "There is no webhook %d", id), "read webhook %d", id)
+	w, err := s.webhook(ctx, s.q, id, "")
+	return w, s.fail(err, "read webhook %d", id)
+}
+
+func (s *Store) webhook(ctx context.Context, q queries, id int64, lock string) (gateway.Webhook, error) {
+	w, err := one(ctx, q, s.scanWebhook, webhookSelect+`AND id = $1`+lock, id)
+	return w, or(err, "There is no webhook %d", id)
+}
+
+// CreateWebhook adds a webhook. It gets its number and its times, and w.Key is
+// emptied: only the configuration file declares keys.
+func (s *Store) CreateWebhook(ctx context.Context, w *gateway.Webhook) error {
+	w.Key, w.CreatedAt = "", now()
+	w.UpdatedAt = w.CreatedAt
+	err := s.inTx(ctx, func(q queries) (err error) {
+		w.ID, err = one(ctx, q, scanInt, `INSERT INTO webhooks (config_key, url, secret, active, disabled, events, actions, created_at)
+			VALUES ('', '', '', FALSE, '', '', '', $1) RETURNING id`, w.CreatedAt)
+		if err != nil {
+			return err
+		}
+		return s.writeWebhook(ctx, q, w) // its secrets are sealed to the row, so that the row must have its number
+	})
+	s.forget()
+	return s.fail(err, "create webhook")
+}
+
+// ChangeWebhook has change alter a webhook that nobody else changes meanwhile,
+// and returns it as it is then. Its number, key and time of creation stay as they
+// are. An error of change's is returned, and nothing is changed; it may be
+// called more than once, each time with what is on record. NotFound: there is no
+// such webhook. Conflict: it is declared in the configuration file.
+func (s *Store) ChangeWebhook(ctx context.Context, id int64, change func(w *gateway.Webhook) error) (gateway.Webhook, error) {
+	var w gateway.Webhook
+	err := s.inTx(ctx, func(q queries) error {
+		old, err := s.editableWebhook(ctx, q, id)
+		if err != nil {
+			return err
+		}
+		w = old
+		if err := change(&w); err != nil {
+			return err
+		}
+		w.ID, w.Key, w.CreatedAt, w.UpdatedAt = old.ID, old.Key, old.CreatedAt, now()
+		return s.writeWebhook(ctx, q, &w)
+	})
+	s.forget()
+	return w, s.fail(err, "change webhook %d", id)
+}
+
+// editableWebhook reads and locks a webhook that the API may change.
+func (s *Store) editableWebhook(ctx context.Context, q queries, id int64) (gateway.Webhook, error) {
+	w, err := s.webhook(ctx, q, id, q.lockKey)
+	if err == nil && w.Key != "" {
+		err = &gateway.Error{Kind: gateway.Conflict, Msg: "The webhook is declared in the configuration file as " + w.Key + ": change it there"}
+	}
+	return w, err
+}
+
+func (s *Store) writeWebhook(ctx context.Context, q queries, w *gateway.Webhook) error {
+	seal := func(secret gateway.Secret, column string) string {
+		return s.key.seal(secret, "webhooks", fmt.Sprint(w.ID), column)
+	}
+	_, err := q.exec(ctx, `UPDATE webhooks SET url = $2, secret = $3, previous_secret = $4, previous_until = $5, active = $6, disabled = $7,
+		events = $8, actions = $9, updated_at = $10, secret_request = $11 WHERE id = $1`, w.ID, w.URL, seal(w.Secret, "secret"), seal(w.PreviousSecret, "previous_secret"),
+		w.PreviousUntil, w.Active, w.Disabled, asJSON{w.Events}, asJSON{w.Actions}, w.UpdatedAt, w.SecretRequest)
+	return err
+}
+
+// reasonDeleted says of a delivery why it was given up.
+const reasonDeleted = "the webhook was deleted"
+
+// DeleteWebhook takes a webhook out of use for good. What was delivered to it
+// stays on record. What was not goes to the dead letters at once, each with an
+// attempt that says why; one that is in hand may still arrive, and is a dead
+// letter all the same. NotFound: there is no such webhook. Conflict: it is
+// declared in the configuration file.
+func (s *Store) DeleteWebhook(ctx context.Context, id int64) error {
+	err := s.inTx(ctx, func(q queries) error {
+		if _, err := s.editableWebhook(ctx, q, id); err != nil {
+			return err
+		}
+		return deleteWebhook(ctx, q, id, now())
+	})
+	s.forget()
+	return s.fail(err, "delete webhook %d", id)
+}
+
+func deleteWebhook(ctx context.Context, q queries, id int64, at time.Time) error {
+	if _, err := q.exec(ctx, `UPDATE webhooks SET active = FALSE, secret = '', previous_secret = '', deleted_at = $2 WHERE id = $1`, id, at); err != nil {
+		return err
+	}
+	if _, err := q.exec(ctx, `INSERT INTO attempts (delivery, number, at, latency_ms, status_code, error, answer)
+		SELECT id, attempt + 1, $2, 0, 0, $3, '' FROM deliveries WHERE webhook = $1 AND state = 'pending'
+		ON CONFLICT (delivery, number) DO NOTHING`, id, at, reasonDeleted); err != nil {
+		return err
+	}
+	_, err := q.exec(ctx, `UPDATE deliveries SET state = 'dead', attempt = attempt + 1, lease_until = 0 WHERE webhook = $1 AND state = 'pending'`, id)
+	return err
 }
 
 // DisableWebhook turns a webhook off, with a reason that people read. What is
 // still to be delivered to it goes to the dead letters as it falls due. NotFound:
 // there is no such webhook.
 func (s *Store) DisableWebhook(ctx context.Context, id int64, reason string) error {
-	n, err := s.q.exec(ctx, `UPDATE webhooks SET disabled = $2 WHERE id = $1`, id, reason)
+	n, err := s.q.exec(ctx, `UPDATE webhooks SET disabled = $2 WHERE id = $1 AND deleted_at = 0`, id, reason)
 	s.forget()
 	if err == nil && n == 0 {
 		err = &gateway.Error{Kind: gateway.NotFound, Msg: fmt.Sprintf("There is no webhook %d", id)}

@@ -36,6 +36,8 @@ func (f *Fleet) Transmit(ctx context.Context, a *gateway.Account, s *gateway.Sen
 	switch {
 	case !ok:
 		return "", &gateway.Error{Kind: gateway.Invalid, Msg: "the recipient has no address that a linked device can write to"}
+	case s.Type != "" && s.Type != gateway.TypeText:
+		return "", &gateway.Error{Kind: gateway.Invalid, Msg: "a linked device sends text only, no " + string(s.Type)}
 	case strings.TrimSpace(s.Text) == "":
 		return "", &gateway.Error{Kind: gateway.Invalid, Msg: "the text is empty"}
 	case m.mayNotWriteFirst(s):

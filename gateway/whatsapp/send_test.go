@@ -46,6 +46,19 @@ func TestSendToANumberThatIsNotOnWhatsApp(t *testing.T) {
 	}
 }
 
+func TestALinkedDeviceSendsTextOnly(t *testing.T) {
+	r, p := paired(t)
+	ada := r.wa.Contact("491510000002")
+	s := &gateway.Send{ID: gateway.NewMessageID(), Account: account, To: address(ada), Type: gateway.TypeImage, Text: "a caption", Answers: time.Now()}
+	s.Deadline = time.Now().Add(gateway.SendDeadline)
+	if _, err := p.Transmit(r.ctx, &gateway.Account{ID: account}, s); gateway.KindOf(err) != gateway.Invalid || err == nil {
+		t.Errorf("Transmit = %v, want Invalid", err)
+	}
+	s.Type = gateway.TypeText
+	_, err := p.Transmit(r.ctx, &gateway.Account{ID: account}, s)
+	r.must(err)
+}
+
 func TestSendsHaveOneIDForAllAttempts(t *testing.T) {
 	r, p := paired(t)
 	ada := r.wa.Contact("491510000002")

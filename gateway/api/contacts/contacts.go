@@ -196,6 +196,10 @@ func (h *API) retrieve(c echo.Context) error {
 	return wire.Data(c, http.StatusOK, newContactBody(&who))
 }
 
+type contactInput struct {
+	Tags wire.Nullable[[]string] `json:"tags"`
+}
+
 // update sets what the body names. Null takes all tags away.
 func (h *API) update(c echo.Context) error {
 	who, err := h.contact(c)
@@ -206,9 +210,7 @@ func (h *API) update(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	var in struct {
-		Tags wire.Nullable[[]string] `json:"tags"`
-	}
+	var in contactInput
 	if err := body.IntoAll(&in); err != nil {
 		return err
 	}

@@ -41,6 +41,10 @@ func (h *API) memory(c echo.Context) error {
 	return wire.Data(c, http.StatusOK, newMemoryBody(&agent, &m))
 }
 
+type memoryInput struct {
+	Text *string `json:"text"`
+}
+
 func (h *API) remember(c echo.Context) error {
 	who, agent, err := h.pair(c)
 	if err != nil {
@@ -50,9 +54,7 @@ func (h *API) remember(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	var in struct {
-		Text *string `json:"text"`
-	}
+	var in memoryInput
 	if err := body.IntoAll(&in); err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ func (h *API) Mount(g *echo.Group) {
 type pauseBody struct {
 	ID          int64   `json:"id"`
 	PhoneNumber *string `json:"phone_number"`
-	Reason      string  `json:"reason"`
+	Reason      string  `json:"reason" enum:"manual,outbound_detected,agent_proposed,run_failed"`
 	ExpiresAt   *string `json:"expires_at"`
 	ResumedAt   *string `json:"resumed_at"`
 	Remaining   int     `json:"remaining_minutes"`
@@ -140,8 +140,8 @@ func (h *API) list(c echo.Context) error {
 const maxMinutes = 7 * 24 * 60
 
 type createInput struct {
-	Phone   wire.Nullable[string] `json:"phone_number"`
-	Minutes *int                  `json:"duration_minutes"`
+	Phone   wire.Nullable[string] `json:"phone_number" description:"The customer's, in E.164 form"`
+	Minutes *int                  `json:"duration_minutes" minimum:"1" maximum:"10080"`
 }
 
 func (h *API) create(c echo.Context) error {

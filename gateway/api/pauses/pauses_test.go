@@ -155,6 +155,8 @@ func (m *memory) do(command string) bool {
 	switch command {
 	case "the owner's phone writes to somebody without a number":
 		return put(gateway.Address{LID: "98765"}, gateway.PauseOutbound, time.Hour)
+	case "the agent hands a conversation over":
+		return put(gateway.Address{Phone: "+33687654321"}, gateway.PauseAgent, time.Hour)
 	case "the time of the last pause is over":
 		m.pauses[len(m.pauses)-1].ExpiresAt = time.Now().Add(-time.Minute)
 		return true
@@ -177,7 +179,7 @@ func TestAListSaysHowManyThereAre(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.pauses = append(m.pauses, gateway.Pause{ID: int64(i + 1), Conversation: c.ID, ExpiresAt: time.Now().Add(time.Hour)})
+		m.pauses = append(m.pauses, gateway.Pause{ID: int64(i + 1), Conversation: c.ID, Reason: gateway.PauseManual, ExpiresAt: time.Now().Add(time.Hour)})
 	}
 	w := httptest.NewRecorder()
 	wiretest.Echo(m.api().Mount).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/business_accounts/acc_try/conversation_pauses", http.NoBody))

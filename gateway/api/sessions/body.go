@@ -13,14 +13,17 @@ import (
 	"wagent/gateway/api/wire"
 )
 
-// sessionBody is a session as clients see it. Link and Pairing are ours.
+// sessionBody is a session as clients see it. Link and Pairing are ours; of what
+// they say, the SDKs read the reason and the time elsewhere.
 type sessionBody struct {
 	ID          string       `json:"id"`
 	Name        string       `json:"name"`
-	Status      string       `json:"status"`
+	Status      string       `json:"status" enum:"connecting,qr_pending,connected,disconnected"`
+	Why         *string      `json:"status_reason" description:"Why it is not connected: of the link or, where that says nothing, of the pairing"`
 	Connected   bool         `json:"connected"`
 	PhoneNumber *string      `json:"phone_number"`
-	QRCode      *string      `json:"qr_code"`
+	QRCode      *string      `json:"qr_code" description:"A picture, as a data URL"`
+	LastConnect *string      `json:"last_connected_at"`
 	CreatedAt   *string      `json:"created_at"`
 	UpdatedAt   *string      `json:"updated_at"`
 	Link        linkBody     `json:"link"`
@@ -68,8 +71,8 @@ type session struct {
 
 func (s *session) body(now time.Time) (sessionBody, error) {
 	b := sessionBody{
-		ID: string(s.account.ID), Name: s.account.Name, Status: s.status(now), Connected: s.link.State == gateway.LinkConnected,
-		PhoneNumber: wire.OrNull(s.link.Phone), CreatedAt: wire.Stamp(s.account.CreatedAt), UpdatedAt: wire.Stamp(s.updatedAt()),
+		ID: string(s.account.ID), Name: s.account.Name, Status: s.status(now), Why: wire.OrNull(s.why()), Connected: s.link.State == gateway.LinkConnected,
+		PhoneNumber: wire.OrNull(s.link.Phone), LastConnect: wire.Stamp(s.link.ConnectedAt), CreatedAt: wire.Stamp(s.account.CreatedAt), UpdatedAt: wire.Stamp(s.updatedAt()),
 		Link: linkBody{
 			State: string(s.link.State), Reason: wire.OrNull(s.link.Reason), RetryAt: wire.Stamp(s.link.RetryAt),
 			NoFirstUntil: wire.Stamp(s.link.NoFirstUntil), ConnectedAt: wire.Stamp(s.link.ConnectedAt), LastFrameAt: wire.Stamp(s.link.LastFrameAt),
@@ -104,6 +107,17 @@ func (s *session) status(now time.Time) string {
 	default:
 		return statusDisconnected
 	}
+}
+
+// why says why there is no connection, as far as anything does.
+func (s *session) why() string {
+	if s.link.State == gateway.LinkConnected {
+		return ""
+	}
+	if s.link.Reason == "" && s.pairing != nil {
+		return s.pairing.Error
+	}
+	return s.link.Reason
 }
 
 // showsQR reports whether there is a picture that a phone can scan. One whose

@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"wagent/gateway"
+	"wagent/gateway/api/idempotency"
 	"wagent/gateway/api/wire"
 )
 
@@ -70,15 +71,36 @@ func (h *API) create(c echo.Context) error {
 		ID: gateway.NewAccountID(), Kind: gateway.LinkedDevice, Name: in.Name.Value,
 		Linked: gateway.DefaultLinked(), Takeover: gateway.DefaultTakeover,
 	}
-	ctx := c.Request().Context()
-	if err := h.Accounts.PutAccount(ctx, a); err != nil {
-		return fmt.Errorf("create account %s: %w", a.ID, err)
+	if try := idempotency.ID(c); try != "" {
+		a.ID = gateway.AccountIDOf(try)
 	}
-	if _, err := h.Pairings.StartPairing(ctx, a.ID, gateway.ByQR, ""); err != nil {
-		return fmt.Errorf("start pairing of account %s: %w", a.ID, err)
+	if err := h.make(c.Request().Context(), a); err != nil {
+		return err
 	}
 	h.changed()
 	return h.answer(c, http.StatusCreated, a.ID)
+}
+
+// make makes what there is not yet of an account and its first pairing: an
+// earlier try at the same request may have been cut short anywhere.
+func (h *API) make(ctx context.Context, a gateway.Account) error {
+	switch _, err := h.find(ctx, a.ID); {
+	case gateway.KindOf(err) == gateway.NotFound:
+		if err := h.Accounts.PutAccount(ctx, a); err != nil {
+			return fmt.Errorf("create account %s: %w", a.ID, err)
+		}
+	case err != nil:
+		return err
+	}
+	switch _, err := h.Pairings.Pairing(ctx, a.ID); {
+	case gateway.KindOf(err) == gateway.NotFound:
+		if _, err := h.Pairings.StartPairing(ctx, a.ID, gateway.ByQR, ""); err != nil {
+			return fmt.Errorf("start pairing of account %s: %w", a.ID, err)
+		}
+	case err != nil:
+		return fmt.Errorf("find pairing of account %s: %w", a.ID, err)
+	}
+	return nil
 }
 
 func (h *API) retrieve(c echo.Context) error {
@@ -102,7 +124,7 @@ func (h *API) delete(c echo.Context) error {
 }
 
 type pairInput struct {
-	Method wire.Nullable[string] `json:"method"`
+	Method wire.Nullable[string] `json:"method" enum:"qr,code"`
 	Phone  wire.Nullable[string] `json:"phone_number"`
 }
 

@@ -11,7 +11,8 @@
 // does it: the answer shows how things stand, not how they will. Nothing is
 // kept here, so a crash leaves a call done or not done; one between the two
 // halves of a creation leaves a session without a pairing, which can be
-// started.
+// started; a repetition under the same Idempotency-Key finds the session and does
+// the rest.
 //
 // The interfaces are more than our usual three because each is one need: the
 // account, its link, its pairing, the person who pairs, and files.

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"wagent/gateway"
+	"wagent/gateway/api/idempotency"
 	"wagent/gateway/api/wire"
 )
 
@@ -30,7 +32,7 @@ type agentBody struct {
 	AllowedActions      []string       `json:"allowed_actions"`
 	Tools               []toolBody     `json:"tools"`
 	PayloadSchema       []payloadField `json:"payload_schema"`
-	ConfirmationMode    string         `json:"confirmation_mode"`
+	ConfirmationMode    string         `json:"confirmation_mode" enum:"auto,confirm"`
 	ConfirmationTimeout int            `json:"confirmation_timeout_minutes"`
 	InboundConfig       inboundConfig  `json:"inbound_config"`
 	CreatedAt           *string        `json:"created_at"`
@@ -44,14 +46,14 @@ type toolBody struct {
 
 type payloadField struct {
 	Name      string `json:"name"`
-	FieldType string `json:"field_type"`
+	FieldType string `json:"field_type" enum:"text,number,boolean,date,time,datetime"`
 	Required  bool   `json:"required"`
 }
 
 type inboundConfig struct {
-	TriggerOn      string   `json:"trigger_on"`
+	TriggerOn      string   `json:"trigger_on" enum:"all,text_only"`
 	MinLength      int      `json:"min_message_length"`
-	MaxPerHour     int      `json:"max_messages_per_hour"`
+	MaxPerHour     int      `json:"max_messages_per_hour" description:"0: as many as come"`
 	IgnorePatterns []string `json:"ignore_patterns"`
 }
 
@@ -117,24 +119,24 @@ func actionName(t string) string {
 // contract does not have are taken and shown as a settingsBody only.
 type agentInput struct {
 	Name                wire.Nullable[string]         `json:"name"`
-	Description         wire.Nullable[string]         `json:"description"`
+	Description         wire.Nullable[string]         `json:"description" description:"What people know the agent by"`
 	SystemPrompt        wire.Nullable[string]         `json:"system_prompt"`
 	Model               *string                       `json:"model"`
-	Temperature         *float64                      `json:"temperature"`
-	MaxTokens           *int                          `json:"max_tokens"`
+	Temperature         *float64                      `json:"temperature" minimum:"0" maximum:"2"`
+	MaxTokens           *int                          `json:"max_tokens" minimum:"1"`
 	Active              *bool                         `json:"active"`
 	AutoRun             *bool                         `json:"auto_run_inbound"`
-	Debounce            *int                          `json:"debounce_seconds"`
+	Debounce            *int                          `json:"debounce_seconds" minimum:"1"`
 	MaxWait             *int                          `json:"max_wait_seconds"`
 	MaxBatch            *int                          `json:"max_batch_messages"`
-	OnNewMessage        *gateway.NewMessagePolicy     `json:"on_new_message"`
+	OnNewMessage        *gateway.NewMessagePolicy     `json:"on_new_message" enum:"follow_up,supersede"`
 	MaxSupersedes       *int                          `json:"max_supersedes"`
-	ContextTTL          *int                          `json:"context_ttl_minutes"`
+	ContextTTL          *int                          `json:"context_ttl_minutes" minimum:"0" description:"0: no context"`
 	Account             wire.Nullable[string]         `json:"business_account_id"`
 	AllowedActions      wire.Nullable[[]string]       `json:"allowed_actions"`
 	PayloadSchema       wire.Nullable[[]payloadField] `json:"payload_schema"`
-	ConfirmationMode    *string                       `json:"confirmation_mode"`
-	ConfirmationTimeout *int                          `json:"confirmation_timeout_minutes"`
+	ConfirmationMode    *string                       `json:"confirmation_mode" enum:"auto,confirm"`
+	ConfirmationTimeout *int                          `json:"confirmation_timeout_minutes" minimum:"1"`
 	InboundConfig       wire.Nullable[*inboundInput]  `json:"inbound_config"`
 	FallbackReply       wire.Nullable[string]         `json:"fallback_reply"`
 	Models              wire.Nullable[[]string]       `json:"models"`
@@ -160,6 +162,9 @@ func (in *agentInput) apply(a *gateway.Agent) wire.Problems {
 	set(&a.AutoRun, in.AutoRun)
 	setTime(&a.Quiet, in.Debounce, time.Second)
 	setTime(&a.MaxWait, in.MaxWait, time.Second)
+	if in.MaxWait == nil { // whom the contract is enough for need not know of it
+		a.MaxWait = max(a.MaxWait, min(a.Quiet, time.Hour))
+	}
 	set(&a.MaxBatch, in.MaxBatch)
 	set(&a.OnNewMessage, in.OnNewMessage)
 	set(&a.MaxSupersedes, in.MaxSupersedes)
@@ -230,19 +235,29 @@ func (h *API) listAgents(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("list agents: %w", err)
 	}
-	out := make([]agentBody, len(agents))
-	for i := range agents {
-		out[i] = newAgentBody(&agents[i])
+	out, err := h.encoded.list(agents)
+	if err != nil {
+		return fmt.Errorf("encode agents: %w", err)
 	}
 	return wire.List(c, out, len(out))
 }
 
 func (h *API) createAgent(c echo.Context) error {
 	a := gateway.DefaultAgent()
+	a.ID = gateway.NewAgentID()
+	if try := idempotency.ID(c); try != "" {
+		a.ID = gateway.AgentIDOf(try)
+		switch made, err := h.Agents.Agent(c.Request().Context(), a.ID); {
+		case err == nil: // by an earlier try, which was not answered
+			return wire.Data(c, http.StatusCreated, newAgentBody(&made))
+		case gateway.KindOf(err) != gateway.NotFound:
+			return fmt.Errorf("find agent %s: %w", a.ID, err)
+		}
+	}
 	if err := h.readAgent(c, &a); err != nil {
 		return err
 	}
-	a.ID, a.CreatedAt = gateway.NewAgentID(), time.Now()
+	a.CreatedAt = time.Now()
 	a.UpdatedAt = a.CreatedAt
 	if err := h.Editor.CreateAgent(c.Request().Context(), &a); err != nil {
 		return fmt.Errorf("create agent %s: %w", a.ID, err)
@@ -310,8 +325,9 @@ func (h *API) readAgent(c echo.Context, a *gateway.Agent) error {
 }
 
 func (h *API) applyAgent(c echo.Context, in *agentInput, a *gateway.Agent) error {
+	bound := a.Account
 	p := in.apply(a)
-	if err := p.Merge(a.Validate()); err != nil {
+	if err := p.Merge(h.Limits.Validate(a)); err != nil {
 		return err
 	}
 	if len(p) == 0 && h.Taken != nil {
@@ -323,7 +339,8 @@ func (h *API) applyAgent(c echo.Context, in *agentInput, a *gateway.Agent) error
 		p["models"] = append(msgs, p["models"]...)
 		delete(p, "model")
 	}
-	if in.Account.Set && a.Account != "" {
+	// One that it has already may have gone since: a client may send back what it read.
+	if a.Account != bound && a.Account != "" {
 		if err := h.checkAccount(c.Request().Context(), a.Account, p); err != nil {
 			return err
 		}
@@ -332,16 +349,14 @@ func (h *API) applyAgent(c echo.Context, in *agentInput, a *gateway.Agent) error
 }
 
 func (h *API) checkAccount(ctx context.Context, id gateway.AccountID, p wire.Problems) error {
-	_, err := h.Accounts.Account(ctx, id)
-	switch {
-	case err == nil:
-		return nil
-	case gateway.KindOf(err) == gateway.NotFound:
-		p.Add("business_account_id", "does not exist")
-		return nil
-	default:
-		return fmt.Errorf("find account %s: %w", id, err)
+	accounts, err := h.Accounts.Accounts(ctx)
+	if err != nil {
+		return fmt.Errorf("list accounts: %w", err)
 	}
+	if !slices.ContainsFunc(accounts, func(a gateway.Account) bool { return a.ID == id }) {
+		p.Add("business_account_id", "does not exist")
+	}
+	return nil
 }
 
 // pathAgent returns the agent that the path names.

@@ -151,6 +151,10 @@ func TestAccountLookupThatFailsIsNotTheClientsFault(t *testing.T) {
 
 type awayAccounts struct{}
 
+func (awayAccounts) Accounts(context.Context) ([]gateway.Account, error) {
+	return nil, &gateway.Error{Kind: gateway.Unavailable, Msg: "The database is away"}
+}
+
 func (awayAccounts) Account(context.Context, gateway.AccountID) (gateway.Account, error) {
 	return gateway.Account{}, &gateway.Error{Kind: gateway.Unavailable, Msg: "The database is away"}
 }

@@ -24,10 +24,16 @@ func TestContract(t *testing.T) {
 				m.complete(true)
 			case "fail":
 				m.fail()
+			case "nobody decides in time":
+				m.expire()
+			case "a customer writes":
+				m.arrive()
 			case "routed":
 				m.route()
 			case "declare":
 				m.declare()
+			case "acc_main is deleted":
+				m.deleted = "acc_main"
 			default:
 				return false
 			}

@@ -16,6 +16,7 @@ import (
 type memory struct {
 	mu       sync.Mutex
 	accounts map[gateway.AccountID]gateway.Account
+	deleted  gateway.AccountID // is not in use
 	agents   []gateway.Agent
 	runs     []gateway.Run // oldest first
 	messages []gateway.Message
@@ -110,6 +111,18 @@ func (m *memory) Account(_ context.Context, id gateway.AccountID) (gateway.Accou
 	return a, nil
 }
 
+func (m *memory) Accounts(context.Context) ([]gateway.Account, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []gateway.Account
+	for id, a := range m.accounts {
+		if id != m.deleted {
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}
+
 func (m *memory) run(agent gateway.AgentID, id gateway.RunID) (*gateway.Run, error) {
 	i := slices.IndexFunc(m.runs, func(r gateway.Run) bool { return r.ID == id && r.Agent == agent })
 	if i < 0 {
@@ -128,19 +141,28 @@ func (m *memory) Run(_ context.Context, agent gateway.AgentID, id gateway.RunID)
 	return *r, nil
 }
 
-func (m *memory) Runs(_ context.Context, agent gateway.AgentID, limit int) ([]gateway.Run, int, error) {
+func (m *memory) Runs(_ context.Context, f gateway.RunFilter) ([]gateway.Run, int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []gateway.Run
+	total, passed := 0, f.Before == ""
 	for _, r := range slices.Backward(m.runs) {
-		if r.Agent == agent {
+		if r.Agent != f.Agent {
+			continue
+		}
+		total++
+		if passed && len(out) < f.Limit {
 			out = append(out, r)
 		}
+		passed = passed || r.ID == f.Before
 	}
-	return out[:min(limit, len(out))], len(out), nil
+	if !passed {
+		return nil, 0, &gateway.Error{Kind: gateway.NotFound, Msg: "There is no such run"}
+	}
+	return out, total, nil
 }
 
-func (m *memory) Start(_ context.Context, a *gateway.Agent, input, metadata json.RawMessage) (gateway.Run, error) {
+func (m *memory) Start(_ context.Context, _ gateway.RunID, a *gateway.Agent, input, metadata json.RawMessage) (gateway.Run, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !json.Valid(input) || metadata != nil && !json.Valid(metadata) {

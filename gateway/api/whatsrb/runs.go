@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -12,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"wagent/gateway"
+	"wagent/gateway/api/idempotency"
 	"wagent/gateway/api/wire"
 )
 
@@ -22,8 +24,8 @@ const lastRuns = 50
 type runBody struct {
 	ID             string             `json:"id"`
 	AgentID        string             `json:"agent_id"`
-	Status         string             `json:"status"`
-	TriggeredBy    string             `json:"triggered_by"`
+	Status         string             `json:"status" enum:"pending,running,completed,failed"`
+	TriggeredBy    string             `json:"triggered_by" enum:"api,auto_inbound"`
 	Input          json.RawMessage    `json:"input"`
 	Output         *outputBody        `json:"output"`
 	Error          *string            `json:"error"`
@@ -34,7 +36,7 @@ type runBody struct {
 	LatencyMS      int64              `json:"latency_ms"`
 	DurationMS     int64              `json:"duration_ms"`
 	ContextSummary *string            `json:"context_summary"`
-	ActionStatuses []actionStatusBody `json:"action_statuses"`
+	ActionStatuses []actionStatusBody `json:"action_statuses" nullable:"true" description:"Parallel to the actions of output; null where none need be confirmed"`
 	ActionsDecided *string            `json:"actions_decided_at"`
 	StartedAt      *string            `json:"started_at"`
 	CompletedAt    *string            `json:"completed_at"`
@@ -43,7 +45,7 @@ type runBody struct {
 
 type outputBody struct {
 	Intent          string             `json:"intent"`
-	Confidence      float64            `json:"confidence"`
+	Confidence      float64            `json:"confidence" minimum:"0" maximum:"1"`
 	Actions         []outputActionBody `json:"actions"`
 	Language        string             `json:"language"`
 	SuggestedReply  string             `json:"suggested_reply"`
@@ -57,7 +59,7 @@ type outputActionBody struct {
 }
 
 type actionStatusBody struct {
-	Status    string  `json:"status"`
+	Status    string  `json:"status" enum:"pending,confirmed,rejected,expired"`
 	DecidedAt *string `json:"decided_at"`
 	DecidedBy *string `json:"decided_by"`
 }
@@ -135,7 +137,7 @@ func (h *API) listRuns(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	runs, total, err := h.Runs.Runs(c.Request().Context(), a.ID, limit)
+	runs, total, err := h.Runs.Runs(c.Request().Context(), gateway.RunFilter{Agent: a.ID, Before: gateway.RunID(c.QueryParam("before")), Limit: limit})
 	if err != nil {
 		return fmt.Errorf("list runs of agent %s: %w", a.ID, err)
 	}
@@ -208,7 +210,11 @@ func (h *API) createRun(c echo.Context) error {
 	if err := p.Err(); err != nil {
 		return err
 	}
-	r, err := h.Runner.Start(c.Request().Context(), &a, input, metadata)
+	var id gateway.RunID
+	if try := idempotency.ID(c); try != "" {
+		id = gateway.RunIDOf(try)
+	}
+	r, err := h.Runner.Start(c.Request().Context(), id, &a, input, metadata)
 	if err != nil {
 		return fmt.Errorf("start run of agent %s: %w", a.ID, err)
 	}
@@ -277,7 +283,7 @@ func checkMetadata(raw json.RawMessage, p wire.Problems) json.RawMessage {
 type decisionsInput struct {
 	Actions []struct {
 		Index  *int   `json:"index"`
-		Status string `json:"status"`
+		Status string `json:"status" enum:"confirmed,rejected"`
 	} `json:"actions"`
 }
 
@@ -301,11 +307,28 @@ func (h *API) decideActions(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := h.Runner.Decide(c.Request().Context(), agent, id, ds, "api")
+	ctx := c.Request().Context()
+	r, err := h.Runner.Decide(ctx, agent, id, ds, byAPI)
+	if gateway.KindOf(err) == gateway.Conflict && idempotency.ID(c) != "" {
+		// An earlier try may have decided, and was not answered.
+		if known, findErr := h.Runs.Run(ctx, agent, id); findErr == nil && decidedSo(&known, ds) {
+			r, err = known, nil
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("decide actions of run %s: %w", id, err)
 	}
 	return wire.Data(c, http.StatusOK, newRunBody(&r))
+}
+
+// byAPI is who decides over the API.
+const byAPI = "api"
+
+// decidedSo reports whether all was decided over the API as ds has it.
+func decidedSo(r *gateway.Run, ds []gateway.Decision) bool {
+	return !slices.ContainsFunc(ds, func(d gateway.Decision) bool {
+		return d.Index >= len(r.Actions) || r.Actions[d.Index].Status != d.Status || r.Actions[d.Index].DecidedBy != byAPI
+	})
 }
 
 func (in *decisionsInput) decisions() ([]gateway.Decision, error) {

@@ -25,7 +25,7 @@ const (
 // have their readable part, if any, as text.
 type sandboxMessageBody struct {
 	ID         string  `json:"id"`
-	Direction  string  `json:"direction"` // inbound or outbound, as the customer's own phone would not say it
+	Direction  string  `json:"direction" enum:"inbound,outbound"` // inbound or outbound, as the customer's own phone would not say it
 	Type       string  `json:"message_type"`
 	Text       string  `json:"text"`
 	Status     string  `json:"status"` // outbound: how far it got; inbound: what became of it
@@ -82,7 +82,7 @@ type injectInput struct {
 // given the message.
 type injectBody struct {
 	ID      string `json:"id"`
-	Outcome string `json:"outcome"`
+	Outcome string `json:"outcome" description:"What became of the message"`
 }
 
 func (h *API) injectSandbox(c echo.Context) error {

@@ -20,7 +20,7 @@ import (
 type settingsBody struct {
 	MaxWait       int                      `json:"max_wait_seconds"`
 	MaxBatch      int                      `json:"max_batch_messages"`
-	OnNewMessage  gateway.NewMessagePolicy `json:"on_new_message"`
+	OnNewMessage  gateway.NewMessagePolicy `json:"on_new_message" enum:"follow_up,supersede"`
 	MaxSupersedes int                      `json:"max_supersedes"`
 	InboundConfig inboundSettings          `json:"inbound_config"`
 	FallbackReply string                   `json:"fallback_reply"`

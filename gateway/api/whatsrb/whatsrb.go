@@ -42,6 +42,10 @@ type API struct {
 	// Taken returns an Error of kind Invalid with Details if the providers of an
 	// agent's models are known not to take its settings; nil: nothing is known.
 	Taken func(a *gateway.Agent) error
+	// Limits are how far agents may go.
+	Limits gateway.AgentLimits
+
+	encoded *encodedAgents
 }
 
 // Agents reads agents.
@@ -66,24 +70,27 @@ type AgentEditor interface {
 
 // Accounts knows the accounts.
 type Accounts interface {
-	// Account returns one, or an Error of kind NotFound.
+	// Account returns one, in use or not, or an Error of kind NotFound.
 	Account(ctx context.Context, id gateway.AccountID) (gateway.Account, error)
+	// Accounts returns those in use.
+	Accounts(ctx context.Context) ([]gateway.Account, error)
 }
 
 // Runs reads runs.
 type Runs interface {
 	// Run returns a run of the agent's, or an Error of kind NotFound.
 	Run(ctx context.Context, agent gateway.AgentID, id gateway.RunID) (gateway.Run, error)
-	// Runs returns the agent's last runs, newest first and at most limit, and
-	// how many there are in all.
-	Runs(ctx context.Context, agent gateway.AgentID, limit int) ([]gateway.Run, int, error)
+	// Runs returns the runs that f lets through, newest first, and how many there
+	// are whatever its Before and Limit say. NotFound: there is no such Before.
+	Runs(ctx context.Context, f gateway.RunFilter) ([]gateway.Run, int, error)
 }
 
 // Runner starts runs and decides what becomes of their actions.
 type Runner interface {
 	// Start makes a pending run and has it worked on at once. input and
-	// metadata are valid JSON; metadata is nil or an object.
-	Start(ctx context.Context, agent *gateway.Agent, input, metadata json.RawMessage) (gateway.Run, error)
+	// metadata are valid JSON; metadata is nil or an object. With an empty id
+	// the run gets one; if there is a run with that id, Start returns it as it is.
+	Start(ctx context.Context, id gateway.RunID, agent *gateway.Agent, input, metadata json.RawMessage) (gateway.Run, error)
 	// Decide applies all decisions or none. Conflict: an action is decided
 	// already. Invalid: the run has no such action, or none to decide.
 	Decide(ctx context.Context, agent gateway.AgentID, run gateway.RunID, ds []gateway.Decision, by string) (gateway.Run, error)
@@ -124,6 +131,7 @@ func (h *API) Validate() error {
 // middleware authenticates, and limits bodies and times; errors are left to
 // the server's error handler, which is to be [wire.ErrorHandler].
 func (h *API) Mount(g *echo.Group) {
+	h.encoded = &encodedAgents{}
 	g.GET("/agents", h.listAgents)
 	g.POST("/agents", h.createAgent)
 	g.GET("/agents/:agent", h.retrieveAgent)

@@ -32,6 +32,7 @@ type API struct {
 	Agents        Agents
 	Overrides     Overrides
 	Answerer      Answerer
+	Limits        gateway.AgentLimits // within which a window may be changed
 }
 
 // Conversations are the accounts' with their customers.
@@ -104,7 +105,7 @@ type settings struct {
 	Debounce      *int    `json:"debounce_seconds"`
 	MaxWait       *int    `json:"max_wait_seconds"`
 	MaxBatch      *int    `json:"max_batch_messages"`
-	OnNewMessage  *string `json:"on_new_message"`
+	OnNewMessage  *string `json:"on_new_message" enum:"follow_up,supersede"`
 	MaxSupersedes *int    `json:"max_supersedes"`
 }
 
@@ -210,7 +211,7 @@ func (h *API) replace(c echo.Context) error {
 		return err
 	}
 	o := in.override()
-	if err := validate(agent, &o); err != nil {
+	if err := validate(h.Limits, agent, &o); err != nil {
 		return err
 	}
 	ctx, peer := c.Request().Context(), gateway.Address{Phone: phone}
@@ -232,13 +233,13 @@ func (h *API) replace(c echo.Context) error {
 }
 
 // validate holds what the conversation will have against the agents' rules.
-func validate(agent *gateway.Agent, o *gateway.WindowOverride) error {
+func validate(limits gateway.AgentLimits, agent *gateway.Agent, o *gateway.WindowOverride) error {
 	if agent == nil {
 		a := gateway.DefaultAgent()
 		agent = &a
 	}
 	a := agent.With(o)
-	return a.ValidateWindow()
+	return limits.ValidateWindow(&a)
 }
 
 func (h *API) remove(c echo.Context) error {

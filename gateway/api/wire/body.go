@@ -224,6 +224,9 @@ func (n *Nullable[T]) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, &n.Value)
 }
 
+// Of returns a nil *T: a value of a type that says what the member may be.
+func (Nullable[T]) Of() any { return (*T)(nil) }
+
 // To sets dst if the member was there.
 func (n Nullable[T]) To(dst *T) {
 	if n.Set {

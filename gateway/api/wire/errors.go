@@ -7,11 +7,13 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"wagent/gateway"
+	"wagent/gateway/api/mask"
 )
 
 // errorBody is the body of every answer that is not a success.
@@ -37,9 +39,9 @@ func ErrorHandler(log *slog.Logger) echo.HTTPErrorHandler {
 		request := slog.String("request", c.Response().Header().Get(echo.HeaderXRequestID))
 		switch {
 		case f.status == http.StatusInternalServerError:
-			log.ErrorContext(ctx, "request failed", request, slog.String("route", c.Path()), slog.Any("err", err))
+			log.ErrorContext(ctx, "request failed", request, slog.String("route", c.Path()), slog.String("err", logged(c, err)))
 		case f.status > http.StatusInternalServerError:
-			log.WarnContext(ctx, "request refused", request, slog.String("route", c.Path()), slog.Any("err", err))
+			log.WarnContext(ctx, "request refused", request, slog.String("route", c.Path()), slog.String("err", logged(c, err)))
 		}
 		if c.Response().Committed {
 			return
@@ -55,6 +57,26 @@ func ErrorHandler(log *slog.Logger) echo.HTTPErrorHandler {
 			log.DebugContext(ctx, "answer not written", request, slog.Any("err", err))
 		}
 	}
+}
+
+// logged is what the log says of an error, which may name what the path does:
+// without whole phone numbers, and without what opens something.
+func logged(c echo.Context, err error) string {
+	text := err.Error()
+	for _, name := range c.ParamNames() {
+		v, ok := PathID(c, name)
+		if !ok {
+			continue
+		}
+		hidden := mask.Path(v)
+		if name == "phone" { // whatever it looks like
+			hidden = mask.Number(v)
+		}
+		if hidden != v {
+			text = strings.ReplaceAll(text, v, hidden)
+		}
+	}
+	return mask.Text(text)
 }
 
 // statusClientGone is for metrics and the log: nobody reads the answer. The

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"unicode/utf8"
 )
 
-// message is the body of a text message, with every field that the Cloud API
-// documents for it and no other.
+// message is the body of a message, with every field that the Cloud API
+// documents for the types that we send and no other. Of a content it is known
+// whether it was there at all.
 type message struct {
 	Product       string `json:"messaging_product"`
 	RecipientType string `json:"recipient_type"`
@@ -21,10 +21,13 @@ type message struct {
 	Context       *struct {
 		MessageID string `json:"message_id"`
 	} `json:"context"`
-	Text *struct {
-		Body       *string `json:"body"`
-		PreviewURL bool    `json:"preview_url"`
-	} `json:"text"`
+	Text        *textContent     `json:"text"`
+	Image       *mediaContent    `json:"image"`
+	Video       *mediaContent    `json:"video"`
+	Audio       *mediaContent    `json:"audio"`
+	Document    *mediaContent    `json:"document"`
+	Template    *templateContent `json:"template"`
+	Interactive *interactive     `json:"interactive"`
 }
 
 // check looks at a request as Meta does. It returns the message, or the HTTP
@@ -56,21 +59,16 @@ func (s *Server) check(r *http.Request, number string, body []byte) (Sent, int, 
 		return refused(131008, "Required parameter is missing: to")
 	case m.RecipientType != "group" && m.To != "" && !isNumber(m.To):
 		return refused(131009, "Parameter value is not valid: to")
-	case m.Type != "text":
-		return refused(131009, "Parameter value is not valid: type")
-	case m.Text == nil || m.Text.Body == nil || strings.TrimSpace(*m.Text.Body) == "":
-		return refused(131008, "Required parameter is missing: text.body")
-	case utf8.RuneCountInString(*m.Text.Body) > 4096:
-		return refused(100, "Param text['body'] must be at most 4096 characters long.")
 	case m.Context != nil && m.Context.MessageID == "":
 		return refused(131009, "Parameter value is not valid: context.message_id")
 	case len(m.Data) > 512:
 		return refused(100, "Param biz_opaque_callback_data must be at most 512 characters long.")
 	}
-	sent := Sent{
-		PhoneNumberID: number, To: m.To, Group: m.RecipientType == "group",
-		Text: *m.Text.Body, CallbackData: m.Data,
+	sent, code, problem := m.content()
+	if code != 0 {
+		return refused(code, "%s", problem)
 	}
+	sent.PhoneNumberID, sent.To, sent.Group, sent.CallbackData = number, m.To, m.RecipientType == "group", m.Data
 	if m.To == "" {
 		sent.Recipient = m.Recipient // Meta heeds it only without a number
 	}

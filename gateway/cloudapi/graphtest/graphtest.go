@@ -1,6 +1,6 @@
 // Package graphtest is a WhatsApp Cloud API to test against: a [Server] that
-// takes messages over HTTP as the Graph API does, strict where Meta is strict,
-// with faults on request; and builders of the signed webhook bodies that Meta
+// takes messages and keeps message templates over HTTP as the Graph API does,
+// strict where Meta is strict, with faults on request; and builders of the signed webhook bodies that Meta
 // would post.
 //
 // It speaks the real wire and does not import testing, so that demos and
@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,11 +29,21 @@ type Sent struct {
 	To            string // digits, or a group's id; empty if Recipient is set
 	Recipient     string // a business-scoped user id
 	Group         bool
-	Text          string
+	Type          string // empty: text
+	Text          string // of another type: its caption, or what stands above buttons
+	Link          string // where a file is
+	Filename      string // of a document
+	Template      string // its name
+	Language      string // of a template
+	Components    string // of a template, as JSON; empty: none
+	Buttons       []Button
 	ReplyTo       string // the quoted message's wamid
 	CallbackData  string // biz_opaque_callback_data: comes back in statuses
 	At            time.Time
 }
+
+// A Button is a reply button of a message that the server took.
+type Button struct{ ID, Title string }
 
 // A Fault is how the server answers one request in place of taking its
 // message. The zero Fault is an answer of HTTP 500 without a body.
@@ -52,18 +63,23 @@ type Fault struct {
 // A Server is a fake Graph API: an http.Handler, and what it saw. It is safe
 // for concurrent use.
 type Server struct {
-	mu       sync.Mutex // guards all below
-	tokens   map[string]string
-	faults   []Fault
-	sent     []Sent
-	requests int
-	changed  chan struct{} // closed and renewed at each change
+	mu        sync.Mutex        // guards all below
+	tokens    map[string]string // by phone number id and by business account's
+	templates map[string][]Template
+	made      int                 // templates
+	owned     map[string][]Number // numbers, by business account
+	known     map[string]string   // wa_ids, by the numbers that they are not
+	faults    []Fault
+	spared    int // requests before the first fault
+	sent      []Sent
+	requests  int
+	changed   chan struct{} // closed and renewed at each change
 }
 
 // New returns a Server that knows no number: until one is added, it takes
 // messages of any number with any token.
 func New() *Server {
-	return &Server{tokens: map[string]string{}, changed: make(chan struct{})}
+	return &Server{tokens: map[string]string{}, templates: map[string][]Template{}, owned: map[string][]Number{}, known: map[string]string{}, changed: make(chan struct{})}
 }
 
 // AddNumber makes the server know a phone number id and the token that may
@@ -74,12 +90,29 @@ func (s *Server) AddNumber(phoneNumberID, token string) {
 	s.tokens[phoneNumberID] = token
 }
 
+// KnowAs makes the server know whoever a number reaches under another, their wa_id,
+// as Meta knows people of Brazil, Mexico and Argentina. Both are digits. Their
+// messages come from the wa_id, which is the recipient of statuses, too.
+func (s *Server) KnowAs(number, waID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known[number] = waID
+}
+
 // Fail makes the next n requests end in f. Faults are used up in the order in
 // which they were given.
 func (s *Server) Fail(n int, f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = append(s.faults, slices.Repeat([]Fault{f}, n)...)
+}
+
+// After makes the request after the next n end in f.
+func (s *Server) After(n int, f Fault) {
+	s.Fail(1, f)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spared = n
 }
 
 // Sent returns the messages taken, in order.
@@ -114,24 +147,38 @@ func (s *Server) Wait(ctx context.Context, n int) ([]Sent, error) {
 	}
 }
 
-// ServeHTTP answers POST /…/{phone-number-id}/messages.
+// ServeHTTP answers POST /…/{phone-number-id}/messages, GET of a phone number's node
+// and of /…/{waba-id}/phone_numbers, and GET, POST and DELETE of
+// /…/{waba-id}/message_templates.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	if err != nil {
 		return // the client left before it had said everything
 	}
-	number, ok := numberOf(r.URL.Path)
+	if waba, ok := ownerOf(r.URL.Path, "message_templates"); ok {
+		s.serveTemplates(w, r, waba, body)
+		return
+	}
+	number, ok := ownerOf(r.URL.Path, "messages")
+	if !ok && r.Method == http.MethodGet {
+		id, list := ownerOf(r.URL.Path, "phone_numbers")
+		if !list {
+			id = path.Base(r.URL.Path)
+		}
+		s.serveNumber(w, r, id, list)
+		return
+	}
 	if !ok || r.Method != http.MethodPost {
 		refuse(w, http.StatusNotFound, graphError{Code: 2500, Message: "Unknown path components: " + r.URL.Path})
 		return
 	}
 	m, status, fault := s.check(r, number, body)
 	s.mu.Lock()
-	s.requests++
-	var scripted *Fault
-	if len(s.faults) > 0 {
-		scripted, s.faults = &s.faults[0], s.faults[1:]
+	waID, other := s.known[m.To]
+	if !other {
+		waID = m.To
 	}
+	scripted := s.begin()
 	taken := fault == nil && (scripted == nil || scripted.Take)
 	if taken {
 		m.ID, m.At = "wamid."+rand.Text(), time.Now()
@@ -146,18 +193,31 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case fault != nil:
 		refuse(w, status, *fault)
 	default:
-		answer(w, &m)
+		answer(w, &m, waID)
 	}
 }
 
-// numberOf finds the phone number id in a path, whatever version or prefix
-// stands before it.
-func numberOf(path string) (string, bool) {
+// ownerOf finds whose edge a path names, whatever version or prefix stands
+// before it.
+func ownerOf(path, edge string) (string, bool) {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
-	if len(parts) < 2 || parts[len(parts)-1] != "messages" || parts[len(parts)-2] == "" {
+	if len(parts) < 2 || parts[len(parts)-1] != edge || parts[len(parts)-2] == "" {
 		return "", false
 	}
 	return parts[len(parts)-2], true
+}
+
+// begin counts a request and returns how it is to end; nil: by itself. s must
+// be locked.
+func (s *Server) begin() *Fault {
+	s.requests++
+	if len(s.faults) == 0 || s.spared > 0 {
+		s.spared = max(s.spared-1, 0)
+		return nil
+	}
+	scripted := s.faults[0]
+	s.faults = s.faults[1:]
+	return &scripted
 }
 
 func (f *Fault) answer(w http.ResponseWriter, r *http.Request) {
@@ -193,6 +253,8 @@ type graphError struct {
 	Code      int    `json:"code"`
 	Subcode   int    `json:"error_subcode,omitempty"`
 	Transient bool   `json:"is_transient,omitempty"`
+	UserTitle string `json:"error_user_title,omitempty"`
+	UserMsg   string `json:"error_user_msg,omitempty"`
 	Trace     string `json:"fbtrace_id"`
 }
 
@@ -204,8 +266,8 @@ func refuse(w http.ResponseWriter, status int, e graphError) {
 	write(w, status, map[string]any{"error": e})
 }
 
-func answer(w http.ResponseWriter, m *Sent) {
-	contact := map[string]any{"input": m.To, "wa_id": m.To}
+func answer(w http.ResponseWriter, m *Sent, waID string) {
+	contact := map[string]any{"input": m.To, "wa_id": waID}
 	if m.Recipient != "" {
 		contact = map[string]any{"input": m.Recipient, "user_id": m.Recipient}
 	}

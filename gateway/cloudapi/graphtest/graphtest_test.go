@@ -57,7 +57,7 @@ func TestTheServerIsAsStrictAsMeta(t *testing.T) {
 		"an unknown recipient type":      {sub("individual", "everybody"), nil, 400, 100},
 		"nobody":                         {sub("16505551234", ""), nil, 400, 131008},
 		"a number with a plus":           {sub("16505551234", "+16505551234"), nil, 400, 131009},
-		"another type":                   {sub(`"type":"text"`, `"type":"image"`), nil, 400, 131009},
+		"another type":                   {sub(`"type":"text"`, `"type":"hologram"`), nil, 400, 131009},
 		"an empty text":                  {sub("hi", ""), nil, 400, 131008},
 		"no text":                        {sub(`"body":"hi",`, ""), nil, 400, 131008},
 		"a text that is too long":        {sub("hi", strings.Repeat("é", 4097)), nil, 400, 100},
@@ -74,6 +74,65 @@ func TestTheServerIsAsStrictAsMeta(t *testing.T) {
 			}
 			if taken := len(s.Sent()) == 1; taken != (tt.status == 200) {
 				t.Errorf("taken: %v", taken)
+			}
+		})
+	}
+}
+
+// TestTheOtherTypesAreCheckedAsMetaDoes: what is refused differs in one thing from
+// what is taken.
+func TestTheOtherTypesAreCheckedAsMetaDoes(t *testing.T) {
+	const (
+		image    = `"type":"image","image":{"link":"https://example.com/a"}`
+		audio    = `"type":"audio","audio":{"link":"https://example.com/a"}`
+		document = `"type":"document","document":{"link":"https://example.com/a","filename":"a.pdf","caption":"c"}`
+		template = `"type":"template","template":{"name":"hi","language":{"code":"en"},"components":[{"type":"body","parameters":[{"type":"text","text":"x"}]}]}`
+		buttons  = `"type":"interactive","interactive":{"type":"button","body":{"text":"t"},"action":{"buttons":[{"type":"reply","reply":{"id":"a","title":"A"}}]}}`
+	)
+	tests := map[string]struct {
+		content, old, replacement string
+		code                      int // 0: taken
+	}{
+		"an image":                        {image, "", "", 0},
+		"an audio":                        {audio, "", "", 0},
+		"a document":                      {document, "", "", 0},
+		"a template":                      {template, "", "", 0},
+		"buttons":                         {buttons, "", "", 0},
+		"content of another type":         {image, `"image":{`, `"video":{`, 100},
+		"content of two types":            {image, `"type"`, `"text":{"body":"x"},"type"`, 100},
+		"no content":                      {image, `,"image":{"link":"https://example.com/a"}`, "", 131008},
+		"an image without a link":         {image, `"link":"https://example.com/a"`, "", 131008},
+		"an image with a link and an id":  {image, `"link"`, `"id":"1","link"`, 131008},
+		"a link that is none":             {image, "https://", "", 100},
+		"an image with a name":            {image, `"link"`, `"filename":"a","link"`, 100},
+		"an image with something unknown": {image, `"link"`, `"alt":"a","link"`, 100},
+		"a caption that is too long":      {document, `"c"`, `"` + strings.Repeat("x", 1025) + `"`, 100},
+		"an audio with a caption":         {audio, `"link"`, `"caption":"a","link"`, 100},
+		"a template without a name":       {template, `"name":"hi",`, "", 132001},
+		"a template without a language":   {template, `"language":{"code":"en"},`, "", 131008},
+		"a component that is unknown":     {template, `"type":"body"`, `"type":"tail"`, 131009},
+		"components that are no list":     {template, `[{"type":"body","parameters":[{"type":"text","text":"x"}]}]`, `{}`, 100},
+		"a parameter without a type":      {template, `"type":"text",`, "", 131008},
+		"a button's component bare":       {template, `"type":"body"`, `"type":"button"`, 131008},
+		"interactive of another type":     {buttons, `"type":"button"`, `"type":"list"`, 131009},
+		"buttons without a text":          {buttons, `"text":"t"`, `"text":" "`, 131008},
+		"buttons below too long a text":   {buttons, `"text":"t"`, `"text":"` + strings.Repeat("x", 1025) + `"`, 131009},
+		"no buttons":                      {buttons, `{"type":"reply","reply":{"id":"a","title":"A"}}`, "", 131009},
+		"a button of another type":        {buttons, `"reply",`, `"url",`, 131009},
+		"a button without an id":          {buttons, `"id":"a"`, `"id":""`, 131009},
+		"two buttons of one id":           {buttons, `{"type":"reply"`, `{"type":"reply","reply":{"id":"a","title":"B"}},{"type":"reply"`, 131009},
+		"a title that is too long":        {buttons, `"title":"A"`, `"title":"` + strings.Repeat("é", 21) + `"`, 131009},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := New()
+			content := strings.Replace(tt.content, tt.old, tt.replacement, 1)
+			if tt.code != 0 && content == tt.content {
+				t.Fatal("nothing was replaced")
+			}
+			status, body := post(t, s, `{"messaging_product":"whatsapp","to":"16505551234",`+content+`}`, nil)
+			if tt.code == 0 && status != 200 || tt.code != 0 && (status != 400 || !strings.Contains(body, fmt.Sprintf(`"code":%d,`, tt.code))) {
+				t.Errorf("%d %s, want code %d", status, body, tt.code)
 			}
 		})
 	}

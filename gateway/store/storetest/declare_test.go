@@ -70,7 +70,7 @@ func TestDeclareKeepsEverything(t *testing.T) {
 		equal(t, "webhooks", got(s.Webhooks(t.Context()))(t), []gateway.Webhook{hook})
 		equal(t, "webhook", hook, hooks[0], ignoreTimes, cmpopts.IgnoreFields(gateway.Webhook{}, "ID"))
 		key := got(s.KeyByHash(t.Context(), keys[0].Hash))(t)
-		equal(t, "key", key, gateway.APIKey{Name: "ops", Hash: keys[0].Hash, Declared: true})
+		equal(t, "key", key, gateway.APIKey{Name: "ops", Hash: keys[0].Hash, Declared: true, Scope: gateway.ScopeAdmin})
 		_, err := s.KeyByHash(t.Context(), sha256.Sum256([]byte("another")))
 		wantKind(t, err, gateway.NotFound)
 	})

@@ -195,3 +195,28 @@ func TestTimesOfDeliveries(t *testing.T) {
 		}
 	})
 }
+
+func TestDeliveriesThatEndedAreForgottenInTime(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		hook := seed(t, s)
+		run := deliver(t, s, hook.ID, 3)
+		ds, _, err := s.ClaimDeliveries(t.Context(), 2, 9, time.Minute)
+		must(t, err)
+		for i, state := range []gateway.DeliveryState{gateway.DeliverySucceeded, gateway.DeliveryDead} {
+			ds[i].State, ds[i].NextAt = state, time.Now()
+			must(t, s.SettleDelivery(t.Context(), &ds[i], gateway.Attempt{At: time.Now()}))
+		}
+		got(s.ForgetDeliveries(t.Context(), time.Now().Add(-time.Hour)))(t)
+		equal(t, "deliveries that are kept", len(got(s.Deliveries(t.Context(), run))(t)), 3)
+		if got(s.ForgetDeliveries(t.Context(), time.Now().Add(time.Hour)))(t) {
+			t.Error("there are more")
+		}
+		left := got(s.Deliveries(t.Context(), run))(t)
+		if len(left) != 1 || left[0].State != gateway.DeliveryPending {
+			t.Errorf("left are %+v", left)
+		}
+		if as := got(s.Attempts(t.Context(), ds[0].ID))(t); len(as) != 0 {
+			t.Errorf("attempts are left: %+v", as)
+		}
+	})
+}

@@ -288,12 +288,7 @@ func TestAPIRuns(t *testing.T) {
 			_, err := s.LastRun(t.Context(), other.agent, other.key)
 			wantKind(t, err, gateway.NotFound)
 		}
-		rs, total, err := s.Runs(t.Context(), "a1", 2)
-		must(t, err)
-		if total != 3 || len(rs) != 2 || rs[0].ID != made[2] || rs[1].ID != made[1] {
-			t.Errorf("%d of %d runs", len(rs), total)
-		}
-		if _, total, err := s.Runs(t.Context(), "", 9); err != nil || total != 4 {
+		if _, total, err := s.Runs(t.Context(), gateway.RunFilter{Limit: 9}); err != nil || total != 4 {
 			t.Errorf("%d runs in all, %v", total, err)
 		}
 	})
@@ -370,6 +365,53 @@ func TestReleaseLeases(t *testing.T) {
 		}
 		if again, _, _, err := s.ClaimSends(t.Context(), "", true, 9); err != nil || len(sends) != 1 || len(again) != 0 {
 			t.Errorf("send %s was claimed %d times, then %d: %v", send.ID, len(sends), len(again), err)
+		}
+	})
+}
+
+func TestRunsAreListedBackwards(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		var made []gateway.RunID
+		for _, r := range []gateway.Run{
+			{Agent: "a1", Account: "acc_1"}, {Agent: "a1", Account: "acc_2"}, {Agent: "a2", Account: "acc_1"}, {Agent: "a1"}, {Agent: "a1", Account: "acc_1"},
+		} {
+			r.Trigger = gateway.TriggerAPI
+			must(t, s.CreateRun(t.Context(), &r))
+			made = append(made, r.ID)
+		}
+		for name, tt := range map[string]struct {
+			filter gateway.RunFilter
+			want   []int
+			total  int
+		}{
+			"of an agent":                   {gateway.RunFilter{Agent: "a1", Limit: 9}, []int{4, 3, 1, 0}, 4},
+			"the last two":                  {gateway.RunFilter{Agent: "a1", Limit: 2}, []int{4, 3}, 4},
+			"the two before those":          {gateway.RunFilter{Agent: "a1", Before: made[3], Limit: 2}, []int{1, 0}, 4},
+			"before the first":              {gateway.RunFilter{Agent: "a1", Before: made[0], Limit: 2}, nil, 4},
+			"for some accounts":             {gateway.RunFilter{Agent: "a1", Accounts: []gateway.AccountID{"acc_1", "acc_3"}, Limit: 9}, []int{4, 0}, 2},
+			"for some accounts, before one": {gateway.RunFilter{Agent: "a1", Accounts: []gateway.AccountID{"acc_1"}, Before: made[4], Limit: 9}, []int{0}, 2},
+			"for no account":                {gateway.RunFilter{Agent: "a1", Accounts: []gateway.AccountID{}, Limit: 9}, nil, 0},
+		} {
+			rs, total, err := s.Runs(t.Context(), tt.filter)
+			must(t, err)
+			var got, want []gateway.RunID
+			for i := range rs {
+				got = append(got, rs[i].ID)
+			}
+			for _, i := range tt.want {
+				want = append(want, made[i])
+			}
+			equal(t, name, got, want)
+			equal(t, name+": in all", total, tt.total)
+		}
+		for name, f := range map[string]gateway.RunFilter{
+			"none":                      {Agent: "a1", Before: "run_none", Limit: 9},
+			"another agent's":           {Agent: "a1", Before: made[2], Limit: 9},
+			"one that may not be known": {Agent: "a1", Accounts: []gateway.AccountID{"acc_1"}, Before: made[1], Limit: 9},
+		} {
+			if _, _, err := s.Runs(t.Context(), f); gateway.KindOf(err) != gateway.NotFound {
+				t.Errorf("before %s: %v", name, err)
+			}
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -257,7 +258,7 @@ func TestTheServiceWindowCloses(t *testing.T) {
 					return
 				}
 				wantSend(t, s, x, tc.state, gateway.StatusFailed)
-				if len(settled) != 1 || settled[0].Error != "service window closed" {
+				if len(settled) != 1 || !strings.HasPrefix(settled[0].Error, "service window closed: ") {
 					t.Errorf("settled %+v", settled)
 				}
 			})

@@ -103,3 +103,22 @@ func TestAnEchoOfOursIsNotAnotherMessage(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatBecameOfASendStandsOnItsMessage(t *testing.T) {
+	for state, want := range map[gateway.SendState]gateway.Message{
+		gateway.SendAccepted: {Status: gateway.StatusSent, ExternalID: "wamid.out"},
+		gateway.SendRefused:  {Status: gateway.StatusFailed, Progress: gateway.Progress{Failure: "131026: undeliverable"}},
+	} {
+		storetest.Each(t, func(t *testing.T, s *store.Store) {
+			seed(t, s)
+			sent(t, s, cloud, alice, "wamid.1")
+			x := claimOne(t, s)
+			x.Error = want.Progress.Failure
+			settle(t, s, x, state, want.ExternalID)
+			m := recorded(t, s, x.ID, cloud)
+			if m.Status != want.Status || m.ExternalID != want.ExternalID || m.Progress.Failure != want.Progress.Failure || m.Progress.AcceptedAt.IsZero() == (state == gateway.SendAccepted) {
+				t.Errorf("the message of one that was %s is %s, %q, %+v", state, m.Status, m.ExternalID, m.Progress)
+			}
+		})
+	}
+}

@@ -28,7 +28,7 @@ var (
 
 func (v value) account(c *Config, a *gateway.Account) map[string]document.Value {
 	var id, kind string
-	cloud, linked := gateway.Cloud{GraphURL: graphURL}, gateway.DefaultLinked()
+	cloud, linked := gateway.Cloud{GraphURL: gateway.DefaultGraphURL}, gateway.DefaultLinked()
 	groups, read := string(linked.Groups), string(linked.MarkRead)
 	set := v.mapping(fields{
 		"id":                      func(v value) { v.id(&id) },

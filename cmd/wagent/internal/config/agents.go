@@ -17,8 +17,11 @@ func (v value) agents(c *Config) {
 	v.list(func(v value) {
 		a := gateway.DefaultAgent()
 		set, named := v.agent(c, &a)
+		if !given(set, "max_wait_seconds") {
+			a.MaxWait = max(a.MaxWait, min(a.Quiet, time.Hour))
+		}
 		v.Require(set, "", map[string]bool{"id": a.Key == "", "name": a.Name == "", "system_prompt": a.SystemPrompt == ""})
-		v.validate(&a, set)
+		v.validate(c, &a, set)
 		ids.Once(set["id"], a.Key)
 		v.answersOn(c, &a, set)
 		for _, n := range named {
@@ -51,16 +54,16 @@ func (v value) agent(c *Config, a *gateway.Agent) (map[string]document.Value, []
 		"max_tokens":                   func(v value) { v.Integer(&a.MaxTokens) },
 		"active":                       func(v value) { v.Boolean(&a.Active) },
 		"auto_run_inbound":             func(v value) { v.Boolean(&a.AutoRun) },
-		"debounce_seconds":             func(v value) { v.span(&a.Quiet, time.Second) },
-		"max_wait_seconds":             func(v value) { v.span(&a.MaxWait, time.Second) },
+		"debounce_seconds":             func(v value) { v.Span(&a.Quiet, time.Second) },
+		"max_wait_seconds":             func(v value) { v.Span(&a.MaxWait, time.Second) },
 		"max_batch_messages":           func(v value) { v.Integer(&a.MaxBatch) },
-		"context_ttl_minutes":          func(v value) { v.span(&a.ContextTTL, time.Minute) },
+		"context_ttl_minutes":          func(v value) { v.Span(&a.ContextTTL, time.Minute) },
 		"on_new_message":               func(v value) { v.OneOf(&onNewMessage, string(gateway.FollowUp), string(gateway.Supersede)) },
 		"max_supersedes":               func(v value) { v.Integer(&a.MaxSupersedes) },
 		"allowed_actions":              func(v value) { v.list(func(v value) { v.action(&a.AllowedActions) }) },
 		"payload_schema":               func(v value) { v.payload(&a.PayloadSchema) },
 		"confirmation_mode":            func(v value) { v.OneOf(&confirmation, "auto", "confirm") },
-		"confirmation_timeout_minutes": func(v value) { v.span(&a.ConfirmationTimeout, time.Minute) },
+		"confirmation_timeout_minutes": func(v value) { v.Span(&a.ConfirmationTimeout, time.Minute) },
 		"inbound_config":               func(v value) { v.inbound(&a.Filter) },
 		"fallback_reply":               func(v value) { v.Text(&a.FallbackReply) },
 		"answers":                      func(v value) { v.answers(&a.Route) },
@@ -76,14 +79,6 @@ func (v value) agent(c *Config, a *gateway.Agent) (map[string]document.Value, []
 	a.Account, a.Confirm = gateway.AccountID(account), confirmation == "confirm"
 	a.OnNewMessage = gateway.NewMessagePolicy(onNewMessage)
 	return set, named
-}
-
-// span reads a whole number of units. Numbers that no key allows are cut to
-// ±1e6, so that they stay out of range when they are multiplied.
-func (v value) span(to *time.Duration, unit time.Duration) {
-	n := int(*to / unit)
-	v.Integer(&n)
-	*to = time.Duration(min(max(n, -1e6), 1e6)) * unit
 }
 
 func (v value) action(to *[]string) {
@@ -151,8 +146,8 @@ func (v value) allow(a gateway.Agent, key string) bool {
 
 // validate holds the agent against the agents' own rules. What is known to be
 // wrong is not said twice.
-func (v value) validate(a *gateway.Agent, set map[string]document.Value) {
-	for key, msgs := range detailsOf(a.Validate()) {
+func (v value) validate(c *Config, a *gateway.Agent, set map[string]document.Value) {
+	for key, msgs := range detailsOf(c.AgentLimits.Validate(a)) {
 		if key == "model" && given(set, "models") {
 			key = "models" // whose first it is
 		}

@@ -45,8 +45,9 @@ type Config struct {
 		MaxSize   int64         // bytes; larger files that customers send are not fetched
 		Retention time.Duration // how long files that customers sent are kept
 	}
-	APIKeys  []APIKey // empty only without Database.URL
-	Debounce struct {
+	AgentLimits gateway.AgentLimits // none is lower than the agents API has it
+	APIKeys     []APIKey            // empty only without Database.URL
+	Debounce    struct {
 		Shards int
 		Lease  time.Duration
 	}
@@ -67,8 +68,12 @@ type Config struct {
 
 // An APIKey is a key that the file declares.
 type APIKey struct {
-	Name string
-	Key  gateway.Secret // at least 16 characters
+	Name      string
+	Key       gateway.Secret // at least 16 characters
+	Scope     string
+	Test      bool                // it reaches sandbox accounts only
+	Accounts  []gateway.AccountID // that it reaches; none: all
+	PerMinute int                 // requests; 0: as many as any key
 }
 
 // A Provider is where models are.
@@ -88,9 +93,6 @@ const (
 	Scripted  = "scripted"
 )
 
-// graphURL is Meta's Graph API in the version that we are tested against.
-const graphURL = "https://graph.facebook.com/v23.0"
-
 // Default returns the configuration of an empty file.
 func Default() Config {
 	c := Config{
@@ -104,6 +106,7 @@ func Default() Config {
 	for row := range known.All() {
 		c.Providers[row.Name] = Provider{Kind: row.Kind(), BaseURL: row.BaseURL, Traits: row.Traits}
 	}
+	c.AgentLimits = gateway.DefaultAgentLimits()
 	c.Log.Level, c.Log.Format = slog.LevelInfo, "text"
 	c.Media.MaxSize, c.Media.Retention = 16<<20, 30*24*time.Hour
 	c.Debounce.Shards, c.Debounce.Lease = 16, 30*time.Second
@@ -141,7 +144,10 @@ func (c *Config) Key() ([32]byte, bool) {
 func (c *Config) GatewayKeys() []gateway.APIKey {
 	var out []gateway.APIKey
 	for _, k := range c.APIKeys {
-		out = append(out, gateway.APIKey{Name: k.Name, Hash: sha256.Sum256([]byte(k.Key)), Declared: true})
+		out = append(out, gateway.APIKey{
+			Name: k.Name, Hash: sha256.Sum256([]byte(k.Key)), Declared: true,
+			Scope: gateway.KeyScope(k.Scope), Test: k.Test, Accounts: k.Accounts, PerMinute: k.PerMinute,
+		})
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"math"
@@ -103,8 +104,14 @@ func TestParse(t *testing.T) {
 		"keys without values":             {"listen:\nlog:\naccounts:\ndrain: ~\n", Default()},
 		"a number out of the environment": {`runs: {concurrency: "${PORT_FROM_ENV}"}`, with(func(c *Config) { c.Runs.Concurrency = 12 })},
 		"part of a value is not replaced": {`data_dir: "./${HOME}"`, with(func(c *Config) { c.DataDir = "./${HOME}" })},
-		"every address":                   {`listen: ":9000"`, with(func(c *Config) { c.Listen = ":9000" })},
-		"an address of IPv6":              {`listen: "[::1]:0"`, with(func(c *Config) { c.Listen = "[::1]:0" })},
+		"a key that may do all": {"api_keys: [{name: ops, key: a-key-of-some-length}]", with(func(c *Config) {
+			c.APIKeys = []APIKey{{Name: "ops", Key: "a-key-of-some-length", Scope: "admin"}}
+		})},
+		"a key that may do less": {"api_keys: [{name: till, key: a-key-of-some-length, scope: read, test: true, accounts: [acc_try], per_minute: 30}]", with(func(c *Config) {
+			c.APIKeys = []APIKey{{Name: "till", Key: "a-key-of-some-length", Scope: "read", Test: true, Accounts: []gateway.AccountID{"acc_try"}, PerMinute: 30}}
+		})},
+		"every address":      {`listen: ":9000"`, with(func(c *Config) { c.Listen = ":9000" })},
+		"an address of IPv6": {`listen: "[::1]:0"`, with(func(c *Config) { c.Listen = "[::1]:0" })},
 		"an alias": {"runs: {timeout: &t 9s}\nwebhook_delivery: {timeout: *t}", with(func(c *Config) {
 			c.Runs.Timeout, c.WebhookDelivery.Timeout = 9*time.Second, 9*time.Second
 		})},
@@ -302,5 +309,41 @@ func TestConfigDoesNotPrintSecrets(t *testing.T) {
 				t.Errorf("%s prints %s", format, name)
 			}
 		}
+	}
+}
+
+func TestDeclaredKeysAreStoredAsTheFileHasThem(t *testing.T) {
+	c, err := Parse([]byte("api_keys: [{name: till, key: a-key-of-some-length, scope: read, test: true, accounts: [acc_try], per_minute: 30}]"), none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []gateway.APIKey{{
+		Name: "till", Hash: sha256.Sum256([]byte("a-key-of-some-length")), Declared: true, Scope: gateway.ScopeRead,
+		Test: true, Accounts: []gateway.AccountID{"acc_try"}, PerMinute: 30,
+	}}
+	if diff := cmp.Diff(want, c.GatewayKeys()); diff != "" {
+		t.Errorf("keys (-want +got):\n%s", diff)
+	}
+}
+
+func TestLimitsOfAgentsMayBeRaised(t *testing.T) {
+	const file = `
+agent_limits:
+  max_tokens: 4096
+  debounce_seconds: 300
+agents:
+  - {id: a, name: A, model: scripted/x, system_prompt: Be kind., max_tokens: 4096, debounce_seconds: 300}
+`
+	c, err := Parse([]byte(file), none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := gateway.DefaultAgentLimits()
+	want.MaxTokens, want.Quiet = 4096, 5*time.Minute
+	if c.AgentLimits != want {
+		t.Errorf("limits %+v, want %+v", c.AgentLimits, want)
+	}
+	if a := c.Agents[0]; a.MaxTokens != 4096 || a.Quiet != 5*time.Minute || a.MaxWait != 5*time.Minute {
+		t.Errorf("the agent waits %v, at most %v, for %d tokens", a.Quiet, a.MaxWait, a.MaxTokens)
 	}
 }

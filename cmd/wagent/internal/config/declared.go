@@ -2,7 +2,6 @@ package config
 
 import (
 	"encoding/base64"
-	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,7 +15,6 @@ var (
 	declaredID  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 	phoneNumber = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`) // E.164
 	metaID      = regexp.MustCompile(`^[0-9]{1,32}$`)
-	actionMatch = regexp.MustCompile(`^[a-z0-9_*]+(\.[a-z0-9_*]+){2}$`)
 )
 
 // id reads what the records of the file are upserted by.
@@ -88,7 +86,7 @@ func (v value) actionPattern(to *[]string) {
 	if !ok {
 		return
 	}
-	if _, err := path.Match(s, ""); err != nil || !actionMatch.MatchString(s) {
+	if !gateway.ValidActionPattern(s) {
 		v.Fault("must be %s", want)
 		return
 	}

@@ -45,6 +45,7 @@ func (v value) root(c *Config) {
 		"max_message_age":  func(v value) { v.DurationIn(&c.MaxMessageAge, time.Minute, 30*24*time.Hour) },
 		"media":            func(v value) { v.media(c) },
 		"api_keys":         func(v value) { v.apiKeys(&c.APIKeys) },
+		"agent_limits":     func(v value) { v.agentLimits(&c.AgentLimits) },
 		"debounce":         func(v value) { v.debounce(c) },
 		"runs":             func(v value) { v.runs(c) },
 		"webhook_delivery": func(v value) { v.webhookDelivery(c) },
@@ -117,6 +118,18 @@ func (v value) runs(c *Config) {
 	v.mapping(fields{
 		"concurrency": func(v value) { v.IntegerIn(&c.Runs.Concurrency, 1, 10_000) },
 		"timeout":     func(v value) { v.DurationIn(&c.Runs.Timeout, time.Second, time.Hour) },
+	})
+}
+
+// agentLimits reads how far agents may go: no less than the agents API promises.
+func (v value) agentLimits(l *gateway.AgentLimits) {
+	v.mapping(fields{
+		"max_tokens":                   func(v value) { v.IntegerIn(&l.MaxTokens, l.MaxTokens, 1_000_000) },
+		"debounce_seconds":             func(v value) { v.SpanIn(&l.Quiet, time.Second, l.Quiet, time.Hour) },
+		"context_ttl_minutes":          func(v value) { v.SpanIn(&l.ContextTTL, time.Minute, l.ContextTTL, 365*24*time.Hour) },
+		"confirmation_timeout_minutes": func(v value) { v.SpanIn(&l.ConfirmationTimeout, time.Minute, l.ConfirmationTimeout, 30*24*time.Hour) },
+		"allowed_actions":              func(v value) { v.IntegerIn(&l.Actions, l.Actions, 100) },
+		"payload_schema":               func(v value) { v.IntegerIn(&l.Fields, l.Fields, 100) },
 	})
 }
 
@@ -206,22 +219,65 @@ func (v value) secretKey(to *gateway.Secret) {
 	*to = s
 }
 
-// minKey is the least length of an API key, in bytes.
-const minKey = 16
+const (
+	// minKey is the least length of an API key, in bytes.
+	minKey = 16
+	// testKey is what keys begin with that say that they reach sandbox accounts only.
+	testKey = "wrb_test_"
+)
+
+// keyName reads the name of an API key, which stands in the log and the audit:
+// it must be neither that of who needs no key, nor an id, nor a key.
+func (v value) keyName(to *string) {
+	s, ok := v.Scalar("a text")
+	if !ok {
+		return
+	}
+	for _, taken := range []string{"(", "key_", "wrb_live_", testKey} {
+		if strings.HasPrefix(s, taken) {
+			v.Fault("must not begin with %s", taken)
+			return
+		}
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		v.Fault("must have printable characters only")
+		return
+	}
+	*to = s
+}
 
 func (v value) apiKeys(to *[]APIKey) {
 	names, keys := document.Places{}, document.Places{}
 	v.list(func(v value) {
-		var k APIKey
+		k := APIKey{Scope: string(gateway.ScopeAdmin)}
 		set := v.mapping(fields{
-			"name": func(v value) { v.Text(&k.Name) },
+			"name": func(v value) { v.keyName(&k.Name) },
 			"key": func(v value) {
 				if v.secret(&k.Key) && len(k.Key) < minKey {
 					v.Fault("must have at least %d characters", minKey)
 				}
 			},
+			"scope":      func(v value) { v.OneOf(&k.Scope, "read", "write", "admin") },
+			"test":       func(v value) { v.Boolean(&k.Test) },
+			"per_minute": func(v value) { v.IntegerIn(&k.PerMinute, 1, 1_000_000) },
+			"accounts": func(v value) {
+				v.list(func(v value) {
+					var id string
+					if v.Text(&id); strings.TrimSpace(id) == "" && !v.Faulty(v.Path) {
+						v.Fault("can't be blank")
+					}
+					k.Accounts = append(k.Accounts, gateway.AccountID(id))
+				})
+			},
 		})
 		v.Require(set, "", map[string]bool{"name": k.Name == "", "key": k.Key == ""})
+		// A list that was emptied, or commented out, must not open what it closed.
+		if at, ok := set["accounts"]; ok && len(k.Accounts) == 0 && !v.Faulty(at.Path) {
+			at.Fault("must name an account, remove it for a key that reaches all")
+		}
+		if !k.Test && strings.HasPrefix(string(k.Key), testKey) && !v.Faulty(v.Path+".test") {
+			set["key"].Fault("begins with %s, as keys of sandbox accounts do, and test is not true: set it, or take another key", testKey)
+		}
 		names.Once(set["name"], k.Name)
 		keys.Once(set["key"], string(k.Key))
 		*to = append(*to, k)

@@ -1,5 +1,7 @@
 // Package wiretest plays stories against a part of the API: files that hold
-// requests and the answers that a client is to see.
+// requests and the answers that a client is to see. Whatever it serves is held
+// against the API's description, which package openapi makes: each answer has to be
+// as described, and each request that is answered with success.
 package wiretest
 
 import (
@@ -26,10 +28,16 @@ import (
 
 var update = flag.Bool("update", false, "write the answers into the golden files")
 
-// Echo serves what mount registers at /api/v1, without a key.
+// Echo serves what mount registers at /api/v1, without a key. It panics at an
+// exchange that is not as described.
 func Echo(mount func(*echo.Group)) *echo.Echo {
+	return serve(mount, func(err error) { panic(err) })
+}
+
+func serve(mount func(*echo.Group), fail func(error)) *echo.Echo {
 	e := echo.New()
 	e.HTTPErrorHandler = wire.ErrorHandler(slog.New(slog.DiscardHandler))
+	e.Use(conform(fail))
 	mount(e.Group("/api/v1"))
 	return e
 }
@@ -79,7 +87,7 @@ func Play(t *testing.T, begin func() (mount func(*echo.Group), do func(command s
 				t.Fatal(err)
 			}
 			mount, do := begin()
-			got := play(t, Echo(mount), do, string(want))
+			got := play(t, serve(mount, func(err error) { t.Error(err) }), do, string(want))
 			if *update {
 				if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
 					t.Fatal(err)
@@ -166,12 +174,14 @@ func send(t *testing.T, base string, lines []string, names *names) string {
 type names struct{ seen []string }
 
 var (
-	idPattern   = regexp.MustCompile(`\b(agt_[0-9a-f]{32}|(run|msg|acc)_[0-9a-z]{26})\b`)
+	idPattern   = regexp.MustCompile(`\b(agt_[0-9a-f]{32}|(run|msg|acc|key|tpl|con)_[0-9a-z]{26})\b`)
 	timePattern = regexp.MustCompile(`"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"`) // whole seconds and Z, or it is not replaced
+	keyPattern  = regexp.MustCompile(`"(wrb_(live|test)_)[0-9a-z]{26}"`)
 	pngPattern  = regexp.MustCompile(`"data:image/png;base64,[0-9A-Za-z+/]+={0,2}"`)
 )
 
 func (n *names) stable(s string) string {
+	s = keyPattern.ReplaceAllString(s, `"$1(secret)"`)
 	s = pngPattern.ReplaceAllString(s, `"(picture)"`)
 	s = timePattern.ReplaceAllString(s, `"(time)"`)
 	return idPattern.ReplaceAllStringFunc(s, func(id string) string {

@@ -119,6 +119,21 @@ func (v Value) Number(to *float64) {
 	*to = n
 }
 
+// Span reads a whole number of units. Numbers that no key allows are cut to
+// ±1e6, so that they stay out of range when they are multiplied.
+func (v Value) Span(to *time.Duration, unit time.Duration) {
+	n := int(*to / unit)
+	v.Integer(&n)
+	*to = time.Duration(min(max(n, -1e6), 1e6)) * unit
+}
+
+// SpanIn reads a whole number of units between least and most, both included.
+func (v Value) SpanIn(to *time.Duration, unit, least, most time.Duration) {
+	n := int(*to / unit)
+	v.IntegerIn(&n, int(least/unit), int(most/unit))
+	*to = time.Duration(n) * unit
+}
+
 // DurationIn reads a duration between two others, which it may be.
 func (v Value) DurationIn(to *time.Duration, least, most time.Duration) {
 	const want = "a duration such as 30s"
