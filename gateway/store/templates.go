@@ -125,7 +125,9 @@ func (s *Store) SyncTemplates(ctx context.Context, account gateway.AccountID, as
 				}
 			}
 			there[k] = true
-			if old := byName[k]; old != nil && !old.toldAt.Before(since) { // Meta told of it while the list was read
+			if old := byName[k]; old != nil && !old.SyncedAt.Before(asOf) {
+				continue // it was read later than this list
+			} else if old != nil && !old.toldAt.Before(since) { // Meta told of it while the list was read
 				t.Status, t.Reason = old.Status, old.Reason
 			}
 			if err := s.saveTemplate(ctx, q, byName[k], &t); err != nil {

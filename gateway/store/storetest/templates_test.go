@@ -186,6 +186,20 @@ func TestASyncDoesNotUndoWhatMetaToldMeanwhile(t *testing.T) {
 	})
 }
 
+func TestAnOlderSyncUndoesNoNewerOne(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		told := toldOf(t, s)
+		promo := hello("promo", gateway.TemplatePending)
+		promo.CreatedAt = time.Now().Add(-time.Hour)
+		must(t, s.PutTemplate(t.Context(), &promo))
+		asOf := time.Now().Add(-time.Second)
+		must(t, s.SyncTemplates(t.Context(), cloud, time.Now().Add(time.Millisecond), []gateway.Template{hello("promo", gateway.TemplateApproved)}))
+		must(t, s.SyncTemplates(t.Context(), cloud, asOf, []gateway.Template{hello("promo", gateway.TemplatePending)}))
+		equal(t, "templates", names(t, s, gateway.TemplateFilter{}), []string{"promo approved"})
+		equal(t, "told", told(), []string{`"promo approved "`})
+	})
+}
+
 func TestWebhooksAreToldOfATemplatesStatusOnce(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		told := toldOf(t, s)
