@@ -82,7 +82,11 @@ func (h *API) submit(c echo.Context, a *gateway.Account, t *gateway.Template) er
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordPatience)
 	defer cancel()
 	if err := h.Editor.PutTemplate(ctx, t); err != nil {
-		return fmt.Errorf("record template %s of account %s: %w", t.Name, a.ID, err)
+		// Not done, it would be done again, and Meta would refuse what is there.
+		return &gateway.Error{
+			Kind: gateway.Ambiguous, Err: fmt.Errorf("record template %s of account %s: %w", t.Name, a.ID, err),
+			Msg: "Meta made the template, which could not be kept here: a sync brings it",
+		}
 	}
 	return wire.Data(c, http.StatusCreated, newTemplateBody(t))
 }

@@ -234,24 +234,27 @@ func (unwritable) RemoveTemplate(context.Context, gateway.AccountID, gateway.Tem
 }
 
 func TestADatabaseThatIsAwayIsSaid(t *testing.T) {
+	const says = `503 {"error":"The database is away"}`
 	for name, tt := range map[string]struct {
 		broken             func(*API, *memory)
 		method, path, body string
+		want               string
 	}{
-		"reading": {func(h *API, m *memory) { h.Templates = away{m} }, http.MethodGet, "", ""},
-		"making":  {func(h *API, m *memory) { h.Editor = unwritable{m} }, http.MethodPost, "", simple},
-		"syncing": {func(h *API, m *memory) { h.Editor = unwritable{m} }, http.MethodPost, "/sync", ""},
+		"reading": {func(h *API, m *memory) { h.Templates = away{m} }, http.MethodGet, "", "", says},
+		"making, which is done": {func(h *API, m *memory) { h.Editor = unwritable{m} }, http.MethodPost, "", simple,
+			`502 {"error":"Meta made the template, which could not be kept here: a sync brings it"}`},
+		"syncing": {func(h *API, m *memory) { h.Editor = unwritable{m} }, http.MethodPost, "/sync", "", says},
 		"removing": {func(h *API, m *memory) {
 			m.known = []gateway.Template{{ID: "tpl_1", Account: "acc_main"}}
 			h.Editor = unwritable{m}
-		}, http.MethodDelete, "/tpl_1", ""},
+		}, http.MethodDelete, "/tpl_1", "", says},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := &memory{}
 			h := m.api()
 			tt.broken(h, m)
 			status, answer := call(t.Context(), h, tt.method, tt.path, tt.body)
-			if diff := cmp.Diff(`503 {"error":"The database is away"}`, fmt.Sprint(status, " ", answer)); diff != "" {
+			if diff := cmp.Diff(tt.want, fmt.Sprint(status, " ", answer)); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
