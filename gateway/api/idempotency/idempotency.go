@@ -172,7 +172,7 @@ func (m *Middleware) claim(ctx context.Context, req *gateway.IdempotentRequest) 
 		case <-timer.C:
 		}
 		*req = wanted
-		claimed, err := m.Requests.ClaimRequest(ctx, req, m.Timeout+margin)
+		claimed, err := m.ask(ctx, req)
 		switch {
 		case err != nil:
 			return false, tooLate(ctx, fmt.Errorf("claim request: %w", err))
@@ -190,6 +190,24 @@ func (m *Middleware) claim(ctx context.Context, req *gateway.IdempotentRequest) 
 		}
 		timer.Reset(pause)
 	}
+}
+
+// ask claims the request. A client that goes meanwhile does not cut it off: what
+// was claimed then would be nobody's until its lease ends.
+func (m *Middleware) ask(ctx context.Context, req *gateway.IdempotentRequest) (bool, error) {
+	ctx, cancel := outlasting(ctx)
+	defer cancel()
+	return m.Requests.ClaimRequest(ctx, req, m.Timeout+margin)
+}
+
+// outlasting returns a context that ends with ctx's time, and not when its client
+// goes.
+func outlasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	out := context.WithoutCancel(ctx)
+	if end, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(out, end)
+	}
+	return out, func() {}
 }
 
 // tooLate says of what failed because the request's time was over that nothing was
@@ -237,10 +255,7 @@ func (m *Middleware) do(c echo.Context, req *gateway.IdempotentRequest, next ech
 		keep(m.Requests.ReleaseRequest)
 	}()
 
-	working, cancel := ctx, func() {}
-	if end, ok := r.Context().Deadline(); ok {
-		working, cancel = context.WithDeadline(ctx, end)
-	}
+	working, cancel := outlasting(r.Context())
 	defer cancel()
 	c.SetRequest(r.WithContext(working))
 	c.Set(idName, req.ID)

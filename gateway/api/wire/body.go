@@ -153,8 +153,11 @@ func (o Object) Into(dst any) error {
 	return p.Err()
 }
 
-// IntoAll is Into where no member may be passed over: the error also names each
-// that the struct has no field for.
+// maxUnknown keeps the answer to a nonsensical body readable.
+const maxUnknown = 20
+
+// IntoAll is Into where no member may be passed over: the error also names those
+// that the struct has no field for, at most 20 of them.
 func (o Object) IntoAll(dst any) error {
 	p := Problems{}
 	known := map[string]bool{}
@@ -162,7 +165,7 @@ func (o Object) IntoAll(dst any) error {
 		known[f.Tag.Get("json")] = true
 	}
 	for name := range o {
-		if !known[name] {
+		if !known[name] && len(p) < maxUnknown {
 			p.Add(name, "is not known")
 		}
 	}
