@@ -37,8 +37,15 @@ func (d *Dispatcher) answer(ctx context.Context, c *gateway.Claim) error {
 	case err != nil:
 		return err
 	}
+	var f gateway.Finish
 	if a == nil {
-		return d.cancel(ctx, r, "no active agent answers this account")
+		const why = "no active agent answers this account"
+		if r.Trigger != gateway.TriggerAPI {
+			return d.cancel(ctx, r, why)
+		}
+		// Who asked for it may wait to be told.
+		f.Run = failed(r, &agent.Failure{Stop: gateway.StopCancelled, Msg: why})
+		return d.end(ctx, c, &gateway.Agent{}, &f)
 	}
 	r.Agent = a.ID
 	if (r.Conversation == "" || d.Kept == nil) && a.ContactMemory > 0 { // it knows no contact
@@ -46,18 +53,22 @@ func (d *Dispatcher) answer(ctx context.Context, c *gateway.Claim) error {
 		stranger.ContactMemory = 0
 		a = &stranger
 	}
-	var f gateway.Finish
 	if r.Attempt > d.cfg.MaxAttempts {
 		f.Run = failed(r, &agent.Failure{Stop: gateway.StopError, Msg: fmt.Sprintf("given up: the run did not end in %d attempts", d.cfg.MaxAttempts)})
 	} else if err := d.run(ctx, c, a, &f); err != nil {
 		return err
 	}
+	return d.end(ctx, c, a, &f)
+}
+
+// end writes what came of a run, and what follows from that.
+func (d *Dispatcher) end(ctx context.Context, c *gateway.Claim, a *gateway.Agent, f *gateway.Finish) error {
 	hooks, err := d.Directory.Webhooks(ctx)
 	if err != nil {
 		return fmt.Errorf("list webhooks: %w", err)
 	}
-	d.conclude(&f, c, a, hooks)
-	return d.finish(ctx, &f, a)
+	d.conclude(f, c, a, hooks)
+	return d.finish(ctx, f, a)
 }
 
 // run asks the agent, if it may still spend something, and fills in how the run

@@ -51,6 +51,7 @@ func (d *Dispatcher) conclude(f *gateway.Finish, c *gateway.Claim, a *gateway.Ag
 		skip = skip || o.Type == gateway.ActionSkip
 		pause = pause || o.Type == gateway.ActionPause
 	}
+	r.Confirm = a.Confirm
 	if pending(r.Actions) {
 		r.StopReason = gateway.StopApproval
 	} else if a.Confirm && len(r.Actions) > 0 {
@@ -65,8 +66,11 @@ func (d *Dispatcher) conclude(f *gateway.Finish, c *gateway.Claim, a *gateway.Ag
 		f.Sends = reply(c, r.Output.SuggestedReply, origin, now)
 	}
 	f.Deliveries = route.Ended(hooks, r, now)
-	if !a.Confirm {
+	switch {
+	case !a.Confirm:
 		f.Deliveries = append(f.Deliveries, route.Actions(hooks, r, r.Actions, now)...)
+	case !r.ActionsDecided.IsZero():
+		f.Deliveries = append(f.Deliveries, route.Actioned(hooks, r, now)...)
 	}
 	if f.Pause != nil {
 		f.Deliveries = append(f.Deliveries, route.Paused(hooks, r, f.Pause, now)...)

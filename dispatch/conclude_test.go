@@ -79,7 +79,7 @@ func TestConfirmation(t *testing.T) {
 			gateway.StopEndTurn,
 			[]gateway.Action{{Index: 0, Status: gateway.ActionConfirmed, DecidedBy: "system"}},
 			true,
-			[]string{"agent_run.completed -1"},
+			[]string{"agent_run.completed -1", "agent_run.actioned -1"},
 		},
 		"without actions there is nothing to decide": {nil, gateway.StopEndTurn, nil, false, []string{"agent_run.completed -1"}},
 	}
@@ -89,6 +89,9 @@ func TestConfirmation(t *testing.T) {
 				r.answered(ada, "hi")
 				run := r.run(gateway.RunCompleted, tt.stop, 1)
 				equal(t, "actions", run.Actions, tt.want, cmpopts.IgnoreFields(gateway.Action{}, "Run", "Type", "Payload", "DecidedAt", "ExpiresAt"))
+				if !run.Confirm {
+					t.Error("the run does not say that its actions need confirmation")
+				}
 				if got := !run.ActionsDecided.IsZero(); got != tt.decided {
 					t.Errorf("all decided: %v, want %v", got, tt.decided)
 				}

@@ -104,7 +104,7 @@ func decide(r *gateway.Run, ds []gateway.Decision, by string, hooks []gateway.We
 		if x.Status != gateway.ActionExpired && !action.ExpiresAt.After(now) {
 			return gateway.Decided{}, &gateway.Error{Kind: gateway.Conflict, Msg: fmt.Sprintf("action %d expired", x.Index)}
 		}
-		action.Status, action.DecidedAt, action.DecidedBy, action.ExpiresAt = x.Status, now, by, time.Time{}
+		action.Status, action.DecidedAt, action.DecidedBy, action.ExpiresAt, action.Request = x.Status, now, by, time.Time{}, x.Request
 		out.Actions = append(out.Actions, *action)
 		if x.Status == gateway.ActionConfirmed {
 			confirmed = append(confirmed, *action)

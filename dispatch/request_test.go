@@ -138,8 +138,9 @@ func TestARequestThatMakesNoSenseIsRefused(t *testing.T) {
 
 func TestARequestOfAnAgentThatWasTurnedOffIsCancelled(t *testing.T) {
 	inRig(t, says("hello"), nil, func(r *rig) {
-		r.request(`"hi"`, "")
-		must(t, r.db.Declare(r.Context(), []gateway.Account{{ID: account, Kind: gateway.Sandbox}}, nil, nil, nil))
+		asked := r.request(`"hi"`, "")
+		hooks := got(r.db.Webhooks(r.Context()))(t)
+		must(t, r.db.Declare(r.Context(), []gateway.Account{{ID: account, Kind: gateway.Sandbox}}, nil, hooks, nil))
 		r.serve(r.d.Run)
 		r.at(time.Second)
 		if run := r.run(gateway.RunFailed, gateway.StopCancelled, 1); run.Error == "" {
@@ -149,6 +150,7 @@ func TestARequestOfAnAgentThatWasTurnedOffIsCancelled(t *testing.T) {
 			t.Errorf("the model was asked %d times", n)
 		}
 		r.counts("wagent_runs_total", map[string]float64{"failed cancelled api": 1})
+		r.tells(asked.ID, "agent_run.failed -1")
 	})
 }
 

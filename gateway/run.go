@@ -33,6 +33,7 @@ type Run struct {
 	Latency         time.Duration   // of the model
 	Duration        time.Duration   // of the whole run
 	Actions         []Action        // parallel to Output.Actions
+	Confirm         bool            // its agent's actions need confirmation; set when completed
 	ActionsDecided  time.Time       // when the last action was decided; zero before
 	CreatedAt       time.Time
 	StartedAt       time.Time // zero while pending
@@ -122,6 +123,7 @@ type Action struct {
 	Status    ActionStatus
 	DecidedAt time.Time // zero while pending
 	DecidedBy string    // api, timeout, dashboard; empty while pending and in auto mode
+	Request   string    // that decided, as Decision has it
 	ExpiresAt time.Time // zero unless pending
 }
 
@@ -210,6 +212,9 @@ type Finish struct {
 type Decision struct {
 	Index  int
 	Status ActionStatus // ActionConfirmed, ActionRejected or ActionExpired
+	// Request is the same at each try at one request to decide, and empty where
+	// it has no such name: it tells who decides again what it decided before.
+	Request string
 }
 
 // Decided is what a decision changes, in one transaction.

@@ -133,8 +133,12 @@ func usageOf(r *gateway.Run) usage {
 }
 
 // statuses returns null (nil) for a run without confirmation.
-func statuses(actions []gateway.Action) []actionStatus {
+func statuses(r *gateway.Run) []actionStatus {
 	var out []actionStatus
+	if r.Confirm {
+		out = []actionStatus{}
+	}
+	actions := r.Actions
 	for i := range actions {
 		if actions[i].Status == gateway.ActionAuto {
 			return nil

@@ -18,14 +18,14 @@ func Ended(hooks []gateway.Webhook, r *gateway.Run, now time.Time) []gateway.Del
 	}
 	return deliveries(hooks, gateway.EventRunCompleted, r, now, completed{
 		runHead: head(r), Metadata: metadata(r), From: digits(r.Peer), TriggeredBy: r.Trigger, Output: output(r),
-		usage: usageOf(r), ActionStatuses: statuses(r.Actions),
+		usage: usageOf(r), ActionStatuses: statuses(r),
 	})
 }
 
 // Actioned tells of a run whose last pending action was decided.
 func Actioned(hooks []gateway.Webhook, r *gateway.Run, now time.Time) []gateway.Delivery {
 	return deliveries(hooks, gateway.EventRunActioned, r, now, actioned{
-		runHead: head(r), Output: output(r), ActionStatuses: statuses(r.Actions), ActionsDecidedAt: stamp(r.ActionsDecided),
+		runHead: head(r), Output: output(r), ActionStatuses: statuses(r), ActionsDecidedAt: stamp(r.ActionsDecided),
 	})
 }
 

@@ -14,7 +14,7 @@ func addActions(ctx context.Context, q queries, rs []gateway.Run) error {
 	for i := range rs {
 		ids[i], by[rs[i].ID] = rs[i].ID, &rs[i]
 	}
-	as, err := list(ctx, q, scanAction, `SELECT run, position, type, payload, status, decided_at, decided_by, expires_at FROM actions
+	as, err := list(ctx, q, scanAction, `SELECT run, position, type, payload, status, decided_at, decided_by, expires_at, request FROM actions
 		WHERE run IN (`+places(1, len(ids))+`) ORDER BY run, position`, ids...)
 	for _, a := range as {
 		by[a.Run].Actions = append(by[a.Run].Actions, a)
@@ -24,7 +24,7 @@ func addActions(ctx context.Context, q queries, rs []gateway.Run) error {
 
 func scanAction(r row) (gateway.Action, error) {
 	var a gateway.Action
-	err := r.Scan(&a.Run, &a.Index, &a.Type, from(&a.Payload), &a.Status, at(&a.DecidedAt), &a.DecidedBy, at(&a.ExpiresAt))
+	err := r.Scan(&a.Run, &a.Index, &a.Type, from(&a.Payload), &a.Status, at(&a.DecidedAt), &a.DecidedBy, at(&a.ExpiresAt), &a.Request)
 	return a, err
 }
 
@@ -62,8 +62,8 @@ func (s *Store) DecideActions(ctx context.Context, agent gateway.AgentID, id gat
 		}
 		for i := range d.Actions {
 			a := &d.Actions[i]
-			if _, err := q.exec(ctx, `UPDATE actions SET status = $3, decided_at = $4, decided_by = $5, expires_at = $6 WHERE run = $1 AND position = $2`,
-				id, a.Index, a.Status, a.DecidedAt, a.DecidedBy, a.ExpiresAt); err != nil {
+			if _, err := q.exec(ctx, `UPDATE actions SET status = $3, decided_at = $4, decided_by = $5, expires_at = $6, request = $7 WHERE run = $1 AND position = $2`,
+				id, a.Index, a.Status, a.DecidedAt, a.DecidedBy, a.ExpiresAt, a.Request); err != nil {
 				return err
 			}
 		}

@@ -154,12 +154,12 @@ func ended(r *gateway.Run) statement {
 	}
 	return statement{`UPDATE runs SET agent = $2, status = $3, lease_until = 0, input = $4, metadata = $5, output = $6, stop_reason = $7,
 			error = $8, notes = $9, model = $10, input_tokens = $11, output_tokens = $12, latency_ms = $13, duration_ms = $14,
-			actions_decided = $15, completed_at = $16, routed = $17 WHERE id = $1 AND generation = $18 AND status = 'running'`, []any{
+			actions_decided = $15, completed_at = $16, routed = $17, confirm = $18 WHERE id = $1 AND generation = $19 AND status = 'running'`, []any{
 		r.ID, r.Agent, r.Status, r.Input, r.Metadata, output, r.StopReason,
 		r.Error,
 		asJSON{r.Notes},
 		r.Model, r.InputTokens, r.OutputTokens, r.Latency, r.Duration,
-		r.ActionsDecided, r.CompletedAt, r.Routed, r.Generation,
+		r.ActionsDecided, r.CompletedAt, r.Routed, r.Confirm, r.Generation,
 	}}
 }
 

@@ -143,7 +143,7 @@ func bareRuns(ctx context.Context, q queries, where string, args ...any) ([]gate
 	return list(ctx, q, scanRun, `SELECT r.id, r.agent, r.account, r.conversation, r.conversation_key,
 		COALESCE(c.phone, ''), COALESCE(c.lid, ''), COALESCE(c.group_id, ''), r.started_by, r.status, r.generation, r.attempt,
 		r.lease_until, r.input, r.metadata, r.output, r.stop_reason, r.error, r.notes, r.model, r.input_tokens, r.output_tokens,
-		r.latency_ms, r.duration_ms, r.actions_decided, r.created_at, r.started_at, r.completed_at, r.supersedes, r.routed
+		r.latency_ms, r.duration_ms, r.actions_decided, r.created_at, r.started_at, r.completed_at, r.supersedes, r.routed, r.confirm
 		FROM runs r LEFT JOIN conversations v ON v.id = r.conversation LEFT JOIN contacts c ON c.id = v.contact `+where, args...)
 }
 
@@ -153,7 +153,7 @@ func scanRun(s row) (gateway.Run, error) {
 	err := s.Scan(&r.ID, &r.Agent, &r.Account, &r.Conversation, &r.ConversationKey,
 		&r.Peer.Phone, &r.Peer.LID, &r.Peer.Group, &r.Trigger, &r.Status, &r.Generation, &r.Attempt,
 		at(&r.LeaseUntil), raw(&r.Input), raw(&r.Metadata), from(&out), &r.StopReason, &r.Error, from(&r.Notes), &r.Model, &r.InputTokens, &r.OutputTokens,
-		span(&r.Latency), span(&r.Duration), at(&r.ActionsDecided), at(&r.CreatedAt), at(&r.StartedAt), at(&r.CompletedAt), &r.Supersedes, &r.Routed)
+		span(&r.Latency), span(&r.Duration), at(&r.ActionsDecided), at(&r.CreatedAt), at(&r.StartedAt), at(&r.CompletedAt), &r.Supersedes, &r.Routed, &r.Confirm)
 	if out != nil && out.Actions == nil {
 		out.Actions = []gateway.OutputAction{}
 	}

@@ -57,19 +57,25 @@ func TestActionStatuses(t *testing.T) {
 	}
 	tests := map[string]struct {
 		actions []gateway.Action
+		confirm bool
 		want    string
 	}{
-		"no actions":                      {nil, `null`},
-		"all automatic":                   {status("auto", "auto"), `null`},
-		"automatic beside a pending one":  {status("auto", "pending"), `["confirmed","pending"]`},
-		"every way in which one can end":  {status("confirmed", "rejected", "expired"), `["confirmed","rejected","expired"]`},
-		"pending, and nobody decided yet": {status("pending"), `["pending"]`},
+		"no actions":                      {nil, false, `null`},
+		"all automatic":                   {status("auto", "auto"), false, `null`},
+		"automatic beside a pending one":  {status("auto", "pending"), true, `["confirmed","pending"]`},
+		"every way in which one can end":  {status("confirmed", "rejected", "expired"), true, `["confirmed","rejected","expired"]`},
+		"pending, and nobody decided yet": {status("pending"), true, `["pending"]`},
+		"none that would need it":         {nil, true, `[]`},
+		"of a run of an older version":    {status("pending"), false, `["pending"]`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			var got []string
-			for _, s := range actionStatuses(tt.actions) {
-				got = append(got, s.Status)
+			if ss := actionStatuses(&gateway.Run{Actions: tt.actions, Confirm: tt.confirm}); ss != nil {
+				got = []string{}
+				for _, s := range ss {
+					got = append(got, s.Status)
+				}
 			}
 			if b, _ := json.Marshal(got); string(b) != tt.want {
 				t.Errorf("got %s, want %s", b, tt.want)

@@ -198,6 +198,7 @@ func (m *memory) Decide(_ context.Context, agent gateway.AgentID, id gateway.Run
 			return gateway.Run{}, &gateway.Error{Kind: gateway.Conflict, Msg: fmt.Sprintf("action %d is decided already", d.Index)}
 		}
 		actions[d.Index].Status, actions[d.Index].DecidedBy, actions[d.Index].DecidedAt = d.Status, by, time.Now()
+		actions[d.Index].Request = d.Request
 	}
 	for _, a := range actions {
 		if a.Status != gateway.ActionPending {

@@ -78,7 +78,7 @@ func newRunBody(r *gateway.Run) runBody {
 		OutputTokens:   r.OutputTokens,
 		LatencyMS:      r.Latency.Milliseconds(),
 		DurationMS:     r.Duration.Milliseconds(),
-		ActionStatuses: actionStatuses(r.Actions),
+		ActionStatuses: actionStatuses(r),
 		ActionsDecided: wire.Stamp(r.ActionsDecided),
 		StartedAt:      wire.Stamp(r.StartedAt),
 		CompletedAt:    wire.Stamp(r.CompletedAt),
@@ -110,10 +110,10 @@ func newRunBody(r *gateway.Run) runBody {
 
 // actionStatuses is parallel to the output's actions. It is nil, shown as
 // null, for an agent without confirmation: clients then dispatch everything.
-func actionStatuses(actions []gateway.Action) []actionStatusBody {
-	confirm := false
-	out := make([]actionStatusBody, len(actions))
-	for i, a := range actions {
+func actionStatuses(r *gateway.Run) []actionStatusBody {
+	confirm := r.Confirm
+	out := make([]actionStatusBody, len(r.Actions))
+	for i, a := range r.Actions {
 		status := a.Status
 		if status == gateway.ActionAuto {
 			status = gateway.ActionConfirmed // beside actions that need it: nobody has to confirm this one
@@ -307,10 +307,13 @@ func (h *API) decideActions(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	for i := range ds {
+		ds[i].Request = idempotency.ID(c)
+	}
 	ctx := c.Request().Context()
 	r, err := h.Runner.Decide(ctx, agent, id, ds, byAPI)
 	if gateway.KindOf(err) == gateway.Conflict && idempotency.ID(c) != "" {
-		// An earlier try may have decided, and was not answered.
+		// An earlier try at this request may have decided, and was not answered.
 		if known, findErr := h.Runs.Run(ctx, agent, id); findErr == nil && decidedSo(&known, ds) {
 			r, err = known, nil
 		}
@@ -324,10 +327,10 @@ func (h *API) decideActions(c echo.Context) error {
 // byAPI is who decides over the API.
 const byAPI = "api"
 
-// decidedSo reports whether all was decided over the API as ds has it.
+// decidedSo reports whether all was decided as ds has it, by the request of ds.
 func decidedSo(r *gateway.Run, ds []gateway.Decision) bool {
 	return !slices.ContainsFunc(ds, func(d gateway.Decision) bool {
-		return d.Index >= len(r.Actions) || r.Actions[d.Index].Status != d.Status || r.Actions[d.Index].DecidedBy != byAPI
+		return d.Index >= len(r.Actions) || r.Actions[d.Index].Status != d.Status || r.Actions[d.Index].Request != d.Request
 	})
 }
 

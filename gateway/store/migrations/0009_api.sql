@@ -36,6 +36,12 @@ CREATE TABLE idempotency (
 );
 CREATE INDEX idempotency_until ON idempotency (until);
 
+-- The request that decided an action, as idempotency has its id.
+ALTER TABLE actions ADD COLUMN request TEXT NOT NULL DEFAULT '';
+
+-- Whether a run's actions had to be confirmed, which a run without any tells, too.
+ALTER TABLE runs ADD COLUMN confirm BOOLEAN NOT NULL DEFAULT FALSE;
+
 -- Messages of ours that are no text, and what became of them.
 ALTER TABLE sends ADD COLUMN type TEXT NOT NULL DEFAULT 'text';
 ALTER TABLE sends ADD COLUMN content TEXT NOT NULL DEFAULT ''; -- JSON: what is no text
