@@ -16,12 +16,15 @@ type AuditEntry struct {
 	Who     string // the key's name, or what the log calls whoever needs none
 	Action  string // method and route, as POST /api/v1/agents/:agent/runs
 	Subject string // the path as it was asked for, without keys and whole phone numbers
-	Status  int    // of the answer: what is not below 300 changed nothing
+	Status  int    // of the answer: below 400 it was done; after 5xx, or 499 (the client had gone), it may have been
 	Request string // its id, as in the log
 }
 
 // NewKeyID returns an id of an [APIKey] that nobody else has.
 func NewKeyID() string { return newID("key") }
+
+// KeyIDOf is [RunIDOf] for an [APIKey].
+func KeyIDOf(request string) string { return "key_" + request }
 
 // NewKeySecret returns a key of 130 random bits, which is to be shown once and
 // kept nowhere.

@@ -32,9 +32,10 @@ const (
 )
 
 // audit keeps an entry of each request that may have changed something: all but
-// those that only read, those of no route, and those that the server failed. It is on disk before
-// the client reads an answer. Where it can't be kept, the change was made all
-// the same: the answer is as it is, and the log says what is missing.
+// those that only read, those of no route, and repetitions. One that failed (5xx)
+// has its entry, too: it may have failed after the change, or nobody can tell. The
+// entry is on disk before the client reads an answer. Where it can't be kept, the
+// answer is as it is, and the log says what is missing.
 func audit(to Auditor, who func(context.Context) string, log *slog.Logger) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -44,7 +45,7 @@ func audit(to Auditor, who func(context.Context) string, log *slog.Logger) echo.
 			}
 			c.Response().Before(func() {
 				status := c.Response().Status
-				if status >= http.StatusInternalServerError || routeOf(c) == unmatched || c.Response().Header().Get(replayed) != "" {
+				if routeOf(c) == unmatched || c.Response().Header().Get(replayed) != "" {
 					return
 				}
 				e := gateway.AuditEntry{

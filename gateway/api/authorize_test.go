@@ -296,16 +296,28 @@ func TestTheAudit(t *testing.T) {
 	o := &owned{}
 	h := guarded(t, o, gateway.APIKey{Name: "ops", Scope: gateway.ScopeAdmin}, gateway.APIKey{Name: "reader", Scope: gateway.ScopeRead},
 		gateway.APIKey{Name: "slow", Scope: gateway.ScopeAdmin, PerMinute: 1})
-	h.(*echo.Echo).POST("/api/v1/broken", func(echo.Context) error { return fmt.Errorf("broken") },
-		authenticate(keyring{sha256.Sum256([]byte("ops")): {Name: "ops", Scope: gateway.ScopeAdmin}}, nil), audit(o, ofKey, slog.New(slog.DiscardHandler)))
-	h.(*echo.Echo).POST("/api/v1/repeated", func(c echo.Context) error {
-		c.Response().Header().Set("Idempotent-Replayed", "true")
-		return c.NoContent(http.StatusCreated)
-	}, authenticate(keyring{sha256.Sum256([]byte("ops")): {Name: "ops", Scope: gateway.ScopeAdmin}}, nil), audit(o, ofKey, slog.New(slog.DiscardHandler)))
+	ops := authenticate(keyring{sha256.Sum256([]byte("ops")): {Name: "ops", Scope: gateway.ScopeAdmin}}, nil)
+	for path, answer := range map[string]echo.HandlerFunc{
+		"/broken":    func(echo.Context) error { return fmt.Errorf("broken after the change") },
+		"/panicking": func(echo.Context) error { panic("after the change") },
+		"/unknown":   func(echo.Context) error { return &gateway.Error{Kind: gateway.Ambiguous, Msg: "done or not"} },
+		"/away":      func(echo.Context) error { return &gateway.Error{Kind: gateway.Unavailable, Msg: "away"} },
+		"/repeated": func(c echo.Context) error {
+			c.Response().Header().Set("Idempotent-Replayed", "true")
+			return c.NoContent(http.StatusCreated)
+		},
+		"/unknown/repeated": func(c echo.Context) error {
+			c.Response().Header().Set("Idempotent-Replayed", "true")
+			return c.NoContent(http.StatusBadGateway)
+		},
+	} {
+		h.(*echo.Echo).POST("/api/v1"+path, answer, ops, audit(o, ofKey, slog.New(slog.DiscardHandler)))
+	}
 	ask(h, "ops", http.MethodGet, "/agents")
 	ask(h, "nobody", http.MethodPut, "/accounts/acc_main/things")
-	ask(h, "ops", http.MethodPost, "/broken")
-	ask(h, "ops", http.MethodPost, "/repeated")
+	for _, path := range []string{"/broken", "/panicking", "/unknown", "/away", "/repeated", "/unknown/repeated"} {
+		ask(h, "ops", http.MethodPost, path)
+	}
 	ask(h, "ops", http.MethodPut, "/accounts/acc_main/things?token=secret")
 	ask(h, "reader", http.MethodPut, "/accounts/acc_main/things")
 	ask(h, "ops", http.MethodPost, "/nothing/"+strings.Repeat("x", 1000))
@@ -315,6 +327,10 @@ func TestTheAudit(t *testing.T) {
 		t.Errorf("got %d", refused.Code)
 	}
 	want := []gateway.AuditEntry{
+		{Who: "ops", Action: "POST /api/v1/broken", Subject: "/api/v1/broken", Status: 500},
+		{Who: "ops", Action: "POST /api/v1/panicking", Subject: "/api/v1/panicking", Status: 500},
+		{Who: "ops", Action: "POST /api/v1/unknown", Subject: "/api/v1/unknown", Status: 502},
+		{Who: "ops", Action: "POST /api/v1/away", Subject: "/api/v1/away", Status: 503},
 		{Who: "ops", Action: "PUT /api/v1/accounts/:account/things", Subject: "/api/v1/accounts/acc_main/things", Status: 204},
 		{Who: "reader", Action: "PUT /api/v1/accounts/:account/things", Subject: "/api/v1/accounts/acc_main/things", Status: 403},
 		{Who: "slow", Action: "POST /api/v1/sessions", Subject: "/api/v1/sessions", Status: 400},

@@ -214,7 +214,7 @@ type auditBody struct {
 	Key     string  `json:"key"`
 	Action  string  `json:"action" description:"The method and the route, as POST /api/v1/keys"`
 	Path    string  `json:"path"`
-	Status  int     `json:"status"`
+	Status  int     `json:"status" description:"Of the answer: below 400 the change was made; after 5xx, or 499 to a client that had gone, it may have been"`
 	Request string  `json:"request_id"`
 }
 
