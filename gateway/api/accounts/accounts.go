@@ -22,7 +22,9 @@
 // hand over its token to nobody but the gateway. The link is as good as a key to
 // that one act, and its id is random for that reason.
 //
-// Nothing is kept here, so a crash leaves a call done or not done.
+// Nothing is kept here, so a crash leaves a call done or not done. A repetition
+// under the same Idempotency-Key is answered with the account that the try before
+// it added.
 package accounts
 
 import (
@@ -37,6 +39,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"wagent/gateway"
+	"wagent/gateway/api/idempotency"
 	"wagent/gateway/api/wire"
 )
 
@@ -209,7 +212,7 @@ func (h *API) create(c echo.Context) error {
 }
 
 // add adds the account that the body describes, through a connect or by whoever
-// has a key.
+// has a key. One that an earlier try at the same request added is as it is.
 func (h *API) add(c echo.Context, through gateway.ConnectID) (gateway.Account, error) {
 	a, err := readAccount(c)
 	if err != nil {
@@ -219,8 +222,15 @@ func (h *API) add(c echo.Context, through gateway.ConnectID) (gateway.Account, e
 	if err != nil {
 		return a, fmt.Errorf("list accounts: %w", err)
 	}
+	a.ID = gateway.NewAccountID()
+	if try := idempotency.ID(c); try != "" {
+		a.ID = gateway.AccountIDOf(try)
+		if i := slices.IndexFunc(all, func(x gateway.Account) bool { return x.ID == a.ID }); i >= 0 {
+			return all[i], nil
+		}
+	}
 	share(&a, all)
-	a.ID, a.Kind, a.Takeover, a.CreatedAt = gateway.NewAccountID(), gateway.CloudAPI, gateway.DefaultTakeover, time.Now()
+	a.Kind, a.Takeover, a.CreatedAt = gateway.CloudAPI, gateway.DefaultTakeover, time.Now()
 	a.Cloud.GraphURL = h.graphURL(all)
 	if err := h.Meta.CheckAccount(c.Request().Context(), &a); err != nil {
 		return a, fmt.Errorf("check account %s: %w", a.ID, err)

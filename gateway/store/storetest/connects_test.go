@@ -33,6 +33,7 @@ func TestACloudAccountHasANumberOfItsOwn(t *testing.T) {
 				t.Errorf("%s: %v", id, err)
 			}
 		}
+		must(t, s.AddCloudAccount(t.Context(), a, "")) // the number is its own
 		must(t, s.DeleteAccount(t.Context(), a.ID))
 		must(t, s.AddCloudAccount(t.Context(), number("2001"), "")) // the number is free again
 	})
