@@ -12,7 +12,10 @@ import (
 	"wagent/gateway"
 )
 
-const keySelect = `SELECT name, hash, declared, id, scope, test, accounts, per_minute, created_at, last_used_at, revoked_at FROM api_keys `
+const (
+	keyColumns = `name, hash, declared, id, scope, test, accounts, per_minute, created_at, last_used_at, revoked_at`
+	keySelect  = `SELECT ` + keyColumns + ` FROM api_keys `
+)
 
 func scanKey(r row) (gateway.APIKey, error) {
 	var k gateway.APIKey
@@ -31,7 +34,7 @@ func insertKey(ctx context.Context, q queries, k *gateway.APIKey) error {
 	if len(k.Accounts) > 0 {
 		accounts = asJSON{k.Accounts}
 	}
-	_, err := q.exec(ctx, `INSERT INTO api_keys (name, hash, declared, id, scope, test, accounts, per_minute, created_at, last_used_at, revoked_at)
+	_, err := q.exec(ctx, `INSERT INTO api_keys (`+keyColumns+`)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0)`,
 		k.Name, hex.EncodeToString(k.Hash[:]), k.Declared, k.ID, k.Scope, k.Test, accounts, k.PerMinute, k.CreatedAt, k.LastUsedAt)
 	return err
@@ -80,9 +83,11 @@ func (s *Store) APIKeys(ctx context.Context) ([]gateway.APIKey, error) {
 }
 
 // CreateKey adds a key that is not in the configuration file. It fills the id
-// and the time that k lacks. Conflict: there is one with that name, which may be
-// revoked: a name says in the audit for good who it was. Invalid: an account does
-// not exist.
+// and the time that k lacks. If there is one with k's id and name that was not
+// revoked, an earlier try made it: it gets k's hash, so that the one it had opens
+// nothing, and k becomes what it is. Conflict: there is another with that name,
+// which may be revoked: a name says in the audit for good who it was. Invalid: an
+// account does not exist.
 func (s *Store) CreateKey(ctx context.Context, k *gateway.APIKey) error {
 	k.Declared = false
 	if k.ID == "" {
@@ -92,6 +97,15 @@ func (s *Store) CreateKey(ctx context.Context, k *gateway.APIKey) error {
 		k.CreatedAt = now()
 	}
 	err := s.inTx(ctx, func(q queries) error {
+		again, err := list(ctx, q, scanKey, `UPDATE api_keys SET hash = $3 WHERE id = $1 AND name = $2 AND revoked_at = 0 RETURNING `+keyColumns,
+			k.ID, k.Name, hex.EncodeToString(k.Hash[:]))
+		if err != nil {
+			return err
+		}
+		if len(again) > 0 {
+			*k = again[0]
+			return nil
+		}
 		for _, id := range k.Accounts {
 			known, err := exists(ctx, q, `SELECT 1 FROM accounts WHERE id = $1`, id)
 			if err == nil && !known {
@@ -104,7 +118,7 @@ func (s *Store) CreateKey(ctx context.Context, k *gateway.APIKey) error {
 				return err
 			}
 		}
-		err := insertKey(ctx, q, k)
+		err = insertKey(ctx, q, k)
 		if err != nil && q.unique(err) {
 			return &gateway.Error{Kind: gateway.Conflict, Msg: "There is an API key of that name, or there was one: take another", Err: err}
 		}

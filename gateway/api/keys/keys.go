@@ -4,7 +4,9 @@
 //
 // It is ours, in the shape of what stands beside it: WhatsRB Cloud has no such
 // thing, and what is not known is refused. A key is shown once, in the answer
-// that made it; nobody keeps more than its hash. A key that was revoked opens
+// that made it; nobody keeps more than its hash. Where a try at that request was cut
+// short, its repetition under the same Idempotency-Key gives the key a new secret,
+// and the one that nobody saw opens nothing. A key that was revoked opens
 // nothing from then on, and stays in the list; its name is not free again, since
 // the audit means it. Nothing is kept here but the times of the last minute,
 // which a crash loses.
@@ -23,6 +25,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"wagent/gateway"
+	"wagent/gateway/api/idempotency"
 	"wagent/gateway/api/wire"
 )
 
@@ -37,8 +40,9 @@ type API struct {
 type Keys interface {
 	// APIKeys returns all of them, those that were revoked too.
 	APIKeys(ctx context.Context) ([]gateway.APIKey, error)
-	// CreateKey adds one. Conflict: there is one of that name. Invalid, with
-	// Details: an account does not exist.
+	// CreateKey adds one, or gives the one with its id, if it is of that name and
+	// was not revoked, its hash, and k the rest. Conflict: there is another of that
+	// name. Invalid, with Details: an account does not exist.
 	CreateKey(ctx context.Context, k *gateway.APIKey) error
 	// RevokeKey ends one for good, by its id, its name or its
 	// [gateway.KeyDigest], or returns an Error of kind NotFound. Conflict: it is in
@@ -189,6 +193,9 @@ func (h *API) create(c echo.Context) error {
 	k, secret, err := d.Make()
 	if err != nil {
 		return err
+	}
+	if try := idempotency.ID(c); try != "" {
+		k.ID = gateway.KeyIDOf(try)
 	}
 	if err := h.Keys.CreateKey(c.Request().Context(), &k); err != nil {
 		return fmt.Errorf("create API key %s: %w", k.Name, err)

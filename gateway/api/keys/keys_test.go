@@ -50,15 +50,22 @@ func (m *memory) api() *API { return &API{Keys: m, Audit: m} }
 func (m *memory) APIKeys(context.Context) ([]gateway.APIKey, error) { return m.keys, m.err }
 
 func (m *memory) CreateKey(_ context.Context, k *gateway.APIKey) error {
+	i := slices.IndexFunc(m.keys, func(o gateway.APIKey) bool { return o.Name == k.Name })
 	switch {
 	case m.err != nil:
 		return m.err
-	case slices.ContainsFunc(m.keys, func(o gateway.APIKey) bool { return o.Name == k.Name }):
+	case i >= 0 && k.ID != "" && m.keys[i].ID == k.ID && m.keys[i].RevokedAt.IsZero():
+		m.keys[i].Hash = k.Hash
+		*k = m.keys[i]
+		return nil
+	case i >= 0:
 		return &gateway.Error{Kind: gateway.Conflict, Msg: "There is an API key of that name"}
 	case slices.Contains(k.Accounts, "acc_none"):
 		return &gateway.Error{Kind: gateway.Invalid, Msg: "Validation failed", Details: map[string][]string{"accounts": {`"acc_none" does not exist`}}}
 	}
-	k.ID, k.CreatedAt = gateway.NewKeyID(), then
+	if k.CreatedAt = then; k.ID == "" {
+		k.ID = gateway.NewKeyID()
+	}
 	m.keys = append(m.keys, *k)
 	return nil
 }

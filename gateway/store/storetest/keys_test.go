@@ -53,6 +53,40 @@ func TestKeysThatCanNotBeMade(t *testing.T) {
 	})
 }
 
+// TestAKeyThatATryMadeGetsAnotherSecret: only that one, and not for good.
+func TestAKeyThatATryMadeGetsAnotherSecret(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		seed(t, s)
+		create := func(id, name, secret string) (gateway.APIKey, error) {
+			k := shopKey()
+			k.ID, k.Name, k.Hash = id, name, sha256.Sum256([]byte(secret))
+			err := s.CreateKey(t.Context(), &k)
+			return k, err
+		}
+		first := got(create("key_a", "shop", "first"))(t)
+		time.Sleep(2 * time.Millisecond) // times are kept in milliseconds
+		again := got(create("key_a", "shop", "again"))(t)
+		_, err := s.KeyByHash(t.Context(), first.Hash)
+		wantKind(t, err, gateway.NotFound)
+		equal(t, "by its new hash", got(s.KeyByHash(t.Context(), again.Hash))(t), again)
+		first.Hash = again.Hash
+		equal(t, "the rest of it", again, first)
+
+		for _, other := range [][2]string{{"key_b", "shop"}, {"key_a", "bar"}, {"", "shop"}} {
+			_, err := create(other[0], other[1], "other")
+			wantKind(t, err, gateway.Conflict)
+		}
+		must(t, s.RevokeKey(t.Context(), "key_a"))
+		_, err = create("key_a", "shop", "late")
+		wantKind(t, err, gateway.Conflict)
+		must(t, s.Declare(t.Context(), nil, nil, nil, []gateway.APIKey{{Name: "ops", Hash: sha256.Sum256([]byte("ops"))}}))
+		_, err = create("", "ops", "other")
+		wantKind(t, err, gateway.Conflict)
+		got(s.KeyByHash(t.Context(), sha256.Sum256([]byte("ops"))))(t)
+		equal(t, "keys", len(got(s.APIKeys(t.Context()))(t)), 2)
+	})
+}
+
 func TestARevokedKeyOpensNothing(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		seed(t, s)
