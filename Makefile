@@ -23,7 +23,7 @@ UNWATCHED := modernc.org github.com/yuin/gopher-lua go.mau.fi/whatsmeow/socket g
 RACE      := -race $(foreach p,$(UNWATCHED),-gcflags=$(p)/...=-race=false)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test chaos check bench module tools packages
+.PHONY: help run demo test chaos fuzz check bench module tools packages
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -41,6 +41,10 @@ test: packages check bin/gotest ## install what is missing, check, and run every
 
 chaos: packages ## kill, stop and cut off two replicas and their Redis for a minute while 2,000 people write (ARGS="-chaos.seed=N")
 	WAGENT_TEST_STRICT=1 go test -count=1 -timeout=12m -v -run='^TestChaos$$' ./cmd/wagent -chaos=1m -chaos.people=2000 $(ARGS)
+
+fuzz: FUZZTIME ?= 30s
+fuzz: ## fuzz what strangers send for 30 s each (FUZZTIME=30s)
+	@.ci/fuzz $(FUZZTIME)
 
 check: $(GOLANGCI_LINT) $(GOVULNCHECK) ## format, lint, vet, build, modules, generated code, known vulnerabilities
 	@files=$$(gofmt -l $$(git ls-files '*.go')) && test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }

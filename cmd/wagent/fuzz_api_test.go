@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	echov4 "github.com/labstack/echo/v4"
 	"golang.org/x/sync/errgroup"
 
+	"wagent/cmd/wagent/internal/config"
 	"wagent/dispatch/llm/llmtest"
 	"wagent/gateway"
 	"wagent/gateway/api"
@@ -59,6 +61,7 @@ func newFuzzed(f *testing.F) *fuzzed {
 	cfg := worldConfig(f.TempDir())
 	cfg.Accounts = append(cfg.Accounts, gateway.Account{ID: "acc_try", Kind: gateway.Sandbox, Declared: true}, linkedAccount)
 	cfg.Drain = time.Second
+	cfg.APIKeys = append(cfg.APIKeys, reader, till)
 	a, err := build(ctx, cfg, host{listener: network.listen("wagent.test:80"), dial: network.dial, graphURL: "http://graph.test/v23.0", noSocket: true}, log)
 	if err != nil {
 		f.Fatal(err)
@@ -77,7 +80,7 @@ func newFuzzed(f *testing.F) *fuzzed {
 		a.Close()
 	}
 	for _, r := range a.handler.(*echov4.Echo).Routes() {
-		if strings.HasPrefix(r.Path, "/api/v1/") && !strings.Contains(r.Path, "*") {
+		if (strings.HasPrefix(r.Path, "/api/v1/") || isLink(r.Path)) && !strings.Contains(r.Path, "*") {
 			z.routes = append(z.routes, r)
 		}
 	}
@@ -85,6 +88,16 @@ func newFuzzed(f *testing.F) *fuzzed {
 	z.settle(f, a)
 	return z
 }
+
+// isLink reports whether a route is for whoever was given a link, and has no key.
+func isLink(route string) bool { return strings.HasPrefix(route, "/connect/") }
+
+// Keys of the configuration: one that may change nothing, and one that reaches
+// the sandbox only.
+var (
+	reader = config.APIKey{Name: "reader", Key: "a-key-that-only-reads", Scope: "read", PerMinute: 1_000_000}
+	till   = config.APIKey{Name: "till", Key: "a-key-of-the-sandbox", Scope: "write", Test: true, PerMinute: 1_000_000}
+)
 
 // linkedAccount is a number whose device nobody has linked.
 var linkedAccount = gateway.Account{ID: "acc_phone", Kind: gateway.LinkedDevice, Declared: true}
@@ -112,6 +125,7 @@ func (z *fuzzed) settle(f *testing.F, a *app) {
 	made("/runs", "/api/v1/agents/"+agent+"/runs", runOne)
 	made("/messages", "/api/v1/sandbox/acc_try/messages", `{"message":{"from":"+15550001111","text":"hello"}}`)
 	made("/conversation_pauses", "/api/v1/business_accounts/acc_try/conversation_pauses", `{"phone_number":"+15550001111"}`)
+	made("/business_accounts/connect", "/api/v1/business_accounts/connect", "")
 	cs, _, err := a.store.Contacts(f.Context(), "+15550001111", "", 1)
 	if err != nil || len(cs) != 1 {
 		f.Fatalf("the customer: %v, %v", cs, err)
@@ -126,8 +140,15 @@ func (z *fuzzed) settle(f *testing.F, a *app) {
 	}
 }
 
-func (z *fuzzed) do(method, path, body string, header ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequestWithContext(api.Trusted(context.Background()), method, "/", strings.NewReader(body))
+// do asks as somebody who needs no key.
+func (z *fuzzed) do(method, path, body string) *httptest.ResponseRecorder {
+	return z.doAs(api.Trusted(context.Background()), "", method, path, body)
+}
+
+// doAs asks from an address ("": any); headers are names and values.
+func (z *fuzzed) doAs(ctx context.Context, from, method, path, body string, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequestWithContext(ctx, method, "/", strings.NewReader(body))
+	r.RemoteAddr = cmp.Or(from, r.RemoteAddr)
 	u, err := url.ParseRequestURI(path)
 	if err != nil { // no server gets it
 		u = &url.URL{Path: path}
@@ -150,6 +171,7 @@ func (z *fuzzed) learn(route string, answer []byte) {
 	segment := route[strings.LastIndexByte(route, '/')+1:]
 	known := append(z.ids[segment], fmt.Sprint(one.Data.ID))
 	z.ids[segment] = known[max(0, len(known)-8):]
+	z.ids["connects"] = z.ids["connect"] // where the API shows them
 }
 
 // path fills the parameters of a route: mostly with what exists.
@@ -192,7 +214,7 @@ var (
 		"status", "phone_number", "duration_minutes", "to", "from", "text", "message_type", "content", "template_name", "template_language",
 		"message_metadata", "buttons", "id", "title", "url", "events", "secret", "waba_id", "phone_number_id", "display_name", "meta_access_token",
 		"method", "tags", "language", "category", "components", "type", "trigger_on", "min_message_length", "ignore_patterns", "model_settings",
-		"spend_limits", "compaction", "memory_blocks", "answers", "on_new_message", "value", "role", "on", "limit", "variables", "format", "parameters",
+		"business_name", "app_secret", "verify_token", "spend_limits", "compaction", "memory_blocks", "answers", "on_new_message", "value", "role", "on", "limit", "variables", "format", "parameters",
 	}
 	values = []string{
 		"", "x", "+15550001111", "15550001111", "text", "template", "image", "interactive", "button", "auto", "confirm", "confirmed", "rejected", "hotel.room.clean",
@@ -250,7 +272,10 @@ func (z *fuzzed) body(route string, r *rand.Rand, raw string) string {
 	}
 	if r.IntN(3) > 0 {
 		wrapper := wrappers[r.IntN(len(wrappers))]
-		if r.IntN(3) > 0 { // what the resource is called, but in the singular
+		switch {
+		case isLink(route):
+			wrapper = "business_account"
+		case r.IntN(3) > 0: // what the resource is called, but in the singular
 			wrapper = strings.TrimSuffix(route[strings.LastIndexByte(route, '/')+1:], "s")
 		}
 		v = map[string]any{wrapper: v}
@@ -262,9 +287,24 @@ func (z *fuzzed) body(route string, r *rand.Rand, raw string) string {
 	return string(b)
 }
 
-// FuzzAPI asks for anything that the routes take, and for what they do not. Its
-// property is that the answer is never of 5xx, and says what the contract says
-// that answers look like.
+// form is raw, or what a browser sends from the page of a link.
+func form(r *rand.Rand, raw string) string {
+	if r.IntN(3) == 0 {
+		return raw
+	}
+	out := url.Values{}
+	for _, name := range []string{"business_name", "display_name", "phone_number", "waba_id", "phone_number_id", "meta_access_token", "app_secret", "verify_token"} {
+		if r.IntN(5) > 0 {
+			out.Add(name, append(values, "1", "2", raw)[r.IntN(len(values)+3)])
+		}
+	}
+	return out.Encode()
+}
+
+// FuzzAPI asks for anything that the routes take, and for what they do not, as
+// whoever may do everything, with a key, and with none. Its property is that the
+// answer is never of 5xx, says what the contract says that answers look like, and
+// is a refusal where the key is not good for it.
 func FuzzAPI(f *testing.F) {
 	z := newFuzzed(f)
 	defer func() { z.stop() }()
@@ -275,6 +315,7 @@ func FuzzAPI(f *testing.F) {
 		`{"webhook":{"url":"https://hooks.test/in","events":["message.received"]}}`, `{"agent":{"name":"n","system_prompt":"p"}}`,
 		`{"business_account":{"waba_id":"1","phone_number_id":"2","business_name":"b","display_name":"d","phone_number":"+15550009999","meta_access_token":"t"}}`,
 		`{"template":{"name":"t","language":"en_US","category":"UTILITY","components":[{"type":"BODY","text":"x"}]}}`, "\xff", `{"agent":{"name":"\u0000"}}`,
+		"waba_id=1&phone_number_id=2&meta_access_token=t&business_name=%ff", "%zz",
 	}
 	for i := range z.routes {
 		for k := range 5 {
@@ -305,6 +346,8 @@ func (z *fuzzed) ask(t *testing.T, route *echov4.Route, r *rand.Rand, raw string
 		path += "/" + url.PathEscape(raw)
 	case 1:
 		method = []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "ODD"}[r.IntN(8)]
+	case 2:
+		path += "?" + raw
 	}
 	for i := range r.IntN(3) {
 		path += map[bool]string{true: "?", false: "&"}[i == 0] + queries[r.IntN(len(queries))] + "=" + url.QueryEscape(values[r.IntN(len(values)-1)])
@@ -314,13 +357,47 @@ func (z *fuzzed) ask(t *testing.T, route *echov4.Route, r *rand.Rand, raw string
 		header = []string{"Idempotency-Key", values[r.IntN(len(values))], "Content-Type", []string{"", "text/plain", "application/json", "a/b/c"}[r.IntN(4)]}
 	}
 	body := z.body(route.Path, r, raw)
-	w := z.do(method, path, body, header...)
-	if err := looksRight(method, route.Path, w.Result()); err != nil {
-		t.Errorf("%s %s\n%s\n%v\n%d %.500s", method, path, body, err, w.Code, w.Body)
+	if isLink(route.Path) && r.IntN(2) == 0 {
+		body, header = form(r, raw), append(header, "Content-Type", "application/x-www-form-urlencoded")
+	}
+	if isLink(route.Path) && r.IntN(2) == 0 {
+		header = append(header, "Accept", "text/html")
+	}
+	ctx, key := api.Trusted(context.Background()), ""
+	if isLink(route.Path) || r.IntN(4) == 0 {
+		key = []string{"", "Bearer", raw, "Bearer " + raw, "Bearer " + string(reader.Key), "Bearer " + string(till.Key)}[r.IntN(6)]
+		ctx, header = context.Background(), append(header, "Authorization", key)
+	}
+	from := fmt.Sprintf("[2001:db8:%x:%x::1]:1", r.IntN(1<<16), r.IntN(1<<16)) // one client would be told to wait
+	w := z.doAs(ctx, from, method, path, body, header...)
+	err := looksRight(method, route.Path, w.Result())
+	if err == nil && ctx == context.Background() && strings.HasPrefix(route.Path, "/api/v1/") {
+		err = mayHave(key, method, route.Path, w.Code)
+	}
+	if err != nil {
+		t.Errorf("%s %s\n%q\n%s\n%v\n%d %.500s", method, path, header, body, err, w.Code, w.Body)
 	}
 	if w.Code/100 == 2 && method == http.MethodPost {
 		z.learn(route.Path, w.Body.Bytes())
 	}
+}
+
+// mayHave reports an answer that whoever has the key should not have got.
+func mayHave(authorization, method, route string, status int) error {
+	reads := method == http.MethodGet || method == http.MethodHead || strings.HasSuffix(route, "/check")
+	switch authorization {
+	case "Bearer " + string(till.Key):
+		return nil
+	case "Bearer " + string(reader.Key):
+		if status < 300 && !reads {
+			return fmt.Errorf("it was done with a key that only reads")
+		}
+	default:
+		if status != http.StatusUnauthorized && status != http.StatusTooManyRequests {
+			return fmt.Errorf("it was looked at without a key")
+		}
+	}
+	return nil
 }
 
 // files are the routes whose answers are no JSON.
@@ -340,6 +417,13 @@ func looksRight(method, route string, r *http.Response) error {
 		}
 		return nil
 	case method == http.MethodHead || r.StatusCode == http.StatusOK && slices.Contains(files, route):
+		return nil
+	case isLink(route) && r.StatusCode == http.StatusSeeOther:
+		return nil
+	case isLink(route) && strings.HasPrefix(r.Header.Get("Content-Type"), "text/html"):
+		if !strings.Contains(string(b), "</html>") || r.StatusCode >= 300 && r.StatusCode < 400 {
+			return fmt.Errorf("it is no page")
+		}
 		return nil
 	case r.Header.Get("Content-Type") != "application/json":
 		return fmt.Errorf("the content type is %q", r.Header.Get("Content-Type"))
