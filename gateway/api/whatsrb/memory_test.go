@@ -185,18 +185,22 @@ func (m *memory) Decide(_ context.Context, agent gateway.AgentID, id gateway.Run
 	invalid := func(msg string) error {
 		return &gateway.Error{Kind: gateway.Invalid, Msg: "Validation failed", Details: map[string][]string{"actions": {msg}}}
 	}
-	if r.Status != gateway.RunCompleted {
-		return gateway.Run{}, invalid("the run is not completed")
+	switch {
+	case r.Status != gateway.RunCompleted:
+		return gateway.Run{}, invalid(fmt.Sprintf("the run is %s, not completed", r.Status))
+	case len(r.Actions) == 0 || r.Actions[0].Status == gateway.ActionAuto:
+		return gateway.Run{}, invalid("the run has no actions to confirm")
 	}
 	actions := slices.Clone(r.Actions)
-	pending := len(actions)
+	pending, seen := len(actions), map[int]bool{}
 	for _, d := range ds {
 		switch {
-		case d.Index < 0 || d.Index >= len(actions) || actions[d.Index].Status == gateway.ActionAuto:
-			return gateway.Run{}, invalid(fmt.Sprintf("index %d is not that of an action to decide", d.Index))
+		case d.Index < 0 || d.Index >= len(actions) || seen[d.Index]:
+			return gateway.Run{}, invalid(fmt.Sprintf("index %d is not that of one action", d.Index))
 		case actions[d.Index].Status != gateway.ActionPending:
-			return gateway.Run{}, &gateway.Error{Kind: gateway.Conflict, Msg: fmt.Sprintf("action %d is decided already", d.Index)}
+			return gateway.Run{}, &gateway.Error{Kind: gateway.Conflict, Msg: fmt.Sprintf("action %d is already %s", d.Index, actions[d.Index].Status)}
 		}
+		seen[d.Index] = true
 		actions[d.Index].Status, actions[d.Index].DecidedBy, actions[d.Index].DecidedAt = d.Status, by, time.Now()
 		actions[d.Index].Request = d.Request
 	}
