@@ -19,6 +19,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/labstack/echo/v4"
@@ -76,7 +77,46 @@ func Parts[T interface{ Validate() error }](t *testing.T, begin func() T) {
 // behind "! ", or reports false if it knows no such command.
 func Play(t *testing.T, begin func() (mount func(*echo.Group), do func(command string) bool)) {
 	t.Helper()
-	files, err := filepath.Glob("testdata/*.txt")
+	each(t, "testdata", func(t *testing.T) *player {
+		mount, do := begin()
+		srv := httptest.NewServer(serve(mount, func(err error) { t.Error(err) }))
+		t.Cleanup(func() { http.DefaultClient.CloseIdleConnections(); srv.Close() })
+		return &player{Server: &Server{Base: srv.URL, Do: do}, client: http.DefaultClient, names: &names{}}
+	})
+}
+
+// A Server is a program that serves the API.
+type Server struct {
+	Base string // its URL, without a path
+	Key  string // that requests bear; a command may change it
+	// Do does the command behind "! ", in which ids are as they really are, or
+	// reports false if it knows no such command.
+	Do func(command string) bool
+}
+
+// PlayAt plays each file of dir, which is a story as Play has them, against the
+// program that begin starts for it. What else differs from one time to another in
+// a real program is made stable, too: durations, secrets, ports, ids of WhatsApp's
+// and of requests, and days; (today) in a request is today.
+func PlayAt(t *testing.T, dir string, begin func(t *testing.T) *Server) {
+	t.Helper()
+	each(t, dir, func(t *testing.T) *player {
+		transport := &http.Transport{}
+		t.Cleanup(transport.CloseIdleConnections)
+		return &player{Server: begin(t), client: &http.Client{Transport: Transport(t, transport)}, names: &names{real: true}}
+	})
+}
+
+// A player plays one story.
+type player struct {
+	*Server
+	client *http.Client
+	names  *names
+}
+
+func each(t *testing.T, dir string, begin func(t *testing.T) *player) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.txt"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("golden files: %v, %v", files, err)
 	}
@@ -86,8 +126,7 @@ func Play(t *testing.T, begin func() (mount func(*echo.Group), do func(command s
 			if err != nil {
 				t.Fatal(err)
 			}
-			mount, do := begin()
-			got := play(t, serve(mount, func(err error) { t.Error(err) }), do, string(want))
+			got := begin(t).play(t, string(want))
 			if *update {
 				if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
 					t.Fatal(err)
@@ -101,16 +140,14 @@ func Play(t *testing.T, begin func() (mount func(*echo.Group), do func(command s
 	}
 }
 
-func play(t *testing.T, handler http.Handler, do func(string) bool, story string) string {
+// play returns the story with the answers that are given now.
+func (p *player) play(t *testing.T, story string) string {
 	t.Helper()
-	srv := httptest.NewServer(handler)
-	t.Cleanup(func() { http.DefaultClient.CloseIdleConnections(); srv.Close() })
-	names := &names{}
 	var out strings.Builder
 	var request []string
 	flush := func() {
 		if len(request) > 0 {
-			out.WriteString(send(t, srv.URL, request, names))
+			out.WriteString(p.send(t, request))
 			request = nil
 		}
 	}
@@ -125,7 +162,7 @@ func play(t *testing.T, handler http.Handler, do func(string) bool, story string
 		} else {
 			request = append(request, rest)
 		}
-		if cmd, ok := strings.CutPrefix(line, "! "); ok && !do(cmd) {
+		if cmd, ok := strings.CutPrefix(line, "! "); ok && !p.Do(p.names.original(cmd)) {
 			t.Fatalf("unknown command %q", cmd)
 		}
 		fmt.Fprintln(&out, line)
@@ -136,18 +173,21 @@ func play(t *testing.T, handler http.Handler, do func(string) bool, story string
 
 // send makes a request of its lines: method and path, then the body. Without a
 // body it sends no bytes and no Content-Type, as the JS SDK does.
-func send(t *testing.T, base string, lines []string, names *names) string {
+func (p *player) send(t *testing.T, lines []string) string {
 	t.Helper()
-	method, path, _ := strings.Cut(names.original(lines[0]), " ")
-	body := names.original(strings.Join(lines[1:], "\n"))
-	req, err := http.NewRequestWithContext(t.Context(), method, base+"/api/v1"+path, strings.NewReader(body))
+	method, path, _ := strings.Cut(p.names.original(lines[0]), " ")
+	body := p.names.original(strings.Join(lines[1:], "\n"))
+	req, err := http.NewRequestWithContext(t.Context(), method, p.Base+"/api/v1"+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if p.Key != "" {
+		req.Header.Set("Authorization", "Bearer "+p.Key)
 	}
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := p.client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,12 +206,15 @@ func send(t *testing.T, base string, lines []string, names *names) string {
 			t.Errorf("%s %s: %v in %q", method, path, err, answer)
 		}
 	}
-	text := fmt.Sprintf("%d", resp.StatusCode) + names.stable(out.String())
+	text := fmt.Sprintf("%d", resp.StatusCode) + p.names.stable(out.String())
 	return "< " + strings.ReplaceAll(text, "\n", "\n< ") + "\n"
 }
 
 // names maps ids to stable names and back.
-type names struct{ seen []string }
+type names struct {
+	seen []string
+	real bool // of a program, and not of a double
+}
 
 var (
 	idPattern   = regexp.MustCompile(`\b(agt_[0-9a-f]{32}|(run|msg|acc|key|tpl|con)_[0-9a-z]{26})\b`)
@@ -180,10 +223,29 @@ var (
 	pngPattern  = regexp.MustCompile(`"data:image/png;base64,[0-9A-Za-z+/]+={0,2}"`)
 )
 
+// varying is what else differs in a real program. What has another form than here
+// is not replaced, and shows.
+var varying = []struct {
+	pattern *regexp.Regexp
+	name    string
+}{
+	{regexp.MustCompile(`("(?:latency_ms|duration_ms|avg_delivery_latency_ms)": )\d+\b`), `$1(milliseconds)`},
+	{regexp.MustCompile(`("secret": "whsec_)[0-9A-Za-z+/]{32,}={0,2}"`), `$1(secret)"`},
+	{regexp.MustCompile(`("wamid": "wamid\.)[0-9A-Z]{26}"`), `$1(id)"`},
+	{regexp.MustCompile(`http://127\.0\.0\.1:\d+\b`), `http://127.0.0.1:(port)`},
+	{regexp.MustCompile(`("request_id": ")[0-9A-Za-z]{26,32}"`), `$1(request)"`},
+	{regexp.MustCompile(`("(?:from|to|period|date|day)": )"\d{4}-\d\d-\d\d"`), `$1"(day)"`},
+}
+
 func (n *names) stable(s string) string {
 	s = keyPattern.ReplaceAllString(s, `"$1(secret)"`)
 	s = pngPattern.ReplaceAllString(s, `"(picture)"`)
 	s = timePattern.ReplaceAllString(s, `"(time)"`)
+	if n.real {
+		for _, v := range varying {
+			s = v.pattern.ReplaceAllString(s, v.name)
+		}
+	}
 	return idPattern.ReplaceAllStringFunc(s, func(id string) string {
 		prefix, count := id[:4], 0
 		for _, other := range n.seen {
@@ -200,6 +262,9 @@ func (n *names) stable(s string) string {
 }
 
 func (n *names) original(s string) string {
+	if n.real {
+		s = strings.ReplaceAll(s, "(today)", time.Now().UTC().Format(time.DateOnly))
+	}
 	counts := map[string]int{}
 	for _, id := range n.seen {
 		counts[id[:4]]++
