@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
-	"slices"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +11,7 @@ import (
 	"wagent/dispatch/llm/llmtest"
 	"wagent/gateway/api/wire/wiretest"
 	"wagent/gateway/client/runs"
+	"wagent/gateway/client/sessions"
 	"wagent/gateway/cloudapi/graphtest"
 )
 
@@ -18,16 +19,14 @@ import (
 // program, one for each story: with its databases, its dispatcher and its outbox,
 // and doubles only of what is not ours, Meta and the models.
 func TestContractOfARunningWagent(t *testing.T) {
-	wiretest.PlayAt(t, "testdata/contract", func(t *testing.T) *wiretest.Server {
-		c := newContract(t)
-		return c.server
-	})
+	wiretest.PlayAt(t, "testdata/contract", func(t *testing.T) *wiretest.Server { return newContract(t).server })
 }
 
 // contract is a program and a client of its API.
 type contract struct {
 	*sdkRig
 	server *wiretest.Server
+	away   *gate // lifted once WhatsApp is to be out of reach
 }
 
 // The keys of a contract's program, beside that of every rig.
@@ -51,9 +50,18 @@ func newContract(t *testing.T) *contract {
 		)
 		cfg["agents"].([]any)[0].(map[string]any)["auto_run_inbound"] = false
 	})
-	r.env = []string{"HTTPS_PROXY=http://127.0.0.1:1", "https_proxy=http://127.0.0.1:1"} // WhatsApp itself is out of reach
+	c := &contract{sdkRig: &sdkRig{rig: r}, away: newGate()}
+	// WhatsApp itself is out of reach, which is known once the gate is lifted.
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		select {
+		case <-c.away.open:
+		case <-q.Context().Done():
+		}
+		w.WriteHeader(http.StatusBadGateway)
+	}))
+	t.Cleanup(func() { c.away.lift(); proxy.Close() })
+	r.env = []string{"HTTPS_PROXY=" + proxy.URL, "https_proxy=" + proxy.URL, "NO_PROXY=", "no_proxy="}
 	r.graph.AddBusiness("9001", "token")
-	c := &contract{sdkRig: &sdkRig{rig: r}}
 	c.own()
 	c.proc = c.start()
 	c.c = c.client("key-of-the-crash-test")
@@ -77,7 +85,7 @@ func answerOrBreak(r llmtest.Request) llmtest.Reply {
 // command does what a story says after "! ".
 func (c *contract) command(what string) bool {
 	c.Helper()
-	var one, two, three string
+	var one, two string
 	is := func(form string, words ...any) bool {
 		n, err := fmt.Sscanf(what, form, words...)
 		return err == nil && n == len(words)
@@ -89,8 +97,8 @@ func (c *contract) command(what string) bool {
 		c.become(one, two)
 	case is("WhatsApp tells that message %s was %s", &one, &two):
 		c.tell(one, two)
-	case is("Ada writes %s", &three):
-		c.say(ada, three)
+	case is("Ada writes %s", &one):
+		c.say(ada, one)
 	case what == "all work is done":
 		c.settled(20 * time.Second)
 	case what == "Meta approves all templates":
@@ -99,7 +107,7 @@ func (c *contract) command(what string) bool {
 		c.graph.PutTemplate("9001", graphtest.Template{Name: "hello_world", Language: "en_US", Category: "MARKETING"})
 	case is("somebody gives a number at the link %s", &one):
 		c.visit(one)
-	case is("the pairing of %s ends", &one):
+	case is("WhatsApp is out of reach for %s", &one):
 		c.unpaired(one)
 	case is("the key is that of the %s", &one):
 		c.server.Key = map[string]string{"reader": readingKey, "sandbox": testingKey, "phone": limitedKey, "operator": "key-of-the-crash-test"}[one]
@@ -165,14 +173,15 @@ func (c *contract) visit(link string) {
 	}
 }
 
-// unpaired waits until a session's try to link, which can't reach WhatsApp, is over.
+// unpaired has a session's try to link fail, since WhatsApp is out of reach.
 func (c *contract) unpaired(session string) {
 	c.Helper()
+	c.away.lift()
 	c.until("the pairing to end", 20*time.Second, func() bool {
 		s, err := c.c.Sessions.Retrieve(c.Context(), session)
 		if err != nil {
 			c.Fatal(err)
 		}
-		return slices.Contains([]string{"disconnected"}, string(s.Status))
+		return s.Status == sessions.Disconnected
 	})
 }

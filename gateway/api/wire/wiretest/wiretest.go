@@ -234,7 +234,8 @@ var varying = []struct {
 	{regexp.MustCompile(`("wamid": "wamid\.)[0-9A-Z]{26}"`), `$1(id)"`},
 	{regexp.MustCompile(`http://127\.0\.0\.1:\d+\b`), `http://127.0.0.1:(port)`},
 	{regexp.MustCompile(`("request_id": ")[0-9A-Za-z]{26,32}"`), `$1(request)"`},
-	{regexp.MustCompile(`("(?:from|to|period|date|day)": )"\d{4}-\d\d-\d\d"`), `$1"(day)"`},
+	{regexp.MustCompile(`("(?:from|to|period)": )"\d{4}-\d\d-\d\d"`), `$1"(day)"`},
+	{regexp.MustCompile(`("period": )"\d{4}-\d\d"`), `$1"(month)"`},
 }
 
 func (n *names) stable(s string) string {
