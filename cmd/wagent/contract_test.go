@@ -34,6 +34,7 @@ const (
 	readingKey = "key-of-a-reader-of-all"
 	testingKey = "wrb_test_of-the-sandbox"
 	limitedKey = "key-of-the-phone-only"
+	slowKey    = "key-of-once-a-minute"
 )
 
 func newContract(t *testing.T) *contract {
@@ -43,6 +44,7 @@ func newContract(t *testing.T) *contract {
 			map[string]any{"name": "reader", "key": readingKey, "scope": "read"},
 			map[string]any{"name": "sandbox", "key": testingKey, "test": true},
 			map[string]any{"name": "phone", "key": limitedKey, "accounts": []any{"acc_phone"}},
+			map[string]any{"name": "slow", "key": slowKey, "scope": "read", "per_minute": 1},
 		)
 		cfg["accounts"] = append(cfg["accounts"].([]any),
 			map[string]any{"id": "acc_phone", "kind": "linked_device", "name": "Reception"},
@@ -110,7 +112,7 @@ func (c *contract) command(what string) bool {
 	case is("WhatsApp is out of reach for %s", &one):
 		c.unpaired(one)
 	case is("the key is that of the %s", &one):
-		c.server.Key = map[string]string{"reader": readingKey, "sandbox": testingKey, "phone": limitedKey, "operator": "key-of-the-crash-test"}[one]
+		c.server.Key = map[string]string{"reader": readingKey, "sandbox": testingKey, "phone": limitedKey, "slow": slowKey}[one]
 	case what == "the key is nobody's":
 		c.server.Key = "wrb_live_nobodys"
 	case what == "the day goes on for a minute":
