@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -33,18 +35,18 @@ type fuzzed struct {
 	routes  []*echov4.Route
 	ids     map[string][]string // that exist, by the segment of the path before them
 	asked   int
-	stop    func()
+	stop    func() error
 }
 
 // maxAsked is how much one program is asked: what it was told to keep makes its
-// lists long.
-const maxAsked = 5000
+// lists long. The seeds ask for more, so that they begin another.
+const maxAsked = 2000
 
 // newFuzzed starts a program on SQLite and what it brings itself, with doubles of
 // WhatsApp, of a model and of a customer's endpoint. Linked devices are rows only:
-// nothing connects them.
-func newFuzzed(f *testing.F) *fuzzed {
-	f.Helper()
+// nothing connects them. It outlives the input at which it was begun.
+func newFuzzed(t testing.TB) *fuzzed {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	var network pipes
 	graph := graphtest.New()
@@ -52,19 +54,23 @@ func newFuzzed(f *testing.F) *fuzzed {
 		graph.AddNumber(n.PhoneNumberID, "token of "+string(id))
 	}
 	model := &llmtest.Server{Key: "model-key", Answer: func(llmtest.Request) llmtest.Reply { return output("yes", "", "204", "205") }}
-	ctx, stop := context.WithCancel(f.Context())
+	ctx, stop := context.WithCancel(context.Background())
+	dir, err := os.MkdirTemp("", "wagent-fuzz-") //nolint:usetesting // the input's would be gone with it
+	if err != nil {
+		t.Fatal(err)
+	}
 	var running errgroup.Group
 	for host, h := range map[string]http.Handler{"graph.test:80": graph, "model.test:80": model, "hooks.test:80": http.NotFoundHandler()} {
 		ln := network.listen(host)
 		running.Go(func() error { return serveHTTP(ctx, ln, h, 0, log) })
 	}
-	cfg := worldConfig(f.TempDir())
+	cfg := worldConfig(dir)
 	cfg.Accounts = append(cfg.Accounts, gateway.Account{ID: "acc_try", Kind: gateway.Sandbox, Declared: true}, linkedAccount)
 	cfg.Drain = time.Second
 	cfg.APIKeys = append(cfg.APIKeys, reader, till)
 	a, err := build(ctx, cfg, host{listener: network.listen("wagent.test:80"), dial: network.dial, graphURL: "http://graph.test/v23.0", noSocket: true}, log)
 	if err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
 	meta := network.listen("graph.test:80") // knows no number
 	running.Go(func() error { return serveHTTP(ctx, meta, graphtest.New(), 0, log) })
@@ -72,12 +78,11 @@ func newFuzzed(f *testing.F) *fuzzed {
 		running.Go(func() error { return part(ctx) })
 	}
 	z := &fuzzed{handler: a.handler, ids: map[string][]string{}}
-	z.stop = func() {
+	z.stop = func() error {
 		stop()
-		if err := running.Wait(); err != nil {
-			f.Errorf("the program: %v", err)
-		}
+		err := running.Wait()
 		a.Close()
+		return errors.Join(err, os.RemoveAll(dir))
 	}
 	for _, r := range a.handler.(*echov4.Echo).Routes() {
 		if (strings.HasPrefix(r.Path, "/api/v1/") || isLink(r.Path)) && !strings.Contains(r.Path, "*") {
@@ -85,7 +90,7 @@ func newFuzzed(f *testing.F) *fuzzed {
 		}
 	}
 	slices.SortFunc(z.routes, func(a, b *echov4.Route) int { return strings.Compare(a.Path+a.Method, b.Path+b.Method) })
-	z.settle(f, a)
+	z.settle(t, a)
 	return z
 }
 
@@ -104,8 +109,8 @@ var linkedAccount = gateway.Account{ID: "acc_phone", Kind: gateway.LinkedDevice,
 
 // settle makes one of most things, so that paths can name it: an agent that may be
 // changed, with runs of which one waits for decisions, and a customer who wrote.
-func (z *fuzzed) settle(f *testing.F, a *app) {
-	f.Helper()
+func (z *fuzzed) settle(t testing.TB, a *app) {
+	t.Helper()
 	for _, id := range []string{"acc_a", "acc_try", "acc_phone"} {
 		for _, segment := range []string{"business_accounts", "sandbox", "sessions", "accounts"} {
 			z.ids[segment] = append(z.ids[segment], id)
@@ -115,7 +120,7 @@ func (z *fuzzed) settle(f *testing.F, a *app) {
 	made := func(route, path, body string) {
 		w := z.do(http.MethodPost, path, body)
 		if w.Code/100 != 2 {
-			f.Fatalf("POST %s: %d %s", path, w.Code, w.Body)
+			t.Fatalf("POST %s: %d %s", path, w.Code, w.Body)
 		}
 		z.learn(route, w.Body.Bytes())
 	}
@@ -126,15 +131,15 @@ func (z *fuzzed) settle(f *testing.F, a *app) {
 	made("/messages", "/api/v1/sandbox/acc_try/messages", `{"message":{"from":"+15550001111","text":"hello"}}`)
 	made("/conversation_pauses", "/api/v1/business_accounts/acc_try/conversation_pauses", `{"phone_number":"+15550001111"}`)
 	made("/business_accounts/connect", "/api/v1/business_accounts/connect", "")
-	cs, _, err := a.store.Contacts(f.Context(), "+15550001111", "", 1)
+	cs, _, err := a.store.Contacts(t.Context(), "+15550001111", "", 1)
 	if err != nil || len(cs) != 1 {
-		f.Fatalf("the customer: %v, %v", cs, err)
+		t.Fatalf("the customer: %v, %v", cs, err)
 	}
 	z.ids["contacts"] = []string{string(cs[0].ID)}
 	run := "/api/v1/agents/" + agent + "/runs/" + z.ids["runs"][0]
 	for end := time.Now().Add(20 * time.Second); !strings.Contains(z.do(http.MethodGet, run, "").Body.String(), `"status":"completed"`); {
 		if time.Now().After(end) {
-			f.Fatal("the run does not end")
+			t.Fatal("the run does not end")
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -307,7 +312,13 @@ func form(r *rand.Rand, raw string) string {
 // is a refusal where the key is not good for it.
 func FuzzAPI(f *testing.F) {
 	z := newFuzzed(f)
-	defer func() { z.stop() }()
+	stop := func(t testing.TB) {
+		t.Helper()
+		if err := z.stop(); err != nil {
+			t.Errorf("the program: %v", err)
+		}
+	}
+	defer func() { stop(f) }()
 	bodies := []string{
 		"", "{}", "[]", "nul", `"x"`, `{"agent":{}}`, `{"run":{"input":"x"}}`, `{"run":{"input":{"last_message":"x"},"metadata":{"conversation_key":"k"}}}`,
 		`{"actions":[{"index":0,"status":"confirmed"}]}`, `{"phone_number":"+15550001111","duration_minutes":5}`, `{"session":{"name":"x"}}`,
@@ -331,8 +342,8 @@ func FuzzAPI(f *testing.F) {
 			z.ask(t, z.routes[r.IntN(len(z.routes))], r, bodies[r.IntN(len(bodies))])
 		}
 		if z.asked += 8; z.asked > maxAsked {
-			z.stop()
-			z = newFuzzed(f)
+			stop(t)
+			z = newFuzzed(t)
 		}
 	})
 }
