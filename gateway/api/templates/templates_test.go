@@ -241,8 +241,10 @@ func TestADatabaseThatIsAwayIsSaid(t *testing.T) {
 		want               string
 	}{
 		"reading": {func(h *API, m *memory) { h.Templates = away{m} }, http.MethodGet, "", "", says},
-		"making, which is done": {func(h *API, m *memory) { h.Editor = unwritable{m} }, http.MethodPost, "", simple,
-			`502 {"error":"Meta made the template, which could not be kept here: a sync brings it"}`},
+		"making, which is done": {
+			func(h *API, m *memory) { h.Editor = unwritable{m} }, http.MethodPost, "", simple,
+			`502 {"error":"Meta made the template, which could not be kept here: a sync brings it"}`,
+		},
 		"syncing": {func(h *API, m *memory) { h.Editor = unwritable{m} }, http.MethodPost, "/sync", "", says},
 		"removing": {func(h *API, m *memory) {
 			m.known = []gateway.Template{{ID: "tpl_1", Account: "acc_main"}}
