@@ -137,11 +137,16 @@ func (z *fuzzed) settle(t testing.TB, a *app) {
 	}
 	z.ids["contacts"] = []string{string(cs[0].ID)}
 	run := "/api/v1/agents/" + agent + "/runs/" + z.ids["runs"][0]
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(z.do(http.MethodGet, run, "").Body.String(), `"status":"completed"`); {
-		if time.Now().After(end) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for !strings.Contains(z.do(http.MethodGet, run, "").Body.String(), `"status":"completed"`) {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
 			t.Fatal("the run does not end")
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 

@@ -103,7 +103,7 @@ func TestACallIsRepeatedWhereThatIsSafe(t *testing.T) {
 		"a conflict is told":                                 {method: "POST", answers: []int{409, 201}, tries: 1, refused: 409},
 		"a PATCH that conflicts is told":                     {method: "PATCH", answers: []int{409, 200}, retryAfter: "1", tries: 1, refused: 409},
 		"what is invalid is told":                            {method: "POST", answers: []int{422, 201}, tries: 1, refused: 422},
-		"what is not implemented is told":                    {method: "POST", answers: []int{501, 201}, tries: 1, refused: 501},
+		"what the server can not do is told":                 {method: "POST", answers: []int{501, 201}, tries: 1, refused: 501},
 		"what is gone after a lost DELETE is what it wanted": {method: "DELETE", answers: []int{lost, 404}, tries: 2, most: 500 * time.Millisecond},
 		"what is gone after a DELETE that failed, too":       {method: "DELETE", answers: []int{502, 429, 404}, tries: 3, most: 1500 * time.Millisecond},
 		"what was not there is told to a DELETE":             {method: "DELETE", answers: []int{404}, tries: 1, refused: 404},
