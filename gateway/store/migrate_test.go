@@ -30,7 +30,7 @@ func TestMigratesFromEveryEarlierVersion(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			storetest.EachConfig(t, func(t *testing.T, cfg store.Config) {
+			storetest.EachBare(t, func(t *testing.T, cfg store.Config) {
 				if err := store.MigrateTo(t.Context(), cfg, version); err != nil {
 					t.Fatal(err)
 				}
@@ -137,7 +137,7 @@ func TestRefusesADatabaseOfANewerWagent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	storetest.EachConfig(t, func(t *testing.T, cfg store.Config) {
+	storetest.EachBare(t, func(t *testing.T, cfg store.Config) {
 		if err := store.MigrateTo(t.Context(), cfg, latest+1); err != nil {
 			t.Fatal(err)
 		}
@@ -149,7 +149,7 @@ func TestRefusesADatabaseOfANewerWagent(t *testing.T) {
 }
 
 func TestWebhooksAreToldOfTheEndOfPausesThatLastAsTheyLearnToBe(t *testing.T) {
-	storetest.EachConfig(t, func(t *testing.T, cfg store.Config) {
+	storetest.EachBare(t, func(t *testing.T, cfg store.Config) {
 		if err := store.MigrateTo(t.Context(), cfg, 8); err != nil {
 			t.Fatal(err)
 		}

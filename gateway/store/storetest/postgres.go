@@ -18,6 +18,8 @@ import (
 	"syscall"
 
 	"github.com/jackc/pgx/v5"
+
+	"wagent/gateway/store"
 )
 
 // A pgCluster is a running PostgreSQL.
@@ -75,7 +77,7 @@ func startCluster() (*pgCluster, error) {
 	var log []string
 	for lines.Scan() {
 		if lines.Text() == "ready" {
-			return c, nil
+			return c, c.prepare(context.Background())
 		}
 		log = append(log, lines.Text())
 	}
@@ -140,17 +142,32 @@ func (c *pgCluster) url(database string) string {
 	return "postgres://postgres@/" + database + "?" + url.Values{"host": {c.dir}, "sslmode": {"disable"}}.Encode()
 }
 
-func (c *pgCluster) create(ctx context.Context) (string, error) {
+// template is a database with its tables, made once for all tests.
+const template = "wagent_template"
+
+// prepare makes the template. What Open writes into a new database goes again: tests
+// have keys of their own.
+func (c *pgCluster) prepare(ctx context.Context) error {
+	if err := c.exec(ctx, "postgres", "CREATE DATABASE "+template); err != nil {
+		return err
+	}
+	if err := migrated(store.Config{URL: c.url(template), Key: Key}); err != nil {
+		return err
+	}
+	return c.exec(ctx, template, "DELETE FROM seal_check")
+}
+
+func (c *pgCluster) create(ctx context.Context, of string) (string, error) {
 	name := "test_" + strconv.FormatInt(c.made.Add(1), 10)
-	return name, c.exec(ctx, "CREATE DATABASE "+name)
+	return name, c.exec(ctx, "postgres", "CREATE DATABASE "+name+" TEMPLATE "+of+" STRATEGY FILE_COPY")
 }
 
 func (c *pgCluster) drop(ctx context.Context, name string) error {
-	return c.exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
+	return c.exec(ctx, "postgres", "DROP DATABASE "+name+" WITH (FORCE)")
 }
 
-func (c *pgCluster) exec(ctx context.Context, statement string) error {
-	conn, err := pgx.Connect(ctx, c.url("postgres"))
+func (c *pgCluster) exec(ctx context.Context, database, statement string) error {
+	conn, err := pgx.Connect(ctx, c.url(database))
 	if err != nil {
 		return err
 	}
