@@ -326,7 +326,7 @@ func text(t *testing.T) string {
 }
 
 func TestInstallationIsTheSameInEveryProcessAndNowhereElse(t *testing.T) {
-	storetest.EachConfig(t, func(t *testing.T, cfg store.Config) {
+	storetest.EachBare(t, func(t *testing.T, cfg store.Config) {
 		first := storetest.At(t, cfg).Installation()
 		if again := storetest.At(t, cfg).Installation(); again != first || len(first) != 12 {
 			t.Errorf("the same database is called %q and %q", first, again)
