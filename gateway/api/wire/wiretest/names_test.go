@@ -6,10 +6,12 @@ import "testing"
 // seen in a story.
 func TestWhatVariesIsReplacedInItsFormOnly(t *testing.T) {
 	for in, want := range map[string]string{
-		`"latency_ms": 12,`:  `"latency_ms": (milliseconds),`,
-		`"latency_ms": "12"`: `"latency_ms": "12"`,
-		`"latency_ms": null`: `"latency_ms": null`,
-		`"duration_ms": -1`:  `"duration_ms": -1`,
+		`"latency_ms": 12,`:   `"latency_ms": (milliseconds),`,
+		`"latency_ms": "12"`:  `"latency_ms": "12"`,
+		`"latency_ms": null`:  `"latency_ms": null`,
+		`"duration_ms": -1`:   `"duration_ms": -1`,
+		`"input_tokens": 759`: `"input_tokens": (a prompt's)`,
+		`"input_tokens": 0`:   `"input_tokens": 0`,
 		`"secret": "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"`: `"secret": "whsec_(secret)"`,
 		`"secret": "whsec_short"`:                            `"secret": "whsec_short"`,
 		`"url": "http://127.0.0.1:4242/connect/x"`:           `"url": "http://127.0.0.1:(port)/connect/x"`,

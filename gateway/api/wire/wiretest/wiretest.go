@@ -230,6 +230,7 @@ var varying = []struct {
 	name    string
 }{
 	{regexp.MustCompile(`("(?:latency_ms|duration_ms|avg_delivery_latency_ms)": )\d+\b`), `$1(milliseconds)`},
+	{regexp.MustCompile(`("input_tokens": )[1-9]\d{2,3}\b`), `$1(a prompt's)`}, // which says what time it is
 	{regexp.MustCompile(`("secret": "whsec_)[0-9A-Za-z+/]{32,}={0,2}"`), `$1(secret)"`},
 	{regexp.MustCompile(`("wamid": "wamid\.)[0-9A-Z]{26}"`), `$1(id)"`},
 	{regexp.MustCompile(`http://127\.0\.0\.1:\d+\b`), `http://127.0.0.1:(port)`},
