@@ -255,7 +255,6 @@ func (d *Dispatcher) finish(ctx context.Context, f *gateway.Finish, a *gateway.A
 	if gateway.KindOf(err) == gateway.Conflict {
 		// It may be finished already, if the answer to that was lost.
 		wake(d.Sent)
-		wake(d.Delivered)
 		// A person took over while the agent was thinking, or another claim
 		// did; only the first leaves something to cancel.
 		return d.cancel(ctx, &f.Run, "the conversation was paused")
@@ -298,9 +297,6 @@ func (d *Dispatcher) follow(f *gateway.Finish) {
 	}
 	if len(f.Sends) > 0 {
 		wake(d.Sent)
-	}
-	if len(f.Deliveries) > 0 {
-		wake(d.Delivered)
 	}
 }
 

@@ -67,7 +67,6 @@ func (d *Dispatcher) Decide(ctx context.Context, a gateway.AgentID, id gateway.R
 		d.metrics.actions.WithLabelValues(string(x.Status)).Inc()
 	}
 	d.log.InfoContext(ctx, "actions decided", "run", id, "by", by, "count", len(ds), "all", !run.ActionsDecided.IsZero())
-	wake(d.Delivered)
 	return run, nil
 }
 

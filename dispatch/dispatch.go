@@ -64,7 +64,6 @@ type Parts struct {
 	Answerer  Answerer
 	Compactor *recall.Compactor // nil: what does not fit is left out
 	Sent      func()            // told that the outbox has something to send
-	Delivered func()            // told that webhooks have something to deliver
 	// Spent returns which limit a run must not pass, in words for its error; empty:
 	// none. Without it nothing is limited.
 	Spent func(ctx context.Context, r *gateway.Run, a *gateway.Agent) (string, error)

@@ -85,6 +85,7 @@ func inRig(t *testing.T, answer script, change func(*settings), play func(*rig))
 		r := &rig{T: t, db: storetest.Open(t), model: &model{answer: answer}, registry: prometheus.NewRegistry(), log: &logbook{}, start: time.Now()}
 		hooks := []gateway.Webhook{{Key: "all", URL: "https://example.com/hook", Secret: "s", Active: true}}
 		must(t, r.db.Declare(t.Context(), []gateway.Account{s.place}, append([]gateway.Agent{s.agent}, s.others...), hooks, nil))
+		r.db.OnDeliveries(func(...int64) { r.delivered.Add(1) })
 		r.agent = got(r.db.Agents(t.Context()))(t)[0]
 		log := slog.New(slog.NewTextHandler(r.log, nil))
 		rdb := redistest.InMemory(t)
@@ -99,7 +100,7 @@ func inRig(t *testing.T, answer script, change func(*settings), play func(*rig))
 		parts := dispatch.Parts{
 			Runs: r.db, Requests: r.db, Actions: r.db, Directory: r.db, Picker: &pick.Picker{Runs: r.db, Accounts: r.db, Within: guard.Within, Log: log},
 			Memory: recall.New(rdb, r.db, "test", log, nil), Spent: guard.Reached, Answerer: r.model,
-			Sent: func() { r.sent.Add(1) }, Delivered: func() { r.delivered.Add(1) },
+			Sent:  func() { r.sent.Add(1) },
 			Rearm: r.timers.Rearm, Drop: r.timers.Drop,
 		}
 		if s.parts != nil {

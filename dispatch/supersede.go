@@ -31,7 +31,6 @@ func (d *Dispatcher) recalled(ctx context.Context, r *gateway.Run, err error) er
 	case gateway.KindOf(failed) == gateway.Conflict:
 		// It may be finished, if the answer to that was cut off.
 		wake(d.Sent)
-		wake(d.Delivered)
 		return nil
 	case failed != nil:
 		d.log.WarnContext(ctx, "superseded run left to its next claim", "run", r.ID, "err", failed)

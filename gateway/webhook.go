@@ -25,12 +25,38 @@ type Webhook struct {
 	// that a repetition finds it; empty if none did.
 	SecretRequest string
 	Active        bool
-	Disabled      string   // why wagent turned it off; empty if it did not
-	Events        []string // empty: all of them, unless Actions are named
-	Actions       []string // patterns of action types such as support.*.*; empty: all, if it takes EventAction
-	CreatedAt     time.Time
-	UpdatedAt     time.Time
+	Disabled      string      // why wagent turned it off; empty if it did not
+	Paused        bool        // a person stopped it: what is to be delivered waits
+	Events        []string    // empty: all of them, unless Actions are named
+	Actions       []string    // patterns of action types such as support.*.*; empty: all, if it takes EventAction
+	Agents        []AgentID   // whose runs it is told of; empty: of all, and of what is no agent's
+	Accounts      []AccountID // whose events it is told of; empty: of all, and of what is no account's
+	// Headers are sent with each attempt beside those that sign it.
+	Headers     map[string]Secret
+	Ordered     bool // of a conversation, nothing before what came earlier has succeeded or was given up
+	Concurrency int  // attempts at once, at most; 0: the default
+	PerMinute   int  // attempts, at most; 0: any number
+	// FailingSince is when the first attempt failed since one succeeded; zero: the
+	// last one succeeded, or there was none.
+	FailingSince time.Time
+	RestsUntil   time.Time // no attempt is made before, since too many failed; zero: none failed so
+	CreatedAt    time.Time
+	UpdatedAt    time.Time
 }
+
+// Lanes is how many parts the webhooks are in, of which each process that delivers
+// has its share: the lane of a webhook is its ID modulo Lanes.
+const Lanes = 16
+
+// A LaneHold is what a process has of the lanes.
+type LaneHold struct {
+	Kept  []int64 // that it had before, and nobody else meanwhile
+	Taken []int64 // that others had, or nobody
+	Share int     // how many it is to have
+}
+
+// Lane is the webhook's.
+func (w *Webhook) Lane() int64 { return w.ID % Lanes }
 
 // The events that webhooks are told of. All but EventAction are those of the
 // agents API.
@@ -117,8 +143,9 @@ type Delivery struct {
 	Conversation ConversationID
 	Body         json.RawMessage // what is signed and sent, byte for byte
 	State        DeliveryState
-	Attempt      int // raised at each claim: the fence of settling
-	NextAt       time.Time
+	Attempt      int       // how many attempts were made
+	Replayed     int       // how many there were when a person replayed it last
+	NextAt       time.Time // when it is, or was, due
 	CreatedAt    time.Time
 }
 
@@ -141,6 +168,40 @@ type Attempt struct {
 	StatusCode int    // 0 if there was no answer
 	Error      string // why there was none, by phase; empty otherwise
 	Answer     string // the first KiB of the body
+	Phases     Phases
+	Headers    map[string]string // of the answer, without what may be secret
+}
+
+// Phases are how long an attempt was in each of its phases; zero where it did not
+// get there, as dns, connect and tls on a connection that was used before.
+type Phases struct {
+	DNS       time.Duration `json:"dns,omitempty"` // nanoseconds, as all of them
+	Connect   time.Duration `json:"connect,omitempty"`
+	TLS       time.Duration `json:"tls,omitempty"`
+	FirstByte time.Duration `json:"first_byte,omitempty"` // the request is written, its answer waited for
+	Body      time.Duration `json:"body,omitempty"`
+}
+
+// A DeliveryAsk asks for what is due to a webhook.
+type DeliveryAsk struct {
+	Webhook int64
+	Ordered bool // only what comes first in its conversation
+	Limit   int
+}
+
+// A Settlement is an attempt that was made, and what became of its delivery:
+// State, NextAt if it is pending still, and Attempt, which is the attempt's number.
+type Settlement struct {
+	Delivery Delivery
+	Attempt  Attempt
+	Ordered  bool // what comes after it in its conversation waits for it
+}
+
+// A WebhookHealth is how a webhook fares, as Webhook has it.
+type WebhookHealth struct {
+	Webhook      int64
+	FailingSince time.Time
+	RestsUntil   time.Time
 }
 
 // A MessageEvent is what webhooks are told of a message: that a customer wrote

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -12,8 +13,9 @@ import (
 
 // A bell lets replicas tell each other that something is to be looked at now:
 // the one that holds a WhatsApp account learns of sends, pairings and runs that
-// another one made. It carries no state. What is not heard is found a few
-// seconds later by whoever looks at SQL anyway.
+// another one made, and the one that delivers to a webhook of what is to be
+// delivered. It carries no state. What is not heard is found a few seconds later by
+// whoever looks at SQL anyway.
 type bell struct {
 	rdb     redis.UniversalClient
 	channel string
@@ -32,7 +34,30 @@ const (
 	ringLinks = "links" // a link or a pairing changed
 	ringWork  = "work"  // a run is being answered: its account and id
 	ringRest  = "rest"  // it is not any more
+	ringHooks = "hooks" // something is to be delivered: to which webhooks; none: they changed
 )
+
+// ringWebhooks tells of webhooks; a nil bell, nobody.
+func (b *bell) ringWebhooks(ids ...int64) {
+	if b == nil {
+		return
+	}
+	about := make([]string, len(ids))
+	for i, id := range ids {
+		about[i] = strconv.FormatInt(id, 10)
+	}
+	b.ring(ringHooks, strings.Join(about, ","))
+}
+
+// webhooksOf reads what ringWebhooks told of.
+func webhooksOf(about string) (ids []int64) {
+	for text := range strings.SplitSeq(about, ",") {
+		if id, err := strconv.ParseInt(text, 10, 64); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
 
 // mostRings bounds what waits for a Redis that is away.
 const mostRings = 1000

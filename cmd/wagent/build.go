@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net"
@@ -159,7 +160,11 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 
 	// gateway: accounts that are linked devices, both ways.
 	var outbox *gateway.Outbox
-	devices, err := newLinked(ctx, &cfg, a, h, inbox, rdb, prefix, func() { outbox.Wake() }, log)
+	var replicas *bell // nil: there are no others
+	if a.home == nil {
+		replicas = &bell{rdb: rdb, channel: prefix + ":bell", self: rand.Text(), log: log}
+	}
+	devices, err := newLinked(ctx, &cfg, a, h, inbox, replicas, func() { outbox.Wake() }, log)
 	if err != nil {
 		return nil, err
 	}
@@ -191,10 +196,11 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	}
 	delivery := webhook.Defaults()
 	delivery.Concurrency, delivery.Timeout = cfg.WebhookDelivery.Concurrency, cfg.WebhookDelivery.Timeout
-	delivery.AllowAddresses, delivery.Drain, delivery.Dial = cfg.WebhookDelivery.AllowAddresses, sendDrain, h.dial
+	delivery.AllowAddresses, delivery.Drain, delivery.Dial, delivery.Tell = cfg.WebhookDelivery.AllowAddresses, sendDrain, h.dial, replicas.ringWebhooks
 	hooks := webhook.New(db, delivery, log, reg)
-	db.TellOfMessages(route.Teller{}.Message, hooks.Wake)
-	db.TellOfLinks(route.Teller{}.Session, hooks.Wake)
+	db.OnDeliveries(hooks.Wake)
+	db.TellOfMessages(route.Teller{}.Message)
+	db.TellOfLinks(route.Teller{}.Session)
 
 	// dispatch: from a due batch to a reply and its actions.
 	models, err := newModels(&cfg, client)
@@ -212,7 +218,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		Memory: memory, Answerer: answerer,
 		Compactor: &recall.Compactor{Summaries: db, Summarizer: answerer, Log: log},
 		Picker:    &pick.Picker{Runs: db, Accounts: directory, Ask: router.New(answerer, reg).Ask, Within: guard.Within, Log: log},
-		Sent:      devices.sent, Delivered: hooks.Wake, Working: devices.working,
+		Sent:      devices.sent, Working: devices.working,
 		Rearm: timers.Rearm, Drop: timers.Drop,
 	}
 	if h.parts != nil {
@@ -278,6 +284,17 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	}
 	a.out = []func(context.Context) error{outbox.Run, hooks.Run}
 	a.lines = []func(context.Context) error{devices.run}
+	if replicas != nil {
+		a.lines = append(a.lines, func(ctx context.Context) error {
+			return replicas.Run(ctx, func(what, about string) {
+				if what == ringHooks {
+					hooks.Hear(webhooksOf(about)...)
+				} else {
+					devices.hear(ctx, what, about)
+				}
+			})
+		})
+	}
 	return a, nil
 }
 

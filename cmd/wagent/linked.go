@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
 	"wagent/cmd/wagent/internal/config"
@@ -40,7 +39,7 @@ type linked struct {
 
 // newLinked joins the parts of linked devices. sends is called when an account
 // can send.
-func newLinked(ctx context.Context, cfg *config.Config, a *app, h host, inbox *gateway.Inbox, rdb redis.UniversalClient, prefix string, sends func(), log *slog.Logger) (*linked, error) {
+func newLinked(ctx context.Context, cfg *config.Config, a *app, h host, inbox *gateway.Inbox, b *bell, sends func(), log *slog.Logger) (*linked, error) {
 	boxes := devices.Config{URL: string(cfg.Database.URL), Guard: a.store.LinkGuard()}
 	if a.home != nil {
 		boxes.Path = a.home.devices()
@@ -50,7 +49,7 @@ func newLinked(ctx context.Context, cfg *config.Config, a *app, h host, inbox *g
 		return nil, err
 	}
 	a.closers = append(a.closers, func() { _ = library.Close() })
-	l := &linked{store: a.store, sends: sends, log: log, hands: map[gateway.RunID]func(){}}
+	l := &linked{store: a.store, bell: b, sends: sends, log: log, hands: map[gateway.RunID]func(){}}
 	reg := prometheus.Registerer(a.registry)
 	times := whatsapp.Defaults()
 	if err := rehearse(&times, h.rehearsal); err != nil {
@@ -71,9 +70,6 @@ func newLinked(ctx context.Context, cfg *config.Config, a *app, h host, inbox *g
 		Holder: l.Holder(), MaxSize: cfg.Media.MaxSize, Retention: cfg.Media.Retention, Slots: 4,
 	})
 	l.Files = l.files
-	if a.home == nil {
-		l.bell = &bell{rdb: rdb, channel: prefix + ":bell", self: l.Holder(), log: log}
-	}
 	return l, nil
 }
 
@@ -82,9 +78,6 @@ func (l *linked) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.Run(ctx) })
 	g.Go(func() error { return l.files.Run(ctx) })
-	if l.bell != nil {
-		g.Go(func() error { return l.bell.Run(ctx, func(what, about string) { l.hear(ctx, what, about) }) })
-	}
 	return g.Wait()
 }
 

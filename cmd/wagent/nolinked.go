@@ -7,8 +7,6 @@ import (
 	"errors"
 	"log/slog"
 
-	"github.com/redis/go-redis/v9"
-
 	"wagent/cmd/wagent/internal/config"
 	"wagent/gateway"
 )
@@ -17,7 +15,7 @@ import (
 // libraries that they need.
 type linked struct{ sent func() }
 
-func newLinked(_ context.Context, _ *config.Config, _ *app, _ host, _ *gateway.Inbox, _ redis.UniversalClient, _ string, sends func(), _ *slog.Logger) (*linked, error) {
+func newLinked(_ context.Context, _ *config.Config, _ *app, _ host, _ *gateway.Inbox, _ *bell, sends func(), _ *slog.Logger) (*linked, error) {
 	return &linked{sent: sends}, nil
 }
 
@@ -30,6 +28,8 @@ func (*linked) run(ctx context.Context) error {
 }
 
 func (*linked) changed() {}
+
+func (*linked) hear(context.Context, string, string) {}
 
 func (*linked) working(context.Context, *gateway.Claim) (stop func()) { return func() {} }
 

@@ -80,8 +80,8 @@ func TestStopped(t *testing.T) {
 		"with the send claimed, past its deadline": {
 			atCommit + `UPDATE ON sends` + deferred + ` FOR EACH ROW WHEN (NEW.state = 'claimed')`, "", "commit", gateway.SendDeadline + time.Second, untouched, 1, 2,
 		},
-		"with the deliveries claimed": {
-			atCommit + `UPDATE ON deliveries` + deferred + ` FOR EACH ROW WHEN (NEW.lease_until > OLD.lease_until)`, "", "commit", 2 * stoppedLease, delivered, 1, 1,
+		"with a delivery made, before it knows": {
+			atCommit + `UPDATE ON deliveries` + deferred + ` FOR EACH ROW WHEN (NEW.state = 'succeeded')`, "", "commit", 2 * stoppedLease, delivered, 1, 1,
 		},
 	} {
 		t.Run(name, func(t *testing.T) { s.play(t) })

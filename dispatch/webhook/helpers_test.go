@@ -2,14 +2,17 @@ package webhook
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -21,104 +24,195 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// memory is a Store.
+// memory is a Store that one process delivers from.
 type memory struct {
 	mu         sync.Mutex
 	hooks      map[int64]gateway.Webhook
 	deliveries map[gateway.DeliveryID]gateway.Delivery
-	leases     map[gateway.DeliveryID]time.Time
 	attempts   []gateway.Attempt
 	settleErrs int // so many settles fail
-	hookErrs   int // so many lookups of a webhook fail
-	claimed    []time.Duration
+	readErrs   int // so many looks at what is due fail
+	holdErrs   int // so many times lanes can not be held
+	share      int // of the lanes; 0: all
+	mine       map[int64]bool
+	released   []int64
+	stolen     bool // others hold all lanes
+	left       bool
+	asked      []gateway.DeliveryAsk
 }
 
 func newMemory(hook gateway.Webhook, ds ...gateway.Delivery) *memory {
-	m := &memory{
-		hooks:      map[int64]gateway.Webhook{hook.ID: hook},
-		deliveries: map[gateway.DeliveryID]gateway.Delivery{},
-		leases:     map[gateway.DeliveryID]time.Time{},
-	}
+	m := &memory{hooks: map[int64]gateway.Webhook{hook.ID: hook}, deliveries: map[gateway.DeliveryID]gateway.Delivery{}}
 	for _, d := range ds {
 		m.deliveries[d.ID] = d
 	}
 	return m
 }
 
-func (m *memory) ClaimDeliveries(_ context.Context, limit, perWebhook int, lease time.Duration) ([]gateway.Delivery, time.Time, error) {
+func (m *memory) HoldLanes(_ context.Context, _ string, _ time.Duration, leaving bool) (h gateway.LaneHold, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := time.Now()
-	inHand := map[int64]int{}
-	for id, until := range m.leases {
-		if until.After(now) {
-			inHand[m.deliveries[id].Webhook]++
-		}
+	if m.holdErrs > 0 {
+		m.holdErrs--
+		return h, errors.New("database is away")
 	}
-	var out []gateway.Delivery
-	var next time.Time
-	for id, d := range m.deliveries {
-		if d.State != gateway.DeliveryPending {
-			continue
-		}
-		due := d.NextAt
-		if m.leases[id].After(due) {
-			due = m.leases[id]
-		}
-		switch {
-		case due.After(now):
-			if next.IsZero() || due.Before(next) {
-				next = due
-			}
-		case len(out) < limit && inHand[d.Webhook] < perWebhook:
-			inHand[d.Webhook]++
-			m.leases[id] = now.Add(lease)
-			d.Attempt++
-			m.deliveries[id] = d
-			m.claimed = append(m.claimed, lease)
-			out = append(out, d)
-		}
+	if m.mine == nil || m.stolen {
+		m.mine = map[int64]bool{}
 	}
-	return out, next, nil
-}
-
-func (m *memory) Webhook(_ context.Context, id int64) (gateway.Webhook, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.hookErrs > 0 {
-		m.hookErrs--
-		return gateway.Webhook{}, errors.New("database is away")
+	h.Share = cmp.Or(m.share, gateway.Lanes)
+	h.Kept = slices.Collect(maps.Keys(m.mine))
+	if leaving {
+		m.left, h.Share = true, 0
+		return h, nil
 	}
-	h, ok := m.hooks[id]
-	if !ok {
-		return h, &gateway.Error{Kind: gateway.NotFound, Msg: "no webhook"}
+	for lane := range int64(gateway.Lanes) {
+		if !m.mine[lane] && !m.stolen && !slices.Contains(m.released, lane) {
+			m.mine[lane] = true
+			h.Taken = append(h.Taken, lane)
+		}
 	}
 	return h, nil
 }
 
-func (m *memory) SettleDelivery(_ context.Context, d *gateway.Delivery, a gateway.Attempt) error {
+func (m *memory) ReleaseLanes(_ context.Context, _ string, lanes []int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, lane := range lanes {
+		if m.mine[lane] {
+			delete(m.mine, lane)
+			m.released = append(m.released, lane)
+		}
+	}
+	return nil
+}
+
+func (m *memory) FirstDue(_ context.Context, lanes []int64) (map[int64]time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := map[int64]time.Time{}
+	for _, d := range m.pending() {
+		h := m.hooks[d.Webhook]
+		if at, ok := out[d.Webhook]; slices.Contains(lanes, h.Lane()) && h.Active && h.Disabled == "" && !h.Paused && (!ok || d.NextAt.Before(at)) {
+			out[d.Webhook] = d.NextAt
+		}
+	}
+	return out, nil
+}
+
+// pending are in the order in which they are due.
+func (m *memory) pending() []gateway.Delivery {
+	var out []gateway.Delivery
+	for _, d := range m.deliveries {
+		if d.State == gateway.DeliveryPending {
+			out = append(out, d)
+		}
+	}
+	slices.SortFunc(out, func(a, b gateway.Delivery) int {
+		return cmp.Or(a.NextAt.Compare(b.NextAt), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	return out
+}
+
+func (m *memory) DueDeliveries(_ context.Context, asks []gateway.DeliveryAsk) ([]gateway.Delivery, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.readErrs > 0 {
+		m.readErrs--
+		return nil, errors.New("database is away")
+	}
+	m.asked = append(m.asked, asks...)
+	var out []gateway.Delivery
+	for _, a := range asks {
+		n := 0
+		heads := map[gateway.ConversationID]gateway.Delivery{}
+		for _, d := range m.pending() {
+			if h, ok := heads[d.Conversation]; d.Webhook == a.Webhook && (!ok || d.CreatedAt.Before(h.CreatedAt)) {
+				heads[d.Conversation] = d
+			}
+		}
+		for _, d := range m.pending() {
+			if d.Webhook != a.Webhook || d.NextAt.After(time.Now()) || n == a.Limit || a.Ordered && heads[d.Conversation].ID != d.ID {
+				continue
+			}
+			n++
+			out = append(out, d)
+		}
+	}
+	return out, nil
+}
+
+func (m *memory) SettleDeliveries(_ context.Context, _ string, settled []gateway.Settlement, health []gateway.WebhookHealth) ([]bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.settleErrs > 0 {
 		m.settleErrs--
-		return errors.New("database is away")
+		return nil, errors.New("database is away")
 	}
-	if m.deliveries[d.ID].Attempt != d.Attempt || m.deliveries[d.ID].State != gateway.DeliveryPending {
-		return &gateway.Error{Kind: gateway.Conflict, Msg: "in other hands"}
+	stand := make([]bool, len(settled))
+	for i, x := range settled {
+		old, d := m.deliveries[x.Delivery.ID], x.Delivery
+		stand[i] = old.State == gateway.DeliveryPending && old.Attempt == d.Attempt-1 ||
+			old.State != gateway.DeliverySucceeded && d.State == gateway.DeliverySucceeded
+		if stand[i] {
+			m.deliveries[d.ID] = d
+			m.attempts = append(m.attempts, x.Attempt)
+		}
 	}
-	m.deliveries[d.ID] = *d
-	delete(m.leases, d.ID)
-	m.attempts = append(m.attempts, a)
+	for _, x := range health {
+		h := m.hooks[x.Webhook]
+		h.FailingSince, h.RestsUntil = x.FailingSince, x.RestsUntil
+		m.hooks[x.Webhook] = h
+	}
+	return stand, nil
+}
+
+func (m *memory) BuryDeliveries(context.Context, []int64) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range m.pending() {
+		if h, ok := m.hooks[d.Webhook]; !ok || !h.Active || h.Disabled != "" {
+			d.State = gateway.DeliveryDead
+			m.deliveries[d.ID] = d
+		}
+	}
+	return false, nil
+}
+
+func (m *memory) Webhooks(context.Context) ([]gateway.Webhook, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Values(m.hooks)), nil
+}
+
+func (m *memory) DisableWebhook(_ context.Context, id int64, url, reason string) error {
+	m.change(id, func(h *gateway.Webhook) {
+		if h.URL == url {
+			h.Disabled = reason
+		}
+	})
 	return nil
 }
 
-func (m *memory) DisableWebhook(_ context.Context, id int64, reason string) error {
+// change changes a webhook.
+func (m *memory) change(id int64, to func(h *gateway.Webhook)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	h := m.hooks[id]
-	h.Disabled = reason
+	to(&h)
 	m.hooks[id] = h
-	return nil
+}
+
+func (m *memory) hook(id int64) gateway.Webhook {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.hooks[id]
+}
+
+// add adds a delivery.
+func (m *memory) add(d gateway.Delivery) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.deliveries[d.ID] = d
 }
 
 func (m *memory) delivery(id gateway.DeliveryID) gateway.Delivery {
@@ -177,8 +271,8 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-// endpoint serves h in memory and returns how to dial it.
-func endpoint(t *testing.T, h http.HandlerFunc) func(context.Context, string, string) (net.Conn, error) {
+// serving serves h in memory and returns how to dial it.
+func serving(t *testing.T, h http.HandlerFunc) func(context.Context, string, string) (net.Conn, error) {
 	t.Helper()
 	p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
 	s := httptest.NewUnstartedServer(h)
@@ -229,7 +323,7 @@ func deliver(t *testing.T, h http.HandlerFunc) (*memory, *running) {
 	t.Helper()
 	m := newMemory(testHook(), testDelivery())
 	cfg := Defaults()
-	cfg.Dial = endpoint(t, h)
+	cfg.Dial = serving(t, h)
 	return m, start(t, m, cfg)
 }
 

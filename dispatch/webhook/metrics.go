@@ -5,6 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"wagent/gateway"
 )
 
 // What became of a delivery after an attempt.
@@ -27,6 +29,9 @@ type metrics struct {
 	deliveries *prometheus.CounterVec
 	delivery   prometheus.Histogram
 	attempt    *prometheus.HistogramVec
+	wait       prometheus.Histogram
+	disabled   prometheus.Counter
+	lanes      prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -43,6 +48,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			"Duration of one delivery attempt.",
 			[]float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}), []string{"outcome"}),
 	}
+	m.wait = f.NewHistogram(histogram("wagent_delivery_wait_seconds",
+		"From the making of a delivery to its first attempt.",
+		[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60, 600}))
+	m.disabled = f.NewCounter(prometheus.CounterOpts{
+		Name: "wagent_webhooks_disabled_total",
+		Help: "Webhooks that were turned off, since they answered 410 or only failed for days.",
+	})
+	m.lanes = f.NewGauge(prometheus.GaugeOpts{
+		Name: "wagent_delivery_lanes",
+		Help: "Lanes of webhooks that this process delivers; all processes together have 16.",
+	})
 	for _, o := range []string{outcomeSucceeded, outcomeRetried, outcomeDead, outcomeDisabled} {
 		m.deliveries.WithLabelValues(o)
 	}
@@ -50,6 +66,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.attempt.WithLabelValues(o)
 	}
 	return m
+}
+
+// begun counts how long a delivery waited for its first attempt.
+func (m *metrics) begun(d *gateway.Delivery, at time.Time) {
+	if d.Attempt == 0 {
+		m.wait.Observe(at.Sub(d.CreatedAt).Seconds())
+	}
 }
 
 func histogram(name, help string, buckets []float64) prometheus.HistogramOpts {

@@ -54,7 +54,6 @@ func (s *Store) addArrivals(ctx context.Context, batches [][]gateway.Arrival) ([
 	}
 	told := &teller{store: s, hooks: hooks}
 	err = s.inTx(ctx, func(q queries) error {
-		told.begin()
 		out = make([][]gateway.Arrived, len(batches))
 		in := &intake{store: s, q: q, teller: told, at: now(), windowed: map[gateway.ConversationID]gateway.Windowing{}}
 		var err error
@@ -84,7 +83,6 @@ func (s *Store) addArrivals(ctx context.Context, batches [][]gateway.Arrival) ([
 		}
 		return in.windows(ctx, out)
 	})
-	told.done(err)
 	return out, s.fail(err, "write messages")
 }
 

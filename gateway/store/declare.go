@@ -143,6 +143,7 @@ func (s *Store) declareWebhook(ctx context.Context, q queries, w *gateway.Webhoo
 	}
 	next := old
 	next.URL, next.Secret, next.Active, next.Disabled, next.Events, next.Actions = w.URL, w.Secret, w.Active, "", w.Events, w.Actions
+	afresh(&next, &old)
 	if reflect.DeepEqual(next, old) {
 		return nil
 	}

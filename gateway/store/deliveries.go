@@ -3,128 +3,325 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"wagent/gateway"
 )
 
-const deliveryColumns = `id, webhook, event, run, action_index, conversation, body, state, attempt, next_at, created_at`
+const deliveryColumns = `id, webhook, event, run, action_index, conversation, body, state, attempt, replayed, next_at, created_at`
 
 func scanDelivery(r row) (gateway.Delivery, error) {
 	var d gateway.Delivery
-	err := r.Scan(&d.ID, &d.Webhook, &d.Event, &d.Run, &d.Action, &d.Conversation, raw(&d.Body), &d.State, &d.Attempt, at(&d.NextAt), at(&d.CreatedAt))
+	err := r.Scan(&d.ID, &d.Webhook, &d.Event, &d.Run, &d.Action, &d.Conversation, raw(&d.Body), &d.State, &d.Attempt, &d.Replayed, at(&d.NextAt), at(&d.CreatedAt))
 	return d, err
 }
 
-// ClaimDeliveries takes at most limit deliveries that are due, and leaves at
-// most perWebhook of one webhook in hand, in all processes together. Attempt
-// is raised: it is the fence of SettleDelivery. What is due to a webhook that
-// is off goes to the dead letters. next is when to ask again; zero if nothing
-// is to come.
-func (s *Store) ClaimDeliveries(ctx context.Context, limit, perWebhook int, lease time.Duration) (claimed []gateway.Delivery, next time.Time, err error) {
-	err = s.inTx(ctx, func(q queries) error {
-		claimed, next = nil, time.Time{}
-		at := now()
-		if _, err := q.exec(ctx, `UPDATE deliveries SET state = 'dead' WHERE state = 'pending' AND next_at <= $1 AND lease_until <= $1
-			AND webhook IN (SELECT id FROM webhooks WHERE NOT active OR disabled <> '')`, at); err != nil {
-			return err
+// OnDeliveries has wake called with the webhooks that something is to be
+// delivered to, once it is committed, and without any when a webhook was changed
+// here. It must be called before the store is used by others.
+func (s *Store) OnDeliveries(wake func(webhooks ...int64)) { s.delivered = wake }
+
+// FirstDue returns when the first delivery to each webhook of some lanes falls, or
+// fell, due; those that nothing is to be delivered to are left out.
+func (s *Store) FirstDue(ctx context.Context, lanes []int64) (map[int64]time.Time, error) {
+	out := map[int64]time.Time{}
+	if len(lanes) == 0 {
+		return out, nil
+	}
+	_, err := list(ctx, s.q, func(r row) (struct{}, error) {
+		var id int64
+		var first sql.NullInt64
+		err := r.Scan(&id, &first)
+		if err == nil && first.Valid {
+			out[id] = fromMillis(first.Int64)
 		}
-		hooks, err := list(ctx, q, scanInt, `SELECT id FROM (SELECT id, (SELECT MIN(d.next_at) FROM deliveries d
-			WHERE d.webhook = webhooks.id AND d.state = 'pending') AS oldest FROM webhooks WHERE active AND disabled = '') AS hooks
-			WHERE oldest IS NOT NULL ORDER BY oldest, id`)
-		if err != nil {
-			return err
-		}
-		for _, id := range hooks {
-			got, again, err := claimWebhook(ctx, q, id, min(limit-len(claimed), perWebhook), perWebhook, lease, at)
-			if err != nil {
-				return err
+		return struct{}{}, err
+	}, `SELECT w.id, (SELECT MIN(d.next_at) FROM deliveries d WHERE d.webhook = w.id AND d.state = 'pending')
+		FROM webhooks w WHERE w.active AND w.disabled = '' AND NOT w.paused AND w.id % `+fmt.Sprint(gateway.Lanes)+` IN (`+places(1, len(lanes))+`)`, anys(lanes)...)
+	return out, s.fail(err, "find what is due to webhooks")
+}
+
+// DueDeliveries returns what is due to some webhooks: of each the first so many, in
+// the order in which they fell due. Of an ordered one, only what comes first in its
+// conversation is among them. What is in hand already is returned again.
+func (s *Store) DueDeliveries(ctx context.Context, asks []gateway.DeliveryAsk) ([]gateway.Delivery, error) {
+	const most = 64
+	var out []gateway.Delivery
+	for _, ordered := range []bool{false, true} {
+		var some []gateway.DeliveryAsk
+		for _, a := range asks {
+			if a.Ordered == ordered {
+				some = append(some, a)
 			}
-			claimed = append(claimed, got...)
-			next = earlierOf(next, again)
 		}
-		return nil
+		for part := range slices.Chunk(some, most) {
+			query, args := dueQuery(part, ordered, now())
+			ds, err := list(ctx, s.q, scanDelivery, query, args...)
+			if err != nil {
+				return nil, s.fail(err, "read what is due to webhooks")
+			}
+			out = append(out, ds...)
+		}
+	}
+	return out, nil
+}
+
+// lookedThrough is how many deliveries that are due are looked through for those
+// that come first in their conversations.
+const lookedThrough = 2000
+
+// dueQuery asks for all webhooks at once. Its text is one of few, so that
+// PostgreSQL prepares them once: asks are filled up with those that find nothing.
+func dueQuery(asks []gateway.DeliveryAsk, ordered bool, at time.Time) (string, []any) {
+	var b strings.Builder
+	args := []any{at}
+	for i := range roomFor(len(asks)) {
+		a := gateway.DeliveryAsk{}
+		if i < len(asks) {
+			a = asks[i]
+		}
+		if i > 0 {
+			b.WriteString(" UNION ALL ")
+		}
+		due := fmt.Sprintf(`SELECT %s, seq FROM deliveries WHERE webhook = $%d AND state = 'pending' AND next_at <= $1 ORDER BY next_at, seq LIMIT `, deliveryColumns, len(args)+1)
+		limit := fmt.Sprintf("$%d", len(args)+2)
+		if ordered {
+			due = fmt.Sprintf(`SELECT * FROM (%s%d) AS due%d WHERE conversation = '' OR NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.webhook = due%d.webhook
+				AND e.conversation = due%d.conversation AND e.conversation <> '' AND e.state = 'pending' AND e.seq < due%d.seq) ORDER BY next_at, seq LIMIT `,
+				due, lookedThrough, i, i, i, i)
+		}
+		fmt.Fprintf(&b, `SELECT %s FROM (%s%s) AS first%d`, deliveryColumns, due, limit, i)
+		args = append(args, a.Webhook, a.Limit)
+	}
+	return b.String(), args
+}
+
+// roomFor is how many rows a statement has that is to take n of them: there are
+// few such statements.
+func roomFor(n int) int {
+	room := 1
+	for room < n {
+		room *= 4
+	}
+	return room
+}
+
+// SettleDeliveries records attempts and what follows from each: of its delivery the
+// State, and NextAt if it is pending still; and how webhooks fare of which owner
+// holds the lane. It reports which attempts stand: one does not if an attempt of its
+// number, or the end of the delivery, is on record already, and is then not
+// recorded. An attempt that succeeded stands even where the delivery was given up
+// meanwhile. All of it is recorded or nothing.
+func (s *Store) SettleDeliveries(ctx context.Context, owner string, settled []gateway.Settlement, health []gateway.WebhookHealth) (stand []bool, err error) {
+	var numbers map[gateway.DeliveryID]int
+	err = s.inTx(ctx, func(q queries) error {
+		if numbers, err = recordAttempts(ctx, q, settled); err != nil {
+			return err
+		}
+		for i := range settled {
+			x := &settled[i]
+			if _, ok := numbers[x.Delivery.ID]; ok && x.Ordered && x.Delivery.State == gateway.DeliveryPending && x.Delivery.Conversation != "" {
+				if err := holdBack(ctx, q, &x.Delivery); err != nil {
+					return err
+				}
+			}
+		}
+		return noteHealth(ctx, q, owner, health)
 	})
 	if err != nil {
-		return nil, time.Time{}, s.fail(err, "claim deliveries")
+		return nil, s.fail(err, "settle deliveries")
 	}
-	return claimed, next, nil
+	stand = make([]bool, len(settled))
+	for i := range settled {
+		_, stand[i] = numbers[settled[i].Delivery.ID]
+	}
+	return stand, nil
 }
 
-// claimWebhook claims what is due to one webhook, which it locks so that no
-// other process exceeds its share meanwhile, and says when to come back.
-func claimWebhook(ctx context.Context, q queries, id int64, limit, share int, lease time.Duration, at time.Time) ([]gateway.Delivery, time.Time, error) {
-	_, err := one(ctx, q, scanInt, `SELECT 1 FROM webhooks WHERE id = $1`+q.lockKey+q.skip, id)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, soonest(at, at), nil
-	}
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	busy, err := one(ctx, q, scanInt, `SELECT COUNT(*) FROM deliveries WHERE webhook = $1 AND state = 'pending' AND lease_until > 0 AND lease_until > $2`, id, at)
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	limit = max(0, min(limit, share-int(busy)))
-	got, err := list(ctx, q, scanDelivery, `UPDATE deliveries SET attempt = attempt + 1, lease_until = $2 WHERE id IN (
-			SELECT id FROM deliveries WHERE webhook = $1 AND state = 'pending' AND next_at <= $3 AND lease_until <= $3 ORDER BY next_at, seq LIMIT $4)
-		RETURNING `+deliveryColumns, id, at.Add(lease), at, limit)
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	next, err := due(ctx, q, at, `SELECT lease_until FROM deliveries WHERE webhook = $1 AND state = 'pending' AND lease_until > 0 ORDER BY lease_until LIMIT 1`, id)
-	if err != nil || int(busy)+len(got) >= share {
-		return got, next, err // until one in hand ends
-	}
-	ready, err := due(ctx, q, at, `SELECT next_at FROM deliveries WHERE webhook = $1 AND state = 'pending' AND lease_until = 0 ORDER BY next_at LIMIT 1`, id)
-	return got, earlierOf(next, ready), err
+// holdBack has what comes after a delivery in its conversation fall due no sooner.
+func holdBack(ctx context.Context, q queries, d *gateway.Delivery) error {
+	_, err := q.exec(ctx, `UPDATE deliveries SET next_at = $3 WHERE webhook = $1 AND conversation = $2 AND conversation <> '' AND state = 'pending' AND next_at < $3`,
+		d.Webhook, d.Conversation, d.NextAt)
+	return err
 }
 
-// earlierOf returns the earlier of two times; zero is never.
-func earlierOf(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
+// noteHealth writes down how webhooks fare, where owner is who knows.
+func noteHealth(ctx context.Context, q queries, owner string, health []gateway.WebhookHealth) error {
+	if len(health) == 0 {
+		return nil
 	}
-	return a
-}
-
-// SettleDelivery records an attempt and what follows from it: d.State, and
-// d.NextAt if it is pending still. Conflict: the delivery was claimed again or
-// has ended; the attempt is recorded all the same.
-func (s *Store) SettleDelivery(ctx context.Context, d *gateway.Delivery, a gateway.Attempt) error {
-	var lost error
-	err := s.inTx(ctx, func(q queries) error {
-		lost = nil
-		n, err := q.exec(ctx, `UPDATE deliveries SET state = $3, next_at = $4, lease_until = 0 WHERE id = $1 AND attempt = $2 AND state = 'pending'`,
-			d.ID, d.Attempt, d.State, d.NextAt)
-		if err != nil {
-			return err
+	args := []any{owner, now()}
+	room := roomFor(len(health))
+	for i := range room {
+		h := gateway.WebhookHealth{}
+		if i < len(health) {
+			h = health[i]
 		}
-		if n == 0 {
-			lost = &gateway.Error{Kind: gateway.Conflict, Msg: fmt.Sprintf("delivery %s has ended or is in other hands", d.ID)}
-			if found, err := exists(ctx, q, `SELECT 1 FROM deliveries WHERE id = $1`, d.ID); err != nil || !found {
-				return err
+		args = append(args, h.Webhook, h.FailingSince, h.RestsUntil)
+	}
+	_, err := q.exec(ctx, `UPDATE webhooks SET failing_since = s.column2, rests_until = s.column3
+		FROM (`+values(room, 3, "BIGINT", "BIGINT", "BIGINT")+`) AS s
+		WHERE id = s.column1 AND EXISTS (SELECT 1 FROM lanes l WHERE l.id = s.column1 % `+fmt.Sprint(gateway.Lanes)+` AND l.owner = $1 AND l.until > $2)`, args...)
+	return err
+}
+
+// recordAttempts settles deliveries, and keeps the attempts of those that it did. It returns
+// the numbers of these attempts: those that they were to have, unless there are
+// later ones.
+func recordAttempts(ctx context.Context, q queries, settled []gateway.Settlement) (map[gateway.DeliveryID]int, error) {
+	type stood struct {
+		id     gateway.DeliveryID
+		number int
+	}
+	scan := func(r row) (x stood, err error) {
+		err = r.Scan(&x.id, &x.number, new(string))
+		return x, err
+	}
+	room := roomFor(len(settled))
+	var rows, kept []any
+	for i := range room {
+		x := gateway.Settlement{}
+		if i < len(settled) {
+			x = settled[i]
+		}
+		d, a := &x.Delivery, &x.Attempt
+		rows = append(rows, d.ID, d.Attempt, d.State, d.NextAt)
+		kept = append(kept, d.ID, a.At, a.Latency, a.StatusCode, a.Error, a.Answer, asJSON{a.Phases}, asJSON{a.Headers})
+	}
+	update := `UPDATE deliveries SET attempt = CASE WHEN attempt < s.column2 THEN s.column2 ELSE attempt + 1 END, state = s.column3, next_at = s.column4
+		FROM (` + values(room, 1, "TEXT", "BIGINT", "TEXT", "BIGINT") + `) AS s
+		WHERE id = s.column1 AND (state = 'pending' AND attempt = s.column2 - 1 OR state <> 'succeeded' AND s.column3 = 'succeeded') RETURNING id, attempt, ''`
+	const insert = `INSERT INTO attempts (delivery, number, at, latency_ms, status_code, error, answer, phases, headers) `
+	types := []string{"TEXT", "BIGINT", "BIGINT", "BIGINT", "TEXT", "TEXT", "TEXT", "TEXT"}
+	out := map[gateway.DeliveryID]int{}
+	var all []stood
+	var err error
+	if q.with {
+		all, err = list(ctx, q, scan, `WITH stood AS (`+update+`), kept AS (`+insert+`SELECT stood.id, stood.attempt, column2, column3, column4, column5, column6, column7, column8
+			FROM (`+values(room, len(rows)+1, types...)+`) AS a JOIN stood ON stood.id = column1 ON CONFLICT (delivery, number) DO NOTHING)
+			SELECT id, attempt, `+q.lazily+` FROM stood`, append(rows, kept...)...)
+	} else {
+		all, err = list(ctx, q, scan, update, rows...)
+	}
+	for _, x := range all {
+		out[x.id] = x.number
+	}
+	for i := 0; i < len(settled) && !q.with && err == nil; i++ {
+		if number, ok := out[settled[i].Delivery.ID]; ok {
+			one := append([]any{settled[i].Delivery.ID, number}, kept[i*len(types)+1:(i+1)*len(types)]...)
+			_, err = q.exec(ctx, insert+`VALUES (`+places(1, len(one))+`) ON CONFLICT (delivery, number) DO NOTHING`, one...)
+		}
+	}
+	return out, err
+}
+
+// values is a table of n rows of placeholders, from $first on, whose columns are
+// column1 and so on in both databases.
+func values(n, first int, types ...string) string {
+	var b strings.Builder
+	b.WriteString("VALUES ")
+	for i := range n {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteByte('(')
+		for k, kind := range types {
+			if k > 0 {
+				b.WriteString(", ")
+			}
+			if i == 0 { // the others are as the first
+				fmt.Fprintf(&b, "CAST($%d AS %s)", first+k, kind)
+			} else {
+				fmt.Fprintf(&b, "$%d", first+i*len(types)+k)
 			}
 		}
-		_, err = q.exec(ctx, `INSERT INTO attempts (delivery, number, at, latency_ms, status_code, error, answer) VALUES ($1, $2, $3, $4, $5, $6, $7)
-			ON CONFLICT (delivery, number) DO NOTHING`, d.ID, d.Attempt, a.At, a.Latency, a.StatusCode, a.Error, a.Answer)
+		b.WriteByte(')')
+	}
+	return b.String()
+}
+
+// buriedAtOnce is how many deliveries BuryDeliveries gives up at most.
+const buriedAtOnce = 500
+
+// BuryDeliveries gives up what falls due to webhooks of some lanes that are turned
+// off, and all that is pending to those that were deleted, each with an attempt
+// that says why. It gives up some, and reports whether there may be more.
+func (s *Store) BuryDeliveries(ctx context.Context, lanes []int64) (more bool, err error) {
+	if len(lanes) == 0 {
+		return false, nil
+	}
+	type off struct {
+		id      int64
+		deleted bool
+	}
+	hooks, err := list(ctx, s.q, func(r row) (x off, err error) {
+		err = r.Scan(&x.id, &x.deleted)
+		return x, err
+	},
+		`SELECT w.id, w.deleted_at > 0 FROM webhooks w WHERE (NOT w.active OR w.disabled <> '') AND w.id % `+fmt.Sprint(gateway.Lanes)+` IN (`+places(1, len(lanes))+`)
+			AND EXISTS (SELECT 1 FROM deliveries d WHERE d.webhook = w.id AND d.state = 'pending') ORDER BY w.id`, anys(lanes)...)
+	for i := 0; i < len(hooks) && !more && err == nil; i++ {
+		more, err = s.bury(ctx, hooks[i].id, hooks[i].deleted)
+	}
+	return more, s.fail(err, "give up deliveries")
+}
+
+// bury gives up some of what is for a webhook.
+func (s *Store) bury(ctx context.Context, webhook int64, deleted bool) (more bool, err error) {
+	at, reason := now(), reasonOff
+	until := at
+	if deleted {
+		reason, until = reasonDeleted, at.AddDate(100, 0, 0)
+	}
+	err = s.inTx(ctx, func(q queries) error {
+		gone, err := list(ctx, q, scanDelivery, `SELECT `+deliveryColumns+` FROM deliveries WHERE webhook = $1 AND state = 'pending' AND next_at <= $2
+			ORDER BY next_at, seq LIMIT $3`, webhook, until, buriedAtOnce)
+		more = len(gone) == buriedAtOnce
+		if err != nil || len(gone) == 0 {
+			return err
+		}
+		settled := make([]gateway.Settlement, len(gone))
+		for i, d := range gone {
+			d.Attempt, d.State = d.Attempt+1, gateway.DeliveryDead
+			settled[i] = gateway.Settlement{Delivery: d, Attempt: gateway.Attempt{At: at, Error: reason}}
+		}
+		_, err = recordAttempts(ctx, q, settled)
 		return err
 	})
-	if err == nil {
-		err = lost
-	}
-	return s.fail(err, "settle delivery %s", d.ID)
+	return more, err
 }
 
-// ReplayDelivery makes a dead letter due now. NotFound: there is none with
-// that id.
+// reasonOff says of a delivery why it was given up.
+const reasonOff = "the webhook is turned off"
+
+// ReplayDelivery makes a delivery that ended due now, with all the attempts that a
+// new one has. NotFound: there is none with that id. Conflict: it has not ended, or
+// its webhook takes nothing.
 func (s *Store) ReplayDelivery(ctx context.Context, id gateway.DeliveryID) error {
-	n, err := s.q.exec(ctx, `UPDATE deliveries SET state = 'pending', next_at = $2, lease_until = 0 WHERE id = $1 AND state = 'dead'`, id, now())
-	if err == nil && n == 0 {
-		err = &gateway.Error{Kind: gateway.NotFound, Msg: "There is no dead letter " + string(id)}
-	}
+	err := s.inTx(ctx, func(q queries) error {
+		d, err := one(ctx, q, scanDelivery, `SELECT `+deliveryColumns+` FROM deliveries WHERE id = $1`+q.lock, id)
+		if err != nil {
+			return or(err, "There is no delivery %s", id)
+		}
+		if d.State == gateway.DeliveryPending {
+			return &gateway.Error{Kind: gateway.Conflict, Msg: "The delivery is still being made"}
+		}
+		w, err := s.webhook(ctx, q, d.Webhook, "")
+		switch {
+		case gateway.KindOf(err) == gateway.NotFound:
+			return &gateway.Error{Kind: gateway.Conflict, Msg: "Its webhook was deleted"}
+		case err != nil:
+			return err
+		case !w.Active || w.Disabled != "":
+			return &gateway.Error{Kind: gateway.Conflict, Msg: "Its webhook is turned off: turn it on first"}
+		}
+		q.deliver(d.Webhook)
+		_, err = q.exec(ctx, `UPDATE deliveries SET state = 'pending', next_at = $2, replayed = attempt WHERE id = $1`, id, now())
+		return err
+	})
 	return s.fail(err, "replay delivery %s", id)
 }
 
@@ -161,8 +358,8 @@ func (s *Store) Deliveries(ctx context.Context, id gateway.RunID) ([]gateway.Del
 func (s *Store) Attempts(ctx context.Context, id gateway.DeliveryID) ([]gateway.Attempt, error) {
 	as, err := list(ctx, s.q, func(r row) (gateway.Attempt, error) {
 		var a gateway.Attempt
-		err := r.Scan(&a.Delivery, &a.Number, at(&a.At), span(&a.Latency), &a.StatusCode, &a.Error, &a.Answer)
+		err := r.Scan(&a.Delivery, &a.Number, at(&a.At), span(&a.Latency), &a.StatusCode, &a.Error, &a.Answer, from(&a.Phases), from(&a.Headers))
 		return a, err
-	}, `SELECT delivery, number, at, latency_ms, status_code, error, answer FROM attempts WHERE delivery = $1 ORDER BY number`, id)
+	}, `SELECT delivery, number, at, latency_ms, status_code, error, answer, phases, headers FROM attempts WHERE delivery = $1 ORDER BY number`, id)
 	return as, s.fail(err, "read attempts of delivery %s", id)
 }

@@ -52,9 +52,6 @@ func (s *Store) FinishRun(ctx context.Context, f *gateway.Finish) error {
 	if err == nil && superseded {
 		err = gateway.ErrSuperseded
 	}
-	if f.Pause != nil {
-		s.wakeTold(err)
-	}
 	return s.fail(err, "finish run %s", r.ID)
 }
 
@@ -203,8 +200,9 @@ func insertDeliveries(ctx context.Context, q queries, ds []gateway.Delivery) err
 			d.CreatedAt = now()
 		}
 		d.State = gateway.DeliveryPending
-		if _, err := q.exec(ctx, `INSERT INTO deliveries (id, webhook, event, run, action_index, conversation, body, state, attempt, next_at, lease_until, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, 0, $10) ON CONFLICT (webhook, event, run, action_index) DO NOTHING`,
+		q.deliver(d.Webhook)
+		if _, err := q.exec(ctx, `INSERT INTO deliveries (id, webhook, event, run, action_index, conversation, body, state, attempt, next_at, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10) ON CONFLICT (webhook, event, run, action_index) DO NOTHING`,
 			d.ID, d.Webhook, d.Event, d.Run, d.Action, d.Conversation, d.Body, d.State, d.NextAt, d.CreatedAt); err != nil {
 			return fmt.Errorf("delivery to webhook %d: %w", d.Webhook, err)
 		}

@@ -117,6 +117,6 @@ func (in *intake) takeOver(ctx context.Context, a *gateway.Arrival, m *gateway.M
 		}
 	}
 	p := gateway.Pause{Conversation: m.Conversation, Reason: gateway.PauseOutbound, ExpiresAt: until}
-	in.took, in.teller.some = true, true
+	in.took = true
 	return in.store.beginPause(ctx, in.q, &p)
 }

@@ -191,7 +191,6 @@ func (s *Store) DeleteAccount(ctx context.Context, id gateway.AccountID) error {
 	}
 	told := &teller{store: s, hooks: hooks}
 	err = s.inTx(ctx, func(q queries) error {
-		told.begin()
 		found, err := list(ctx, q, func(r row) (declared bool, err error) { return declared, r.Scan(&declared) },
 			`SELECT declared FROM accounts WHERE id = $1 AND active`+q.lockKey, id)
 		switch {
@@ -214,7 +213,6 @@ func (s *Store) DeleteAccount(ctx context.Context, id gateway.AccountID) error {
 		}
 		return endSends(ctx, q, told, id, accountDeleted)
 	})
-	told.done(err)
 	s.forget()
 	return s.fail(err, "delete account %s", id)
 }

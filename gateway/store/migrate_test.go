@@ -3,6 +3,7 @@ package store_test
 import (
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -55,6 +56,11 @@ func TestMigratesFromEveryEarlierVersion(t *testing.T) {
 					wantOldLink(t, s)
 				}
 				wantOldSettings(t, s, version > 5)
+				if version > 8 {
+					if as, err := s.Attempts(t.Context(), "del_old"); err != nil || len(as) != 1 || as[0].StatusCode != http.StatusInternalServerError {
+						t.Errorf("the attempts are %+v, %v", as, err)
+					}
+				}
 				again := gateway.Arrival{Inbound: gateway.Inbound{
 					Account: "acc_old", Peer: gateway.Address{Phone: "+15550000001"}, ExternalID: "wamid.1", Type: gateway.TypeText,
 				}}

@@ -21,9 +21,8 @@ import (
 func (s *Store) QueueMessage(ctx context.Context, x *gateway.Send) (gateway.PeerMessage, error) {
 	want := *x
 	var m gateway.PeerMessage
-	took := false // which webhooks may be told of
 	err := s.inTx(ctx, func(q queries) error {
-		*x, took = want, false
+		*x = want
 		a, err := s.holdAccount(ctx, q, x.Account)
 		if err != nil {
 			return err
@@ -56,7 +55,7 @@ func (s *Store) QueueMessage(ctx context.Context, x *gateway.Send) (gateway.Peer
 			return err
 		}
 		open := a.Kind != gateway.CloudAPI || x.Type == gateway.TypeTemplate || in.at.Before(c.LastInboundAt.Add(gateway.ServiceWindow))
-		if took = open && a.Takeover > 0; took {
+		if open && a.Takeover > 0 {
 			if err := s.beginTakeover(ctx, q, &a, id, in.at); err != nil {
 				return err
 			}
@@ -70,9 +69,6 @@ func (s *Store) QueueMessage(ctx context.Context, x *gateway.Send) (gateway.Peer
 		m, err = messageOf(ctx, q, a.ID, x.ID)
 		return err
 	})
-	if took {
-		s.wakeTold(err)
-	}
 	return m, s.fail(err, "queue a message of account %s", x.Account)
 }
 

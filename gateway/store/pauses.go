@@ -25,7 +25,6 @@ func (s *Store) PutPause(ctx context.Context, p *gateway.Pause) error {
 		}
 		return s.beginPause(ctx, q, p)
 	})
-	s.wakeTold(err)
 	return s.fail(err, "pause conversation %s", p.Conversation)
 }
 
@@ -87,9 +86,6 @@ func (s *Store) EndPauses(ctx context.Context) (next time.Time, err error) {
 		if gateway.KindOf(err) == gateway.NotFound { // it became one with another, where the pause is next time
 			err = nil
 		}
-	}
-	if len(over) > 0 {
-		s.wakeTold(err)
 	}
 	if err == nil {
 		at := now()
@@ -254,6 +250,5 @@ func (s *Store) ResumePause(ctx context.Context, account gateway.AccountID, id i
 		}
 		return s.tellOfPause(ctx, q, &p)
 	})
-	s.wakeTold(err)
 	return p, s.fail(err, "end pause %d", id)
 }

@@ -189,7 +189,7 @@ func TestWhatComesInReadsNoHistory(t *testing.T) {
 		q: queries{db: explainer{s.db, t, everyMessage}, dialect: s.q.dialect}, store: s, teller: &teller{store: s, hooks: []gateway.Webhook{{ID: 1, Active: true}}}, at: now(),
 		accounts: map[gateway.AccountID]gateway.Account{"acc": a}, windowed: map[gateway.ConversationID]gateway.Windowing{},
 	}
-	s.TellOfMessages(func([]gateway.Webhook, *gateway.MessageEvent, time.Time) []gateway.Delivery { return nil }, func() {})
+	s.TellOfMessages(func([]gateway.Webhook, *gateway.MessageEvent, time.Time) []gateway.Delivery { return nil })
 	message := gateway.Inbound{
 		Account: "acc", Peer: gateway.Address{Phone: "+15550000001"}, SenderName: "Alice", ExternalID: "1", Type: gateway.TypeText,
 		Origin: gateway.OriginLive, SentAt: in.at,

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,15 @@ type queries struct {
 	}
 	*dialect
 	patience time.Duration // of one statement; 0: as long as its context says
+	webhooks *[]int64      // in a transaction: those that something is to be delivered to
+}
+
+// deliver takes note that something is to be delivered to a webhook once the
+// transaction is over.
+func (q queries) deliver(webhook int64) {
+	if !slices.Contains(*q.webhooks, webhook) {
+		*q.webhooks = append(*q.webhooks, webhook)
+	}
 }
 
 // within returns the context of one statement.

@@ -58,7 +58,6 @@ func (s *Store) ClaimSends(ctx context.Context, holder string, resend bool, limi
 	}
 	if err == nil && (seen.ruled() || seen.due(at)) {
 		err = s.inTx(ctx, func(q queries) (err error) {
-			told.begin()
 			o, at := seen, now() // a claim's time begins when it can be made
 			if settled, err = settleByRule(ctx, q, &o, resend, at); err != nil {
 				return err
@@ -81,7 +80,6 @@ func (s *Store) ClaimSends(ctx context.Context, holder string, resend bool, limi
 			claimed, err = s.claimSends(ctx, q, holder, due, at)
 			return err
 		})
-		told.done(err)
 	} else {
 		next = seen.next
 	}
@@ -347,4 +345,12 @@ func claimFree(ctx context.Context, q queries, ids []any, at time.Time) ([]gatew
 func claimPaced(ctx context.Context, q queries, h *head, at time.Time) ([]gateway.Send, error) {
 	args := claimArgs(at)
 	return list(ctx, q, scanSend, claimSend+` AND id = $6 AND `+handsFree+` RETURNING `+sendColumns, append(args, h.id)...)
+}
+
+// earlierOf returns the earlier of two times; zero is never.
+func earlierOf(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }

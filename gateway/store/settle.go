@@ -24,7 +24,6 @@ func (s *Store) SettleSend(ctx context.Context, x *gateway.Send) (stands bool, e
 		}
 	}
 	err = s.inTx(ctx, func(q queries) error {
-		told.begin()
 		if x.State == gateway.SendAccepted { // its id is another message's no more, before it is this one's
 			if err := forgetEchoOf(ctx, q, x); err != nil {
 				return err
@@ -39,7 +38,6 @@ func (s *Store) SettleSend(ctx context.Context, x *gateway.Send) (stands bool, e
 		}
 		return told.settled(ctx, q, x)
 	})
-	told.done(err)
 	if errors.Is(err, errSettled) {
 		stands, err = exists(ctx, s.q, `SELECT 1 FROM sends WHERE id = $1 AND attempt = $2 AND state = $3 AND error = $4`, x.ID, x.Attempt, x.State, x.Error)
 		return stands && err == nil, s.fail(err, "look at send %s", x.ID)

@@ -41,7 +41,6 @@ func (s *Store) ApplyStatuses(ctx context.Context, updates []gateway.StatusUpdat
 	}
 	told := &teller{store: s, hooks: hooks}
 	err = s.inTx(ctx, func(q queries) error {
-		told.begin()
 		for i := range updates {
 			if err := applyStatus(ctx, q, &updates[i]); err != nil {
 				return err
@@ -52,7 +51,6 @@ func (s *Store) ApplyStatuses(ctx context.Context, updates []gateway.StatusUpdat
 		}
 		return nil
 	})
-	told.done(err)
 	return s.fail(err, "apply %d statuses", len(updates))
 }
 

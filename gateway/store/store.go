@@ -77,11 +77,10 @@ type Store struct {
 	metrics  *gauges
 
 	installation  string
+	delivered     func(webhooks ...int64)                                                      // they have something to be delivered to them; may be nil
 	tell          func([]gateway.Webhook, *gateway.PausedPeer, time.Time) []gateway.Delivery   // of a pause that begins; may be nil
 	tellOfMessage func([]gateway.Webhook, *gateway.MessageEvent, time.Time) []gateway.Delivery // of a message; may be nil
 	tellOfLink    func([]gateway.Webhook, *gateway.LinkEvent, time.Time) []gateway.Delivery    // of a linked device; may be nil
-	toldOfLink    func()                                                                       // some of that was written; may be nil
-	toldOf        func()                                                                       // some of that was written; may be nil
 	tellTemplate  func([]gateway.Webhook, *gateway.Template, time.Time) []gateway.Delivery     // of a template's new status; may be nil
 	schema        string                                                                       // where PostgreSQL keeps our tables, quoted; empty: SQLite
 
@@ -154,7 +153,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.fail(err, "ping database")
 }
 
-// ReleaseLeases makes the runs, requests, deliveries and links in hand free at once. It is for
+// ReleaseLeases makes the runs, requests, webhooks' lanes and links in hand free at once. It is for
 // the start of the only process that uses the database: those that held the
 // leases are dead. Claimed sends are left alone, since what the dead process
 // wrote to WhatsApp last is not known: they go through their quarantine.
@@ -169,7 +168,10 @@ func (s *Store) ReleaseLeases(ctx context.Context) error {
 		if _, err := q.exec(ctx, releaseRequests); err != nil {
 			return err
 		}
-		_, err := q.exec(ctx, `UPDATE deliveries SET lease_until = 0 WHERE state = 'pending' AND lease_until <> 0`)
+		if _, err := q.exec(ctx, `DELETE FROM lane_owners`); err != nil {
+			return err
+		}
+		_, err := q.exec(ctx, `UPDATE lanes SET owner = '', until = 0`)
 		return err
 	})
 	return s.fail(err, "release leases")
@@ -205,10 +207,15 @@ func (s *Store) tryTx(ctx context.Context, do func(queries) error) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after Commit
-	if err := do(queries{db: tx, dialect: s.q.dialect}); err != nil {
+	q := queries{db: tx, dialect: s.q.dialect, webhooks: new([]int64)}
+	if err := do(q); err != nil {
 		return err
 	}
-	return tx.Commit()
+	err = tx.Commit()
+	if len(*q.webhooks) > 0 && s.delivered != nil { // also where nobody knows how it ended
+		s.delivered(*q.webhooks...)
+	}
+	return err
 }
 
 // fail says what was being done when err came up, and makes it Unavailable if

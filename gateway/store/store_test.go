@@ -208,10 +208,10 @@ wagent_pending_confirmations %d
 			t.Fatal(err)
 		}
 		want(1, 0, 1, 0)
-		if err := s.DisableWebhook(t.Context(), 1, "gone"); err != nil {
+		if err := s.DisableWebhook(t.Context(), 1, "https://example.com", "gone"); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := s.ClaimDeliveries(t.Context(), 1, 1, time.Minute); err != nil {
+		if _, err := s.BuryDeliveries(t.Context(), []int64{1}); err != nil {
 			t.Fatal(err)
 		}
 		want(1, 0, 0, 1)

@@ -84,7 +84,6 @@ func (s *Store) PutTemplate(ctx context.Context, t *gateway.Template) error {
 		}
 		return s.saveTemplate(ctx, q, old, t)
 	})
-	s.wakeTold(err)
 	return s.fail(err, "put template %s", made.Name)
 }
 
@@ -145,7 +144,6 @@ func (s *Store) SyncTemplates(ctx context.Context, account gateway.AccountID, as
 		}
 		return nil
 	})
-	s.wakeTold(err)
 	return s.fail(err, "sync %d templates of account %s", len(ts), account)
 }
 
@@ -186,7 +184,6 @@ func (s *Store) ApplyTemplateUpdates(ctx context.Context, updates []gateway.Temp
 		}
 		return nil
 	})
-	s.wakeTold(err)
 	return s.fail(err, "apply %d updates of templates", len(updates))
 }
 

@@ -11,12 +11,12 @@ import (
 
 // TellOfMessages sets what webhooks are told of a message that a customer wrote,
 // and of how far one of ours got: tell makes the deliveries, which are written
-// in the same transaction, and wake is called once some are committed. It must be
-// called before the store is used by others; without it nothing is told.
+// in the same transaction. It must be called before the store is used by others;
+// without it nothing is told.
 //
 // A webhook that another process made, or changed, is known within two seconds.
-func (s *Store) TellOfMessages(tell func(hooks []gateway.Webhook, e *gateway.MessageEvent, now time.Time) []gateway.Delivery, wake func()) {
-	s.tellOfMessage, s.toldOf = tell, wake
+func (s *Store) TellOfMessages(tell func(hooks []gateway.Webhook, e *gateway.MessageEvent, now time.Time) []gateway.Delivery) {
+	s.tellOfMessage = tell
 }
 
 // listeners returns the webhooks that want one of the events, none if we do not
@@ -38,24 +38,6 @@ func (s *Store) listeners(ctx context.Context, tells bool, events ...string) ([]
 type teller struct {
 	store *Store
 	hooks []gateway.Webhook // who wants to know; none: nothing is told
-	some  bool              // something was written, or of a pause may have been
-}
-
-// begin forgets what was told in a transaction that is repeated.
-func (t *teller) begin() { t.some = false }
-
-// done wakes whoever delivers, once the transaction is over.
-func (t *teller) done(err error) {
-	if t.some {
-		t.store.wakeTold(err)
-	}
-}
-
-// wakeTold wakes whoever delivers, once a transaction that told something is over.
-func (s *Store) wakeTold(err error) {
-	if err == nil && s.toldOf != nil {
-		s.toldOf()
-	}
 }
 
 // statusRank numbers what may be told of one message.
@@ -76,7 +58,6 @@ func (t *teller) tell(ctx context.Context, q queries, e *gateway.MessageEvent) e
 	for i := range ds {
 		ds[i].Action = number // no run makes it one of a kind
 	}
-	t.some = t.some || len(ds) > 0
 	return insertDeliveries(ctx, q, ds)
 }
 
@@ -152,16 +133,14 @@ func (t *teller) updated(ctx context.Context, q queries, u *gateway.StatusUpdate
 // in the same transaction. It must be called before the store is used by others;
 // without it nothing is told. A process that hands a link to another, or dies,
 // tells nothing: the next one does, if it does not get as far.
-func (s *Store) TellOfLinks(tell func(hooks []gateway.Webhook, e *gateway.LinkEvent, now time.Time) []gateway.Delivery, wake func()) {
-	s.tellOfLink, s.toldOfLink = tell, wake
+func (s *Store) TellOfLinks(tell func(hooks []gateway.Webhook, e *gateway.LinkEvent, now time.Time) []gateway.Delivery) {
+	s.tellOfLink = tell
 }
 
 // setLinkAndTell is SetLink where webhooks want to know. It returns how many
 // links it changed.
 func (s *Store) setLinkAndTell(ctx context.Context, l *gateway.Link, hooks []gateway.Webhook) (n int64, err error) {
-	some := false
 	err = s.inTx(ctx, func(q queries) error {
-		some = false
 		told, err := list(ctx, q, scanText[gateway.LinkState], `SELECT told FROM links WHERE account = $1 AND holder = $2 AND fence = $3`+q.lockKey,
 			l.Account, l.Holder, l.Fence)
 		if err != nil {
@@ -183,12 +162,8 @@ func (s *Store) setLinkAndTell(ctx context.Context, l *gateway.Link, hooks []gat
 		for i := range ds { // no run makes it one of a kind, and a change has no number
 			ds[i].Action = rand.Int()
 		}
-		some = len(ds) > 0
 		return insertDeliveries(ctx, q, ds)
 	})
-	if err == nil && some && s.toldOfLink != nil {
-		s.toldOfLink()
-	}
 	return n, err
 }
 
@@ -198,7 +173,6 @@ func (s *Store) TellOfQuota(ctx context.Context, e *gateway.QuotaEvent, tell fun
 	hooks, err := s.listeners(ctx, true, e.Event())
 	if err == nil && len(hooks) > 0 {
 		err = s.inTx(ctx, func(q queries) error { return insertDeliveries(ctx, q, tell(hooks, e, now())) })
-		s.wakeTold(err)
 	}
 	return s.fail(err, "tell of what agent %s used", e.Agent)
 }

@@ -2,20 +2,23 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
 	"wagent/gateway"
 )
 
-const webhookSelect = `SELECT id, config_key, url, secret, previous_secret, previous_until, secret_request, active, disabled, events, actions, created_at, updated_at
+const webhookSelect = `SELECT id, config_key, url, secret, previous_secret, previous_until, secret_request, active, disabled, paused, events, actions,
+	agents, accounts, headers, ordered, concurrency, per_minute, failing_since, rests_until, created_at, updated_at
 	FROM webhooks WHERE deleted_at = 0 `
 
 func (s *Store) scanWebhook(r row) (gateway.Webhook, error) {
 	var w gateway.Webhook
-	var secret, previous string
-	if err := r.Scan(&w.ID, &w.Key, &w.URL, &secret, &previous, at(&w.PreviousUntil), &w.SecretRequest, &w.Active, &w.Disabled,
-		from(&w.Events), from(&w.Actions), at(&w.CreatedAt), at(&w.UpdatedAt)); err != nil {
+	var secret, previous, headers string
+	if err := r.Scan(&w.ID, &w.Key, &w.URL, &secret, &previous, at(&w.PreviousUntil), &w.SecretRequest, &w.Active, &w.Disabled, &w.Paused,
+		from(&w.Events), from(&w.Actions), from(&w.Agents), from(&w.Accounts), &headers, &w.Ordered, &w.Concurrency, &w.PerMinute,
+		at(&w.FailingSince), at(&w.RestsUntil), at(&w.CreatedAt), at(&w.UpdatedAt)); err != nil {
 		return w, err
 	}
 	if w.UpdatedAt.IsZero() { // it is older than the column
@@ -25,7 +28,13 @@ func (s *Store) scanWebhook(r row) (gateway.Webhook, error) {
 	if w.Secret, err = s.key.open(secret, "webhooks", fmt.Sprint(w.ID), "secret"); err != nil {
 		return w, err
 	}
-	w.PreviousSecret, err = s.key.open(previous, "webhooks", fmt.Sprint(w.ID), "previous_secret")
+	if w.PreviousSecret, err = s.key.open(previous, "webhooks", fmt.Sprint(w.ID), "previous_secret"); err != nil {
+		return w, err
+	}
+	plain, err := s.key.open(headers, "webhooks", fmt.Sprint(w.ID), "headers")
+	if err == nil && plain != "" {
+		err = json.Unmarshal([]byte(plain), &w.Headers)
+	}
 	return w, err
 }
 
@@ -59,7 +68,7 @@ func (s *Store) CreateWebhook(ctx context.Context, w *gateway.Webhook) error {
 		}
 		return s.writeWebhook(ctx, q, w) // its secrets are sealed to the row, so that the row must have its number
 	})
-	s.forget()
+	s.hooksChanged()
 	return s.fail(err, "create webhook")
 }
 
@@ -80,9 +89,10 @@ func (s *Store) ChangeWebhook(ctx context.Context, id int64, change func(w *gate
 			return err
 		}
 		w.ID, w.Key, w.CreatedAt, w.UpdatedAt = old.ID, old.Key, old.CreatedAt, now()
+		afresh(&w, &old)
 		return s.writeWebhook(ctx, q, &w)
 	})
-	s.forget()
+	s.hooksChanged()
 	return w, s.fail(err, "change webhook %d", id)
 }
 
@@ -99,52 +109,70 @@ func (s *Store) writeWebhook(ctx context.Context, q queries, w *gateway.Webhook)
 	seal := func(secret gateway.Secret, column string) string {
 		return s.key.seal(secret, "webhooks", fmt.Sprint(w.ID), column)
 	}
+	headers := ""
+	if len(w.Headers) > 0 {
+		plain := make(map[string]string, len(w.Headers))
+		for name, value := range w.Headers {
+			plain[name] = string(value)
+		}
+		b, err := json.Marshal(plain)
+		if err != nil {
+			return err
+		}
+		headers = seal(gateway.Secret(b), "headers")
+	}
 	_, err := q.exec(ctx, `UPDATE webhooks SET url = $2, secret = $3, previous_secret = $4, previous_until = $5, active = $6, disabled = $7,
-		events = $8, actions = $9, updated_at = $10, secret_request = $11 WHERE id = $1`, w.ID, w.URL, seal(w.Secret, "secret"), seal(w.PreviousSecret, "previous_secret"),
-		w.PreviousUntil, w.Active, w.Disabled, asJSON{w.Events}, asJSON{w.Actions}, w.UpdatedAt, w.SecretRequest)
+		events = $8, actions = $9, updated_at = $10, secret_request = $11, paused = $12, agents = $13, accounts = $14, headers = $15,
+		ordered = $16, concurrency = $17, per_minute = $18, failing_since = $19, rests_until = $20 WHERE id = $1`,
+		w.ID, w.URL, seal(w.Secret, "secret"), seal(w.PreviousSecret, "previous_secret"), w.PreviousUntil, w.Active, w.Disabled,
+		asJSON{w.Events}, asJSON{w.Actions}, w.UpdatedAt, w.SecretRequest, w.Paused, asJSON{w.Agents}, asJSON{w.Accounts}, headers,
+		w.Ordered, w.Concurrency, w.PerMinute, w.FailingSince, w.RestsUntil)
 	return err
+}
+
+// hooksChanged has webhooks read again, by who delivers too.
+func (s *Store) hooksChanged() {
+	s.forget()
+	if s.delivered != nil {
+		s.delivered()
+	}
+}
+
+// afresh forgets how a webhook fared if it is turned on again, or is at another URL.
+func afresh(w, old *gateway.Webhook) {
+	on := func(w *gateway.Webhook) bool { return w.Active && w.Disabled == "" }
+	if w.URL != old.URL || on(w) && !on(old) {
+		w.FailingSince, w.RestsUntil = time.Time{}, time.Time{}
+	}
 }
 
 // reasonDeleted says of a delivery why it was given up.
 const reasonDeleted = "the webhook was deleted"
 
 // DeleteWebhook takes a webhook out of use for good. What was delivered to it
-// stays on record. What was not goes to the dead letters at once, each with an
-// attempt that says why; one that is in hand may still arrive, and is a dead
-// letter all the same. NotFound: there is no such webhook. Conflict: it is
-// declared in the configuration file.
+// stays on record. What was not goes to the dead letters (BuryDeliveries), but for
+// what is in hand. NotFound: there is no such webhook. Conflict: it is declared in
+// the configuration file.
 func (s *Store) DeleteWebhook(ctx context.Context, id int64) error {
 	err := s.inTx(ctx, func(q queries) error {
 		if _, err := s.editableWebhook(ctx, q, id); err != nil {
 			return err
 		}
-		return deleteWebhook(ctx, q, id, now())
+		_, err := q.exec(ctx, `UPDATE webhooks SET active = FALSE, secret = '', previous_secret = '', headers = '', deleted_at = $2 WHERE id = $1`, id, now())
+		return err
 	})
-	s.forget()
+	s.hooksChanged()
 	return s.fail(err, "delete webhook %d", id)
 }
 
-func deleteWebhook(ctx context.Context, q queries, id int64, at time.Time) error {
-	if _, err := q.exec(ctx, `UPDATE webhooks SET active = FALSE, secret = '', previous_secret = '', deleted_at = $2 WHERE id = $1`, id, at); err != nil {
-		return err
-	}
-	if _, err := q.exec(ctx, `INSERT INTO attempts (delivery, number, at, latency_ms, status_code, error, answer)
-		SELECT id, attempt + 1, $2, 0, 0, $3, '' FROM deliveries WHERE webhook = $1 AND state = 'pending'
-		ON CONFLICT (delivery, number) DO NOTHING`, id, at, reasonDeleted); err != nil {
-		return err
-	}
-	_, err := q.exec(ctx, `UPDATE deliveries SET state = 'dead', attempt = attempt + 1, lease_until = 0 WHERE webhook = $1 AND state = 'pending'`, id)
-	return err
-}
-
-// DisableWebhook turns a webhook off, with a reason that people read. What is
-// still to be delivered to it goes to the dead letters as it falls due. NotFound:
-// there is no such webhook.
-func (s *Store) DisableWebhook(ctx context.Context, id int64, reason string) error {
-	n, err := s.q.exec(ctx, `UPDATE webhooks SET disabled = $2 WHERE id = $1 AND deleted_at = 0`, id, reason)
+// DisableWebhook turns a webhook off that is at a URL still, with a reason that
+// people read. What is still to be delivered to it goes to the dead letters as it
+// falls due. NotFound: there is no such webhook, or it is at another URL.
+func (s *Store) DisableWebhook(ctx context.Context, id int64, url, reason string) error {
+	n, err := s.q.exec(ctx, `UPDATE webhooks SET disabled = $2 WHERE id = $1 AND url = $3 AND deleted_at = 0`, id, reason, url)
 	s.forget()
 	if err == nil && n == 0 {
-		err = &gateway.Error{Kind: gateway.NotFound, Msg: fmt.Sprintf("There is no webhook %d", id)}
+		err = &gateway.Error{Kind: gateway.NotFound, Msg: fmt.Sprintf("There is no webhook %d at that URL", id)}
 	}
 	return s.fail(err, "disable webhook %d", id)
 }

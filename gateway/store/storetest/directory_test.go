@@ -42,7 +42,7 @@ func TestADirectoryShowsWhatItsProcessChangesAtOnce(t *testing.T) {
 		seen("second", 1, "")
 		ws, err := d.Webhooks(ctx)
 		must(t, err)
-		must(t, s.DisableWebhook(ctx, ws[0].ID, "410"))
+		must(t, s.DisableWebhook(ctx, ws[0].ID, ws[0].URL, "410"))
 		must(t, s.DeleteAgent(ctx, a.ID))
 		seen("second", 0, "410")
 	})

@@ -156,10 +156,7 @@ func TestWhatWasDeliveredIsErased(t *testing.T) {
 			return string(got(s.Deliveries(ctx, r.ID))(t)[0].Body)
 		}
 		equal(t, "what is still to be delivered", forget(), `{"secret":1}`)
-		ds, _, err := s.ClaimDeliveries(ctx, 9, 9, time.Minute)
-		must(t, err)
-		ds[0].State = gateway.DeliverySucceeded
-		must(t, s.SettleDelivery(ctx, &ds[0], gateway.Attempt{Delivery: ds[0].ID, At: time.Now()}))
+		delivered(t, s, toDeliver(t, s)...)
 		equal(t, "what was", forget(), "")
 	})
 }

@@ -111,12 +111,8 @@ func TestTheEndOfAPauseIsToldBeforeThatOfARunWhichPauses(t *testing.T) {
 		must(t, s.FinishRun(t.Context(), f))
 		got(s.EndPauses(t.Context()))(t)
 		var events []string
-		for range 3 {
-			ds, _, err := s.ClaimDeliveries(t.Context(), 1, 9, time.Minute)
-			must(t, err)
-			for i := range ds {
-				events = append(events, ds[i].Event)
-			}
+		for _, d := range toDeliver(t, s) {
+			events = append(events, d.Event)
 		}
 		equal(t, "told", events, []string{gateway.EventResumed, gateway.EventPaused})
 	})

@@ -52,13 +52,10 @@ func toldOf(t *testing.T, s *store.Store) func() []string {
 	})
 	return func() []string {
 		t.Helper()
-		ds, _, err := s.ClaimDeliveries(t.Context(), 99, 99, time.Minute)
-		must(t, err)
 		var out []string
-		for i := range ds {
-			out = append(out, string(ds[i].Body))
-			ds[i].State = gateway.DeliverySucceeded
-			must(t, s.SettleDelivery(t.Context(), &ds[i], gateway.Attempt{Delivery: ds[i].ID, Number: ds[i].Attempt, At: time.Now()}))
+		for _, d := range toDeliver(t, s) {
+			out = append(out, string(d.Body))
+			delivered(t, s, d)
 		}
 		slices.Sort(out)
 		return out

@@ -29,20 +29,18 @@ func listening(s *store.Store) (woken func() int) {
 			}
 		}
 		return out
-	}, func() { mu.Lock(); n++; mu.Unlock() })
+	})
+	s.OnDeliveries(func(...int64) { mu.Lock(); n++; mu.Unlock() })
 	return func() int { mu.Lock(); defer mu.Unlock(); return n }
 }
 
 // announced takes what is to be delivered, each as its event and body.
 func announced(t *testing.T, s *store.Store) []string {
 	t.Helper()
-	ds, _, err := s.ClaimDeliveries(t.Context(), 99, 99, time.Minute)
-	must(t, err)
 	out := []string{}
-	for i := range ds {
-		out = append(out, ds[i].Event+" "+string(ds[i].Body))
-		ds[i].State = gateway.DeliverySucceeded
-		must(t, s.SettleDelivery(t.Context(), &ds[i], gateway.Attempt{At: time.Now(), StatusCode: 200}))
+	for _, d := range toDeliver(t, s) {
+		out = append(out, d.Event+" "+string(d.Body))
+		delivered(t, s, d)
 	}
 	slices.Sort(out)
 	return out
@@ -89,8 +87,7 @@ func TestOnlyWebhooksThatWantMessagesAreToldOfThem(t *testing.T) {
 		must(t, s.PutAccount(t.Context(), gateway.Account{ID: sandbox, Kind: gateway.Sandbox}))
 		woken := listening(s)
 		add(t, s, from(sandbox, alice, "wamid.1"))
-		ds, _, err := s.ClaimDeliveries(t.Context(), 9, 9, time.Minute)
-		must(t, err)
+		ds := toDeliver(t, s)
 		if len(ds) != 1 || ds[0].Webhook != wants.ID {
 			t.Errorf("deliveries %+v, want one to webhook %d and none to %d", ds, wants.ID, not.ID)
 		}
@@ -183,7 +180,8 @@ func TestWebhooksAreToldHowALinkedDeviceStands(t *testing.T) {
 				woken := 0
 				s.TellOfLinks(func(hooks []gateway.Webhook, e *gateway.LinkEvent, _ time.Time) []gateway.Delivery {
 					return []gateway.Delivery{{Webhook: hooks[0].ID, Event: e.Event(), Action: -1, Body: json.RawMessage(e.Told)}}
-				}, func() { woken++ })
+				})
+				s.OnDeliveries(func(...int64) { woken++ })
 				l := hold(t, s, "a")[0]
 				for _, state := range tc.states {
 					if state == crash {
@@ -239,7 +237,7 @@ func TestWhatALinkedDeviceDidIsKnownToWhoListensLater(t *testing.T) {
 		link(t, s, nil)
 		s.TellOfLinks(func(hooks []gateway.Webhook, e *gateway.LinkEvent, _ time.Time) []gateway.Delivery {
 			return []gateway.Delivery{{Webhook: hooks[0].ID, Event: e.Event(), Action: -1, Body: json.RawMessage(e.Told)}}
-		}, nil)
+		})
 		l := hold(t, s, "a")[0]
 		set(t, s, l, gateway.LinkConnected)
 		hooked(t, s, gateway.EventSessionDisconnected)

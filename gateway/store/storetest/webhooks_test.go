@@ -55,7 +55,7 @@ func TestWebhooksAreCreatedChangedAndDeleted(t *testing.T) {
 		for what, err := range map[string]error{
 			"read":    second(s.Webhook(t.Context(), w.ID)),
 			"change":  second(s.ChangeWebhook(t.Context(), w.ID, keep)),
-			"disable": s.DisableWebhook(t.Context(), w.ID, "gone"),
+			"disable": s.DisableWebhook(t.Context(), w.ID, w.URL, "gone"),
 			"delete":  s.DeleteWebhook(t.Context(), w.ID),
 			"none":    s.DeleteWebhook(t.Context(), 999),
 		} {
@@ -90,27 +90,28 @@ func TestWhatIsPendingForADeletedWebhookIsADeadLetterWithAReason(t *testing.T) {
 		seed(t, s)
 		hook := hooked(t, s)
 		run := deliver(t, s, hook.ID, 3)
-		inHand, _, err := s.ClaimDeliveries(t.Context(), 2, 9, time.Minute)
-		must(t, err)
-		if len(inHand) != 2 {
-			t.Fatalf("claimed %d", len(inHand))
-		}
-		inHand[0].State = gateway.DeliverySucceeded
-		must(t, s.SettleDelivery(t.Context(), &inHand[0], gateway.Attempt{At: time.Now(), StatusCode: 200}))
+		inHand := toDeliver(t, s)[:2]
+		delivered(t, s, inHand[0])
 		must(t, s.DeleteWebhook(t.Context(), hook.ID))
-
-		inHand[1].State = gateway.DeliverySucceeded
-		wantKind(t, s.SettleDelivery(t.Context(), &inHand[1], gateway.Attempt{At: time.Now(), StatusCode: 204}), gateway.Conflict)
-		if again, next, err := s.ClaimDeliveries(t.Context(), 9, 9, time.Minute); err != nil || len(again) != 0 || !next.IsZero() {
-			t.Errorf("claimed %+v, next %v, %v", again, next, err)
+		if first := got(s.FirstDue(t.Context(), everyLane()))(t); len(first) != 0 {
+			t.Errorf("due are %v", first)
 		}
+		if got(s.BuryDeliveries(t.Context(), []int64{(hook.ID + 1) % gateway.Lanes}))(t); len(got(s.Attempts(t.Context(), inHand[1].ID))(t)) != 0 {
+			t.Error("another lane's was given up")
+		}
+		if got(s.BuryDeliveries(t.Context(), everyLane()))(t) {
+			t.Error("there are more")
+		}
+		delivered(t, s, inHand[1]) // it arrived, after all
 		for _, d := range got(s.Deliveries(t.Context(), run))(t) {
 			as := got(s.Attempts(t.Context(), d.ID))(t)
 			last := as[len(as)-1]
 			switch {
-			case d.ID == inHand[0].ID && (d.State != gateway.DeliverySucceeded || len(as) != 1):
-				t.Errorf("what was delivered is %s after %+v", d.State, as)
-			case d.ID != inHand[0].ID && (d.State != gateway.DeliveryDead || last.Number != d.Attempt || last.Error != "the webhook was deleted"):
+			case d.ID == inHand[0].ID || d.ID == inHand[1].ID:
+				if d.State != gateway.DeliverySucceeded || last.StatusCode != 200 {
+					t.Errorf("what was delivered is %s after %+v", d.State, as)
+				}
+			case d.State != gateway.DeliveryDead || last.Number != d.Attempt || last.Error != "the webhook was deleted":
 				t.Errorf("what was not delivered is %s after %+v", d.State, as)
 			}
 		}

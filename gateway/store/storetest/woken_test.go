@@ -60,8 +60,7 @@ func TestWhoDeliversIsWoken(t *testing.T) {
 					return []gateway.Delivery{{Webhook: mine.ID, Event: gateway.EventPaused, Action: -1, Conversation: p.Conversation, Body: json.RawMessage(`{}`)}}
 				})
 				woken := 0
-				s.TellOfMessages(func([]gateway.Webhook, *gateway.MessageEvent, time.Time) []gateway.Delivery { return nil }, func() { woken++ })
-				woken = 0
+				s.OnDeliveries(func(...int64) { woken++ })
 				tc.do(t, s)
 				if woken != tc.told {
 					t.Errorf("woken %d times, want %d", woken, tc.told)

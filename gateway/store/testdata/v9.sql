@@ -36,3 +36,6 @@ INSERT INTO templates (id, account, external_id, name, language, category, statu
 VALUES ('tpl_old', 'acc_old', '501', 'hello', 'en', 'UTILITY', 'approved', '[{"type":"BODY","text":"Hello"}]', '', 0, 1700000000000, 1700000000000, 1700000000000);
 INSERT INTO template_tombstones (account, external_id, name, language, deleted_at) VALUES ('acc_old', '500', 'hello', 'en', 1700000000000);
 INSERT INTO connects (id, account, expires_at, created_at) VALUES ('con_old', '', 1700003600000, 1700000000000);
+INSERT INTO deliveries (id, webhook, event, run, action_index, conversation, body, state, attempt, next_at, lease_until, created_at)
+SELECT 'del_old', MAX(id), 'message.received', '', 7, 'cnv_old', '{}', 'pending', 1, 1700000000000, 0, 1700000000000 FROM webhooks;
+INSERT INTO attempts (delivery, number, at, latency_ms, status_code, error, answer) VALUES ('del_old', 1, 1700000000000, 5, 500, '', 'oh');

@@ -1,4 +1,4 @@
-package webhook
+package post
 
 import (
 	"context"
@@ -12,8 +12,11 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"code.dny.dev/ssrf"
+
+	"wagent/gateway"
 )
 
 // The phases of an attempt, as an error's text names them.
@@ -29,6 +32,8 @@ const (
 type phases struct {
 	mu      sync.Mutex
 	current string
+	since   time.Time
+	times   gateway.Phases
 }
 
 // trace returns a context that tells p how a request goes on.
@@ -44,7 +49,37 @@ func (p *phases) trace(ctx context.Context) context.Context {
 func (p *phases) enter(phase string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.current = phase
+	now := time.Now()
+	if took := p.time(); took != nil {
+		*took += now.Sub(p.since)
+	}
+	p.current, p.since = phase, now
+}
+
+// time is where the time of the current phase is kept.
+func (p *phases) time() *time.Duration {
+	switch p.current {
+	case phaseDNS:
+		return &p.times.DNS
+	case phaseConnect:
+		return &p.times.Connect
+	case phaseTLS:
+		return &p.times.TLS
+	case phaseFirstByte:
+		return &p.times.FirstByte
+	case phaseBody:
+		return &p.times.Body
+	default:
+		return nil
+	}
+}
+
+// end ends the current phase and returns how long each was.
+func (p *phases) end() gateway.Phases {
+	p.enter("")
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.times
 }
 
 func (p *phases) now() string {
@@ -58,11 +93,11 @@ func (p *phases) now() string {
 
 // failure says why there was no whole answer, in words of ours: an error of
 // net/http's may hold the URL with its query, or bytes that the endpoint sent.
-func failure(phase string, err error) result {
+func failure(phase string, err error) Answer {
 	if isTimeout(err) {
-		return result{text: phase + ": timed out", timedOut: true}
+		return Answer{Failure: phase + ": timed out", TimedOut: true}
 	}
-	return result{text: phase + ": " + reason(err)}
+	return Answer{Failure: phase + ": " + reason(err)}
 }
 
 func isTimeout(err error) bool {

@@ -1,4 +1,4 @@
-package webhook
+package post
 
 import (
 	"crypto/hmac"
