@@ -13,6 +13,7 @@ import (
 	"wagent/context/recall"
 	"wagent/context/transcript"
 	"wagent/dispatch/agent"
+	"wagent/dispatch/route"
 	"wagent/gateway"
 )
 
@@ -270,6 +271,7 @@ func (d *Dispatcher) finish(ctx context.Context, f *gateway.Finish, a *gateway.A
 	for i := range r.Actions {
 		d.metrics.actions.WithLabelValues(string(r.Actions[i].Status)).Inc()
 	}
+	d.sayUnrouted(ctx, r.ID, route.Unrouted(r.Actions, f.Deliveries))
 	d.log.InfoContext(ctx, "run", "run", r.ID, "agent", r.Agent, "account", r.Account, "conversation", r.Conversation,
 		"trigger", r.Trigger, "routed", r.Routed, "status", r.Status, "stop_reason", r.StopReason, "attempt", r.Attempt, "model", r.Model,
 		"actions", len(r.Actions), "sends", len(f.Sends), "deliveries", len(f.Deliveries), "notes", len(r.Notes),

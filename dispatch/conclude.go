@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -69,6 +70,9 @@ func (d *Dispatcher) conclude(f *gateway.Finish, c *gateway.Claim, a *gateway.Ag
 	switch {
 	case !a.Confirm:
 		f.Deliveries = append(f.Deliveries, route.Actions(hooks, r, r.Actions, now)...)
+		for _, x := range route.Unrouted(r.Actions, f.Deliveries) {
+			r.Notes = append(r.Notes, fmt.Sprintf("action %d, %s, went nowhere: no webhook takes it", x.Index, x.Type))
+		}
 	case !r.ActionsDecided.IsZero():
 		f.Deliveries = append(f.Deliveries, route.Actioned(hooks, r, now)...)
 	}

@@ -57,8 +57,10 @@ func (d *Dispatcher) Decide(ctx context.Context, a gateway.AgentID, id gateway.R
 	if err != nil {
 		return gateway.Run{}, fmt.Errorf("list webhooks: %w", err)
 	}
-	run, err := d.Actions.DecideActions(ctx, a, id, func(r gateway.Run) (gateway.Decided, error) {
-		return decide(&r, ds, by, hooks, time.Now())
+	var decided gateway.Decided
+	run, err := d.Actions.DecideActions(ctx, a, id, func(r gateway.Run) (_ gateway.Decided, err error) {
+		decided, err = decide(&r, ds, by, hooks, time.Now())
+		return decided, err
 	})
 	if err != nil {
 		return gateway.Run{}, fmt.Errorf("decide actions of run %s: %w", id, err)
@@ -66,8 +68,17 @@ func (d *Dispatcher) Decide(ctx context.Context, a gateway.AgentID, id gateway.R
 	for _, x := range ds {
 		d.metrics.actions.WithLabelValues(string(x.Status)).Inc()
 	}
+	d.sayUnrouted(ctx, id, route.Unrouted(decided.Actions, decided.Deliveries))
 	d.log.InfoContext(ctx, "actions decided", "run", id, "by", by, "count", len(ds), "all", !run.ActionsDecided.IsZero())
 	return run, nil
+}
+
+// sayUnrouted makes it visible that actions of a run went nowhere.
+func (d *Dispatcher) sayUnrouted(ctx context.Context, id gateway.RunID, actions []gateway.Action) {
+	for _, a := range actions {
+		d.metrics.unrouted.Inc()
+		d.log.WarnContext(ctx, "action went nowhere: no webhook takes it", "run", id, "index", a.Index, "type", a.Type)
+	}
 }
 
 func decide(r *gateway.Run, ds []gateway.Decision, by string, hooks []gateway.Webhook, now time.Time) (gateway.Decided, error) {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"wagent/dispatch/agent"
 	"wagent/gateway"
 )
@@ -97,6 +99,42 @@ func TestARunWithNothingToDecide(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAnActionThatNoWebhookTakesIsSeen: it is on the run, counted and in the log.
+func TestAnActionThatNoWebhookTakesIsSeen(t *testing.T) {
+	narrow := func(r *rig) {
+		hooks := []gateway.Webhook{{Key: "all", URL: "https://example.com/hook", Secret: "s", Active: true, Actions: []string{"hotel.bill.*"}}}
+		must(t, r.db.Declare(r.Context(), got(r.db.Accounts(r.Context()))(t), got(r.db.Agents(r.Context()))(t), hooks, nil))
+	}
+	counted := func(r *rig, want float64) {
+		r.Helper()
+		metrics := strings.NewReader("# HELP wagent_actions_unrouted_total Actions that went nowhere, since no webhook takes them.\n" +
+			"# TYPE wagent_actions_unrouted_total counter\nwagent_actions_unrouted_total " + fmt.Sprint(want) + "\n")
+		if err := testutil.GatherAndCompare(r.registry, metrics, "wagent_actions_unrouted_total"); err != nil {
+			r.Error(err)
+		}
+	}
+	t.Run("at once", func(t *testing.T) {
+		inRig(t, says("hello", "hotel.towels.bring", "hotel.bill.add", gateway.ActionSkip), nil, func(r *rig) {
+			narrow(r)
+			run := r.answered(ada, "hi")
+			equal(t, "notes", run.Notes, []string{"noted", "action 0, hotel.towels.bring, went nowhere: no webhook takes it"})
+			counted(r, 1)
+		})
+	})
+	t.Run("once it is confirmed", func(t *testing.T) {
+		inRig(t, says("hello", "hotel.towels.bring", "hotel.bill.add"), confirming, func(r *rig) {
+			narrow(r)
+			run := r.answered(ada, "hi")
+			counted(r, 0)
+			got(r.decide(run.ID, confirm(0), confirm(1)))(t)
+			counted(r, 1)
+			if r.log.count("action went nowhere: no webhook takes it") != 1 {
+				t.Error("the log does not say so")
+			}
+		})
+	})
 }
 
 func TestAnotherAgentDecidesNothing(t *testing.T) {

@@ -15,6 +15,7 @@ type metrics struct {
 	duration prometheus.Histogram
 	routed   *prometheus.CounterVec
 	actions  *prometheus.CounterVec
+	unrouted prometheus.Counter
 	swept    *prometheus.CounterVec
 
 	superseded prometheus.Counter
@@ -43,6 +44,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "wagent_actions_total",
 			Help: "Actions of runs, by what became of them.",
 		}, []string{"status"}),
+		unrouted: f.NewCounter(prometheus.CounterOpts{
+			Name: "wagent_actions_unrouted_total",
+			Help: "Actions that went nowhere, since no webhook takes them.",
+		}),
 		swept: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "wagent_swept_total",
 			Help: "What the sweeper put back into a window.",

@@ -144,7 +144,8 @@ type Pause struct {
 // A PausedPeer is a Pause with whom the conversation is with.
 type PausedPeer struct {
 	Pause
-	Peer Address
+	Peer    Address
+	Account AccountID
 }
 
 // A PauseReason says who asked for a pause, or what did.

@@ -309,6 +309,30 @@ func TestWebhookWants(t *testing.T) {
 	}
 }
 
+func TestWebhookConcerns(t *testing.T) {
+	for name, tt := range map[string]struct {
+		hook    gateway.Webhook
+		agent   gateway.AgentID
+		account gateway.AccountID
+		want    bool
+	}{
+		"without a choice, all":         {gateway.Webhook{}, "a", "acc", true},
+		"without a choice, also nobody": {gateway.Webhook{}, "", "", true},
+		"its agent":                     {gateway.Webhook{Agents: []gateway.AgentID{"b", "a"}}, "a", "acc", true},
+		"not another":                   {gateway.Webhook{Agents: []gateway.AgentID{"b"}}, "a", "acc", false},
+		"not what is no agent's":        {gateway.Webhook{Agents: []gateway.AgentID{"a"}}, "", "acc", false},
+		"its account":                   {gateway.Webhook{Accounts: []gateway.AccountID{"acc"}}, "a", "acc", true},
+		"not another account":           {gateway.Webhook{Accounts: []gateway.AccountID{"acc"}}, "a", "acc2", false},
+		"its agent on another account":  {gateway.Webhook{Agents: []gateway.AgentID{"a"}, Accounts: []gateway.AccountID{"acc"}}, "a", "acc2", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := tt.hook.Concerns(tt.agent, tt.account); got != tt.want {
+				t.Errorf("Concerns(%q, %q) = %v", tt.agent, tt.account, got)
+			}
+		})
+	}
+}
+
 func TestAgentIDForms(t *testing.T) {
 	id := gateway.NewAgentID()
 	for _, form := range []string{string(id), id.String(), "agent-" + string(id)} {

@@ -8,6 +8,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -115,6 +116,26 @@ func (w *Webhook) Wants(event, actionType string) bool {
 		return named || len(w.Events) == 0
 	}
 	return slices.ContainsFunc(w.Actions, func(pattern string) bool { return MatchAction(pattern, actionType) })
+}
+
+// Concerns reports whether the webhook is told of an agent's events, or of none's,
+// on an account, or on none.
+func (w *Webhook) Concerns(agent AgentID, account AccountID) bool {
+	return (len(w.Agents) == 0 || slices.Contains(w.Agents, agent)) && (len(w.Accounts) == 0 || slices.Contains(w.Accounts, account))
+}
+
+// reservedHeaders are those that say what is delivered, or how.
+var reservedHeaders = []string{
+	"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature",
+	"X-Webhook-Event", "X-Webhook-Timestamp", "X-Webhook-Signature", "X-Whatsrb-Signature",
+	"Connection", "Content-Encoding", "Content-Length", "Content-Type", "Expect", "Host", "Keep-Alive", "Proxy-Connection",
+	"Te", "Trailer", "Transfer-Encoding", "Upgrade",
+}
+
+// ReservedHeader reports whether a header of that name is not to be among a
+// webhook's Headers.
+func ReservedHeader(name string) bool {
+	return slices.ContainsFunc(reservedHeaders, func(r string) bool { return strings.EqualFold(r, name) })
 }
 
 // MatchAction reports whether an action type matches a pattern, in which *

@@ -111,7 +111,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	}
 	a.store = db
 	db.TellOfPauses(func(hooks []gateway.Webhook, p *gateway.PausedPeer, at time.Time) []gateway.Delivery {
-		return route.Paused(hooks, &gateway.Run{Conversation: p.Conversation, Peer: p.Peer}, &p.Pause, at) // of a person: no run has it
+		return route.Paused(hooks, &gateway.Run{Conversation: p.Conversation, Peer: p.Peer, Account: p.Account}, &p.Pause, at) // of a person: no run has it
 	})
 	db.TellOfTemplates(route.Teller{}.Template)
 	a.closers = append(a.closers, func() { _ = db.Close() })

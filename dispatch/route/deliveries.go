@@ -3,6 +3,7 @@ package route
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"wagent/gateway"
@@ -37,8 +38,7 @@ func Actions(hooks []gateway.Webhook, r *gateway.Run, actions []gateway.Action, 
 	var out []gateway.Delivery
 	for i := range actions {
 		a := &actions[i]
-		system := a.Type == gateway.ActionSkip || a.Type == gateway.ActionPause
-		if system || a.Status != gateway.ActionAuto && a.Status != gateway.ActionConfirmed {
+		if !dispatchable(a) {
 			continue
 		}
 		payload := a.Payload
@@ -56,6 +56,26 @@ func Actions(hooks []gateway.Webhook, r *gateway.Run, actions []gateway.Action, 
 		out = append(out, ds...)
 	}
 	return out
+}
+
+// Unrouted returns those actions that are dispatched to nobody, since no webhook
+// wants them: of those that Actions was called with, what is not among its
+// deliveries.
+func Unrouted(actions []gateway.Action, ds []gateway.Delivery) []gateway.Action {
+	var out []gateway.Action
+	for _, a := range actions {
+		to := func(d gateway.Delivery) bool { return d.Event == gateway.EventAction && d.Action == a.Index }
+		if dispatchable(&a) && !slices.ContainsFunc(ds, to) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// dispatchable reports whether an action is for webhooks, and now.
+func dispatchable(a *gateway.Action) bool {
+	system := a.Type == gateway.ActionSkip || a.Type == gateway.ActionPause
+	return !system && (a.Status == gateway.ActionAuto || a.Status == gateway.ActionConfirmed)
 }
 
 // Paused tells that a conversation was paused, by a run or a person, or that a
@@ -81,7 +101,7 @@ type Teller struct{}
 
 // Template tells of a message template whose status is another.
 func (Teller) Template(hooks []gateway.Webhook, t *gateway.Template, now time.Time) []gateway.Delivery {
-	return deliveries(hooks, gateway.EventTemplateStatus, &gateway.Run{}, now, template{
+	return deliveries(hooks, gateway.EventTemplateStatus, &gateway.Run{Account: t.Account}, now, template{
 		ID: t.ID, Account: t.Account, ExternalID: orNull(t.ExternalID), Name: t.Name, Language: t.Language,
 		Category: orNull(string(t.Category)), Status: t.Status, Reason: orNull(t.Reason), UpdatedAt: stamp(t.UpdatedAt),
 	})
@@ -90,7 +110,7 @@ func (Teller) Template(hooks []gateway.Webhook, t *gateway.Template, now time.Ti
 // Quota tells that an agent used most of its tokens of a day, or all: to each
 // webhook once a day, if whoever stores the deliveries keeps each number once.
 func (Teller) Quota(hooks []gateway.Webhook, e *gateway.QuotaEvent, now time.Time) []gateway.Delivery {
-	ds := deliveries(hooks, e.Event(), &gateway.Run{}, now, quota{
+	ds := deliveries(hooks, e.Event(), &gateway.Run{Agent: e.Agent, Account: e.Account}, now, quota{
 		Quota: "tokens_per_day", AgentID: e.Agent.String(), AgentName: e.Name, Account: orNull(string(e.Account)),
 		Day: e.Day.Format(time.DateOnly), Used: e.Used, Limit: e.Limit, Percent: e.Used * 100 / e.Limit,
 		ResetsAt: stamp(e.Day.AddDate(0, 0, 1)),
@@ -110,7 +130,7 @@ func told(hooks []gateway.Webhook, event, actionType string, r *gateway.Run, now
 	var out []gateway.Delivery
 	var body json.RawMessage
 	for i := range hooks {
-		if !hooks[i].Wants(event, actionType) {
+		if !hooks[i].Wants(event, actionType) || !hooks[i].Concerns(r.Agent, r.Account) {
 			continue
 		}
 		if body == nil {

@@ -66,7 +66,7 @@ func (Teller) Message(hooks []gateway.Webhook, e *gateway.MessageEvent, now time
 			Metadata: meta, Channel: channel(e.Kind), Timestamp: stamp(e.At),
 		}
 	}
-	return deliveries(hooks, e.Event(), &gateway.Run{Conversation: m.Conversation}, now, data)
+	return deliveries(hooks, e.Event(), &gateway.Run{Conversation: m.Conversation, Account: m.Account}, now, data)
 }
 
 // typeName is a type of the contract's: it has none for the answer to a
@@ -108,5 +108,5 @@ func (Teller) Session(hooks []gateway.Webhook, e *gateway.LinkEvent, now time.Ti
 	if connected {
 		data.Status = "connected"
 	}
-	return deliveries(hooks, e.Event(), &gateway.Run{}, now, data)
+	return deliveries(hooks, e.Event(), &gateway.Run{Account: e.Link.Account}, now, data)
 }

@@ -218,6 +218,8 @@ func TestOnlyTheWebhooksThatWantAnEventAreTold(t *testing.T) {
 		{ID: 4},
 		{ID: 5, Active: true, Disabled: "410"},
 		{ID: 6, Active: true, Events: []string{gateway.EventAction}},
+		{ID: 7, Active: true, Agents: []gateway.AgentID{"another"}},
+		{ID: 8, Active: true, Accounts: []gateway.AccountID{"acc_another"}},
 	}
 	tests := map[string]struct {
 		give []gateway.Delivery
@@ -225,6 +227,9 @@ func TestOnlyTheWebhooksThatWantAnEventAreTold(t *testing.T) {
 	}{
 		"of completion":                    {Ended(hooks, inbound(), t0), []int64{1}},
 		"of failure":                       {Ended(hooks, &gateway.Run{Status: gateway.RunFailed}, t0), []int64{1, 2}},
+		"of another agent's run":           {Ended(hooks, &gateway.Run{Status: gateway.RunFailed, Agent: "another"}, t0), []int64{1, 2, 7}},
+		"of another account's template":    {Teller{}.Template(hooks, &gateway.Template{Account: "acc_another"}, t0), []int64{1, 8}},
+		"of another account's message":     {Teller{}.Message(hooks, &gateway.MessageEvent{Message: gateway.Message{Account: "acc_another", Direction: gateway.In}}, t0), []int64{1, 8}},
 		"of a template":                    {Teller{}.Template(hooks, &gateway.Template{}, t0), []int64{1}},
 		"of actions, system ones left out": {Actions(hooks, inbound(), inbound().Actions, t0), []int64{1, 3, 6, 1, 6}},
 		"of no action that was rejected":   {Actions(hooks, inbound(), []gateway.Action{{Type: "a.b.c", Status: gateway.ActionRejected}}, t0), nil},

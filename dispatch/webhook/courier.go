@@ -229,7 +229,7 @@ const soon = time.Minute
 
 // retry has what is due to an endpoint at a time found then.
 func (c *courier) retry(e *endpoint, at time.Time) {
-	if time.Until(at) < soon {
+	if time.Until(at) < max(soon, c.cfg.Lease) {
 		heap.Push(&c.timers, timer{at, e})
 	}
 }

@@ -66,6 +66,10 @@ func serve(t *testing.T, m *memory, change func(*Config), h http.HandlerFunc) *r
 	return start(t, m, cfg)
 }
 
+// calmly is for tests of days: looking after the lanes every three seconds would take
+// most of their time.
+func calmly(c *Config) { c.Lease = time.Hour }
+
 func TestAnEndpointThatOnlyFailsRestsAndLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory(testHook(), numbered(1, 100)...)
@@ -291,7 +295,7 @@ func TestAWebhookThatOnlyFailsForDaysIsTurnedOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory(testHook())
 		n := newNotebook()
-		r := serve(t, m, nil, func(w http.ResponseWriter, r *http.Request) {
+		r := serve(t, m, calmly, func(w http.ResponseWriter, r *http.Request) {
 			n.note(r)
 			w.WriteHeader(http.StatusUnauthorized)
 		})
@@ -501,7 +505,7 @@ func TestAReplayBeginsTheScheduleAnew(t *testing.T) {
 		d := testDelivery()
 		d.Attempt, d.Replayed = 10, 10
 		m := newMemory(testHook(), d)
-		serve(t, m, nil, answers(http.StatusInternalServerError))
+		serve(t, m, calmly, answers(http.StatusInternalServerError))
 		time.Sleep(30 * time.Hour)
 		if all := m.all(); len(all) != 10 || all[0].Number != 11 || all[9].Number != 20 || m.delivery("del_1").State != gateway.DeliveryDead {
 			t.Errorf("%d more attempts, the delivery is %s", len(all), m.delivery("del_1").State)

@@ -58,10 +58,10 @@ func (c *courier) keep(k *kept) {
 		return // we have them until their lease is over, and maybe again
 	}
 	c.until = k.began.Add(c.cfg.Lease)
-	slices.Sort(k.hold.Kept)
+	kept := slices.Sorted(slices.Values(k.hold.Kept))
 	before := c.lanes
 	c.lanes, c.leaving = map[int64]bool{}, map[int64]bool{}
-	for i, lane := range slices.Concat(k.hold.Taken, k.hold.Kept) {
+	for i, lane := range slices.Concat(k.hold.Taken, kept) {
 		if i < k.hold.Share && !c.stopping {
 			c.lanes[lane] = true
 		} else {

@@ -66,7 +66,8 @@ func TestADeliveryArrivesSignedWithItsBytes(t *testing.T) {
 
 func TestAFailingDeliveryFollowsTheScheduleAndDies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, r := deliver(t, answers(http.StatusInternalServerError))
+		m := newMemory(testHook(), testDelivery())
+		r := serve(t, m, calmly, answers(http.StatusInternalServerError))
 		time.Sleep(30 * time.Hour)
 		all := m.all()
 		schedule := Defaults().Schedule

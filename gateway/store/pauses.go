@@ -49,7 +49,7 @@ func (s *Store) beginPause(ctx context.Context, q queries, p *gateway.Pause) err
 	if err != nil {
 		return err
 	}
-	return s.tellOfPause(ctx, q, &gateway.PausedPeer{Pause: *p, Peer: c.Peer})
+	return s.tellOfPause(ctx, q, &gateway.PausedPeer{Pause: *p, Peer: c.Peer, Account: c.Account})
 }
 
 // tellOfPause tells of a pause that begins, or is over.
@@ -180,13 +180,13 @@ func scanPause(r row) (gateway.Pause, error) {
 // pausedFrom begins with the pauses, not with all conversations: SQLite takes a
 // cross join as it is written.
 const (
-	pausedSelect = `SELECT p.id, p.conversation, p.reason, p.expires_at, p.resumed_at, p.created_at, c.phone, c.lid, c.group_id ` + pausedFrom
+	pausedSelect = `SELECT p.id, p.conversation, p.reason, p.expires_at, p.resumed_at, p.created_at, c.phone, c.lid, c.group_id, v.account ` + pausedFrom
 	pausedFrom   = `FROM pauses p CROSS JOIN conversations v CROSS JOIN contacts c WHERE v.id = p.conversation AND c.id = v.contact AND `
 )
 
 func scanPausedPeer(r row) (gateway.PausedPeer, error) {
 	var p gateway.PausedPeer
-	err := r.Scan(&p.ID, &p.Conversation, &p.Reason, at(&p.ExpiresAt), at(&p.ResumedAt), at(&p.CreatedAt), &p.Peer.Phone, &p.Peer.LID, &p.Peer.Group)
+	err := r.Scan(&p.ID, &p.Conversation, &p.Reason, at(&p.ExpiresAt), at(&p.ResumedAt), at(&p.CreatedAt), &p.Peer.Phone, &p.Peer.LID, &p.Peer.Group, &p.Account)
 	return p, err
 }
 

@@ -6,15 +6,6 @@ import (
 	"strings"
 )
 
-// ownHeaders are those that say what is delivered, or how: nobody's own replace
-// them.
-var ownHeaders = []string{
-	"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature",
-	"X-Webhook-Event", "X-Webhook-Timestamp", "X-Webhook-Signature", "X-Whatsrb-Signature",
-	"Connection", "Content-Encoding", "Content-Length", "Content-Type", "Expect", "Host", "Keep-Alive", "Proxy-Connection",
-	"Te", "Trailer", "Transfer-Encoding", "Upgrade",
-}
-
 // What is kept of the headers of an answer.
 const (
 	shownHeaders = 20

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -121,7 +120,7 @@ func (c *Client) post(ctx context.Context, hook *gateway.Webhook, del *gateway.D
 	req.Header = Sign(hook.Secret, string(del.ID), at, del.Body, older...)
 	req.Header.Set("X-Webhook-Event", del.Event)
 	for name, value := range hook.Headers {
-		if !slices.Contains(ownHeaders, http.CanonicalHeaderKey(name)) {
+		if !gateway.ReservedHeader(name) {
 			req.Header.Set(name, string(value))
 		}
 	}

@@ -30,6 +30,11 @@ func Operations() []openapi.Operation {
 			Method: http.MethodPost, Path: one + "/rotate_secret", Summary: "Give a webhook a new secret, and show it this once",
 			Reply: openapi.Data(secretBody{}),
 		},
+		{Method: http.MethodGet, Path: one + "/settings", Summary: "Retrieve how a webhook is delivered to, and how it fares", Reply: openapi.Data(settingsBody{})},
+		{
+			Method: http.MethodPatch, Path: one + "/settings", Summary: "Change what the body names of how a webhook is delivered to",
+			Body: openapi.Member("settings", settingsInput{}), Reply: openapi.Data(settingsBody{}), Errors: []int{http.StatusConflict},
+		},
 	}
 }
 

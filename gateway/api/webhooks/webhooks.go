@@ -5,7 +5,8 @@
 // The shape is that of WhatsRB Cloud. Ours beyond it, which changes nothing
 // where it is not asked for: actions, patterns of the action types that a
 // webhook takes; disabled, why wagent turned it off, which active: true ends;
-// and POST …/rotate_secret. A webhook is of the whole installation, so that what
+// POST …/rotate_secret; and …/settings, which says how a webhook is delivered to, and
+// how it fares. A webhook is of the whole installation, so that what
 // mounts these routes is to keep keys that are limited to accounts out of them.
 //
 // The secret is made here and shown once: by the call that creates the webhook,
@@ -97,6 +98,8 @@ func (h *API) Mount(g *echo.Group) {
 	g.PATCH(path+"/:webhook", h.update)
 	g.DELETE(path+"/:webhook", h.remove)
 	g.POST(path+"/:webhook/rotate_secret", h.rotate)
+	g.GET(path+"/:webhook/settings", h.settings)
+	g.PATCH(path+"/:webhook/settings", h.set)
 }
 
 // webhookBody is a webhook as clients see it. No events and no actions: all.

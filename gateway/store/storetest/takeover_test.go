@@ -141,7 +141,7 @@ func TestATakeoverIsNeverShortened(t *testing.T) {
 		manual := gateway.Pause{Conversation: conv, Reason: gateway.PauseManual, ExpiresAt: time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)}
 		must(t, s.PutPause(t.Context(), &manual))
 		add(t, s, echo(phone, alice, "wamid.1"))
-		equal(t, "pause", pauses(t, s, phone, true), []gateway.PausedPeer{{Pause: manual, Peer: gateway.Address{Phone: alice}}})
+		equal(t, "pause", pauses(t, s, phone, true), []gateway.PausedPeer{{Pause: manual, Peer: gateway.Address{Phone: alice}, Account: phone}})
 	})
 }
 
@@ -308,7 +308,7 @@ func TestPausesOverTheAPI(t *testing.T) {
 		over := gateway.Pause{Conversation: got(s.OpenConversation(t.Context(), sandbox, gateway.Address{Phone: bob}))(t).ID, Reason: gateway.PauseManual, ExpiresAt: time.Now().Add(-time.Minute).UTC().Truncate(time.Millisecond)}
 		must(t, s.PutPause(t.Context(), &over))
 		pp := func(p gateway.Pause, who gateway.Address) gateway.PausedPeer {
-			return gateway.PausedPeer{Pause: p, Peer: who}
+			return gateway.PausedPeer{Pause: p, Peer: who, Account: sandbox}
 		}
 		active := []gateway.PausedPeer{pp(other, gateway.Address{LID: "9"}), pp(p, who)}
 		equal(t, "active", pauses(t, s, sandbox, false), active)

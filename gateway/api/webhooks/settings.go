@@ -1,0 +1,202 @@
+package webhooks
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"wagent/gateway"
+	"wagent/gateway/api/wire"
+)
+
+// The bounds of what a call says of deliveries.
+const (
+	maxConcurrency = 100
+	maxPerMinute   = 100_000
+	maxHeaders     = 20
+	maxHeader      = 4096 // bytes of a value
+	maxOnly        = 100  // agents, or accounts
+)
+
+// headerName is a token (RFC 9110, section 5.6.2).
+var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")
+
+// settingsInput is what a call says of how a webhook is delivered to. Absent members
+// are left as they are; null is the default.
+type settingsInput struct {
+	Paused      wire.Nullable[bool]              `json:"paused" description:"Nothing is delivered, and nothing given up, until it is false again"`
+	Ordered     wire.Nullable[bool]              `json:"ordered" description:"Of one conversation, nothing is delivered before what came earlier has succeeded or was given up"`
+	Concurrency wire.Nullable[*int]              `json:"concurrency" minimum:"1" maximum:"100" description:"Attempts at once, at most; null: 16"`
+	PerMinute   wire.Nullable[*int]              `json:"per_minute" minimum:"1" maximum:"100000" description:"Attempts, at most; null: any number"`
+	Headers     wire.Nullable[map[string]string] `json:"headers" description:"Sent with each attempt, in the place of those there were; their values are not shown again"`
+	Agents      wire.Nullable[[]string]          `json:"agents" maxItems:"100" description:"Whose runs and actions it is told of, and of nothing that is no agent's; none: of all"`
+	Accounts    wire.Nullable[[]string]          `json:"accounts" maxItems:"100" description:"Whose events it is told of, and of nothing that is no account's; none: of all"`
+}
+
+// settingsBody is how a webhook is delivered to, as clients see it.
+type settingsBody struct {
+	Paused      bool     `json:"paused"`
+	Ordered     bool     `json:"ordered"`
+	Concurrency *int     `json:"concurrency"`
+	PerMinute   *int     `json:"per_minute"`
+	HeaderNames []string `json:"header_names"`
+	Agents      []string `json:"agents"`
+	Accounts    []string `json:"accounts"`
+	// How it fares.
+	FailingSince *string `json:"failing_since" description:"When the first attempt failed since one succeeded"`
+	RestsUntil   *string `json:"rests_until" description:"Too many failed one after the other: until then none is made"`
+}
+
+func newSettingsBody(w *gateway.Webhook) settingsBody {
+	b := settingsBody{
+		Paused: w.Paused, Ordered: w.Ordered, Concurrency: orNone(w.Concurrency), PerMinute: orNone(w.PerMinute),
+		HeaderNames: append([]string{}, slices.Sorted(maps.Keys(w.Headers))...), Agents: []string{}, Accounts: []string{},
+		FailingSince: wire.Stamp(w.FailingSince), RestsUntil: wire.Stamp(w.RestsUntil),
+	}
+	for _, a := range w.Agents {
+		b.Agents = append(b.Agents, a.String())
+	}
+	for _, a := range w.Accounts {
+		b.Accounts = append(b.Accounts, string(a))
+	}
+	return b
+}
+
+// orNone returns nil for 0.
+func orNone(n int) *int {
+	if n == 0 {
+		return nil
+	}
+	return &n
+}
+
+func (h *API) settings(c echo.Context) error {
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	w, err := h.Webhooks.Webhook(c.Request().Context(), id)
+	if err != nil {
+		return fmt.Errorf("find webhook %d: %w", id, err)
+	}
+	return wire.Data(c, http.StatusOK, newSettingsBody(&w))
+}
+
+func (h *API) set(c echo.Context) error {
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	if _, err := h.Webhooks.Webhook(c.Request().Context(), id); err != nil {
+		return fmt.Errorf("find webhook %d: %w", id, err)
+	}
+	var in settingsInput
+	if err := wire.ReadMember(c, "settings", &in); err != nil {
+		return err
+	}
+	if err := in.check(); err != nil {
+		return err
+	}
+	w, err := h.Editor.ChangeWebhook(c.Request().Context(), id, in.apply)
+	if err != nil {
+		return fmt.Errorf("change webhook %d: %w", id, err)
+	}
+	return wire.Data(c, http.StatusOK, newSettingsBody(&w))
+}
+
+// check returns all that is wrong with what the call says.
+func (in *settingsInput) check() error {
+	p := wire.Problems{}
+	for name, n := range map[string]struct {
+		value *int
+		most  int
+	}{"concurrency": {in.Concurrency.Value, maxConcurrency}, "per_minute": {in.PerMinute.Value, maxPerMinute}} {
+		if n.value != nil && (*n.value < 1 || *n.value > n.most) {
+			p.Add(name, fmt.Sprintf("must be between 1 and %d", n.most))
+		}
+	}
+	if fault := headersFault(in.Headers.Value); fault != "" {
+		p.Add("headers", fault)
+	}
+	for name, values := range map[string][]string{"agents": in.Agents.Value, "accounts": in.Accounts.Value} {
+		if len(values) > maxOnly {
+			p.Add(name, fmt.Sprintf("must have at most %d entries", maxOnly))
+		}
+		if slices.Contains(values, "") {
+			p.Add(name, "can't be blank")
+		}
+	}
+	for _, a := range in.Agents.Value {
+		if _, ok := gateway.ParseAgentID(a); a != "" && !ok {
+			p.Add("agents", fmt.Sprintf("%.64q is not the id of an agent, such as agt_0123456789abcdef0123456789abcdef", a))
+			break
+		}
+	}
+	return p.Err()
+}
+
+// headersFault says what is wrong with headers, or returns "".
+func headersFault(headers map[string]string) string {
+	if len(headers) > maxHeaders {
+		return fmt.Sprintf("must be at most %d", maxHeaders)
+	}
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		value := headers[name]
+		switch {
+		case !headerName.MatchString(name):
+			return fmt.Sprintf("%.64q is not the name of a header", name)
+		case gateway.ReservedHeader(name):
+			return name + " says what is delivered, or how, and can't be set"
+		case len(value) > maxHeader:
+			return fmt.Sprintf("%s must be at most %d bytes", name, maxHeader)
+		case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+			return name + " must not hold a line break or another control character"
+		}
+	}
+	return ""
+}
+
+// apply changes a webhook as the call says.
+func (in *settingsInput) apply(w *gateway.Webhook) error {
+	in.Paused.To(&w.Paused)
+	in.Ordered.To(&w.Ordered)
+	for _, n := range []struct {
+		in wire.Nullable[*int]
+		to *int
+	}{{in.Concurrency, &w.Concurrency}, {in.PerMinute, &w.PerMinute}} {
+		if n.in.Set {
+			*n.to = 0
+			if n.in.Value != nil {
+				*n.to = *n.in.Value
+			}
+		}
+	}
+	if in.Headers.Set {
+		w.Headers = nil
+		for name, value := range in.Headers.Value {
+			if w.Headers == nil {
+				w.Headers = map[string]gateway.Secret{}
+			}
+			w.Headers[http.CanonicalHeaderKey(name)] = gateway.Secret(value)
+		}
+	}
+	if in.Agents.Set {
+		w.Agents = nil
+		for _, s := range once(in.Agents.Value) {
+			id, _ := gateway.ParseAgentID(s)
+			w.Agents = append(w.Agents, id)
+		}
+	}
+	if in.Accounts.Set {
+		w.Accounts = nil
+		for _, s := range once(in.Accounts.Value) {
+			w.Accounts = append(w.Accounts, gateway.AccountID(s))
+		}
+	}
+	return nil
+}
