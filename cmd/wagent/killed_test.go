@@ -166,7 +166,7 @@ func TestKilledInADelivery(t *testing.T) {
 	lost.Store(true)
 	g.lift()
 	r.proc = r.start()
-	r.settled(time.Minute) // the deliveries' leases end after 17 s
+	r.settled(time.Minute) // the dead process holds its webhooks' lanes for 9 s
 	r.once("re: one two")
 }
 

@@ -33,7 +33,8 @@ type courier struct {
 
 	known   map[int64]*gateway.Webhook // as of knownAt
 	knownAt time.Time
-	unsure  bool // a webhook was changed: nothing is sent before we know
+	unsure  bool           // a webhook was changed: nothing is sent before we know
+	missed  map[int64]bool // woken in lanes that we did not have, while somebody looked
 
 	unsettled []*flight
 	recent    map[gateway.DeliveryID]bool // settled during a look, which may not know
@@ -70,7 +71,7 @@ type flight struct {
 func newCourier(d *Deliverer) *courier {
 	return &courier{
 		Deliverer: d, owner: rand.Text(), free: d.cfg.Concurrency,
-		lanes: map[int64]bool{}, leaving: map[int64]bool{}, endpoints: map[int64]*endpoint{}, recent: map[gateway.DeliveryID]bool{},
+		lanes: map[int64]bool{}, leaving: map[int64]bool{}, endpoints: map[int64]*endpoint{}, missed: map[int64]bool{}, recent: map[gateway.DeliveryID]bool{},
 		kept: make(chan kept, 1), surveyed: make(chan surveyed, 1), buried: make(chan struct{}, 1),
 		looked: make(chan looked, 1), settled: make(chan []*flight, 1), landed: make(chan *flight, d.cfg.Concurrency),
 	}
@@ -93,6 +94,11 @@ func (c *courier) run(ctx context.Context) {
 		case k := <-c.kept:
 			c.keep(&k)
 		case s := <-c.surveyed:
+			select {
+			case k := <-c.kept: // it was sent before
+				c.keep(&k)
+			default:
+			}
 			c.survey(&s)
 		case <-c.buried:
 			c.burying = false
@@ -104,7 +110,7 @@ func (c *courier) run(ctx context.Context) {
 			c.land(f)
 		case <-timer.C:
 		}
-		c.next()
+		c.next() //nolint:contextcheck // what it begins outlives ctx, in c.work
 		timer.Reset(c.pause())
 	}
 	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), settlePatience)
@@ -186,15 +192,23 @@ func (c *courier) hear() {
 		c.tendAt, c.unsure = time.Time{}, true
 	}
 	for id := range woken {
-		if c.lanes[id%gateway.Lanes] {
-			e := c.endpoint(id)
-			e.dirty = true
-			if h := c.known[id]; e.hook.ID == 0 && h != nil {
-				e.know(h, c.knownAt)
-			} else if e.hook.ID == 0 { // a new one
-				c.tendAt = time.Time{}
-			}
+		switch {
+		case c.lanes[id%gateway.Lanes]:
+			c.wake(id)
+		case c.tending: // it may be taking that lane
+			c.missed[id] = true
 		}
+	}
+}
+
+// wake has it looked what is due to a webhook of ours.
+func (c *courier) wake(id int64) {
+	e := c.endpoint(id)
+	e.dirty = true
+	if h := c.known[id]; e.hook.ID == 0 && h != nil {
+		e.know(h, c.knownAt)
+	} else if e.hook.ID == 0 { // a new one
+		c.tendAt = time.Time{}
 	}
 }
 

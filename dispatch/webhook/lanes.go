@@ -105,6 +105,12 @@ func (c *courier) survey(s *surveyed) {
 	}
 	c.known, c.knownAt = known, s.began
 	c.unsure = c.unsure && c.tendAt.IsZero() // changed again since
+	for id := range c.missed {
+		if c.lanes[id%gateway.Lanes] {
+			c.wake(id)
+		}
+	}
+	clear(c.missed)
 	for id, e := range c.endpoints {
 		c.review(id, e, known[id], s.began)
 	}

@@ -151,7 +151,7 @@ func (c *pgCluster) prepare(ctx context.Context) error {
 	if err := c.exec(ctx, "postgres", "CREATE DATABASE "+template); err != nil {
 		return err
 	}
-	if err := migrated(store.Config{URL: c.url(template), Key: Key}); err != nil {
+	if err := migrated(store.Config{URL: c.url(template), Key: Key}); err != nil { //nolint:contextcheck // no test's ends it
 		return err
 	}
 	return c.exec(ctx, template, "DELETE FROM seal_check")
