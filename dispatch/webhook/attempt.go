@@ -37,15 +37,16 @@ func kind(a *post.Answer) string {
 	}
 }
 
-// judge turns an attempt's result into the delivery's next state.
-func (d *Deliverer) judge(f *flight, now time.Time) {
+// judge turns an attempt's result into the delivery's next state. moved: it was where
+// the webhook is not any more.
+func (d *Deliverer) judge(f *flight, moved bool, now time.Time) {
 	del, a := &f.delivery, &f.answer
 	del.Attempt++
 	tries := del.Attempt - del.Replayed // since a person replayed it last
 	switch {
 	case a.OK():
 		del.State, f.outcome = gateway.DeliverySucceeded, outcomeSucceeded
-	case a.Status == http.StatusGone:
+	case a.Status == http.StatusGone && !moved:
 		del.State, f.outcome = gateway.DeliveryDead, outcomeDisabled
 	case tries > len(d.cfg.Schedule):
 		del.State, f.outcome = gateway.DeliveryDead, outcomeDead

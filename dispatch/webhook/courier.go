@@ -33,7 +33,8 @@ type courier struct {
 
 	known   map[int64]*gateway.Webhook // as of knownAt
 	knownAt time.Time
-	unsure  bool           // a webhook was changed: nothing is sent before we know
+	changed bool           // a webhook was, since somebody began to look
+	unsure  time.Time      // since when; nothing is sent before we know; zero: we know
 	missed  map[int64]bool // woken in lanes that we did not have, while somebody looked
 
 	unsettled []*flight
@@ -47,7 +48,7 @@ type courier struct {
 	surveyed                            chan surveyed
 	buried                              chan struct{}
 	looked                              chan looked
-	settled                             chan []*flight
+	settled                             chan settled
 	landed                              chan *flight
 }
 
@@ -73,7 +74,7 @@ func newCourier(d *Deliverer) *courier {
 		Deliverer: d, owner: rand.Text(), free: d.cfg.Concurrency,
 		lanes: map[int64]bool{}, leaving: map[int64]bool{}, endpoints: map[int64]*endpoint{}, missed: map[int64]bool{}, recent: map[gateway.DeliveryID]bool{},
 		kept: make(chan kept, 1), surveyed: make(chan surveyed, 1), buried: make(chan struct{}, 1),
-		looked: make(chan looked, 1), settled: make(chan []*flight, 1), landed: make(chan *flight, d.cfg.Concurrency),
+		looked: make(chan looked, 1), settled: make(chan settled, 1), landed: make(chan *flight, d.cfg.Concurrency),
 	}
 }
 
@@ -104,8 +105,8 @@ func (c *courier) run(ctx context.Context) {
 			c.burying = false
 		case l := <-c.looked:
 			c.look(&l)
-		case fs := <-c.settled:
-			c.close(fs)
+		case s := <-c.settled:
+			c.close(&s)
 		case f := <-c.landed:
 			c.land(f)
 		case <-timer.C:
@@ -153,18 +154,23 @@ func (c *courier) next() {
 	}
 	c.writeDown()
 	if !c.tending && !now.Before(c.tendAt) {
-		c.tending, c.tendAt = true, now.Add(c.cfg.Lease/3)
+		c.tending, c.tendAt, c.changed = true, now.Add(c.cfg.Lease/3), false
 		go c.attend(c.idleLanes(), c.stopping)
 	}
-	if now.Before(c.until) && !c.stopping && !c.unsure {
+	sure := c.unsure.IsZero() || now.Sub(c.unsure) >= unsureFor
+	if now.Before(c.until) && !c.stopping && sure {
 		c.send(now)
 		c.ask(now)
 	}
-	if !c.lastCall.IsZero() && !c.stopping && (!now.Before(c.lastCall) || len(c.ring) == 0 && !c.looking && !c.unsure && len(c.some) == 0) {
+	if !c.lastCall.IsZero() && !c.stopping && (!now.Before(c.lastCall) || len(c.ring) == 0 && !c.looking && sure && len(c.some) == 0) {
 		c.stop()
 		c.next()
 	}
 }
+
+// unsureFor is how long nothing is sent since webhooks were changed: where changes do
+// not end, or SQL is away, as we knew them.
+const unsureFor = time.Second
 
 // lastCall is for how long after the order to stop attempts begin still: what runs
 // made that ended just before goes out with them.
@@ -182,6 +188,9 @@ func (c *courier) pause() time.Duration {
 	if !c.lastCall.IsZero() && !c.stopping && c.lastCall.Before(at) {
 		at = c.lastCall
 	}
+	if end := c.unsure.Add(unsureFor); end.After(time.Now()) && end.Before(at) {
+		at = end
+	}
 	return max(time.Until(at), 0)
 }
 
@@ -189,7 +198,10 @@ func (c *courier) pause() time.Duration {
 func (c *courier) hear() {
 	woken, all := c.takeWoken()
 	if all {
-		c.tendAt, c.unsure = time.Time{}, true
+		c.tendAt, c.changed = time.Time{}, true
+		if c.unsure.IsZero() {
+			c.unsure = time.Now()
+		}
 	}
 	for id := range woken {
 		switch {
@@ -201,10 +213,17 @@ func (c *courier) hear() {
 	}
 }
 
+// skew is by how much clocks may differ before what others made due waits for the
+// next look at everything.
+const skew = 250 * time.Millisecond
+
 // wake has it looked what is due to a webhook of ours.
 func (c *courier) wake(id int64) {
 	e := c.endpoint(id)
 	e.dirty = true
+	if c.cfg.Tell != nil { // whoever made the delivery due may have a clock ahead of ours
+		c.later(e, time.Now().Add(skew))
+	}
 	if h := c.known[id]; e.hook.ID == 0 && h != nil {
 		e.know(h, c.knownAt)
 	} else if e.hook.ID == 0 { // a new one

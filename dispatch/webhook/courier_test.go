@@ -483,6 +483,46 @@ func TestAWebhookThatIsMendedGetsAChance(t *testing.T) {
 	}
 }
 
+// TestWhatAnOldURLSaysCountsNoMore: a person moved the webhook while it was asked
+// where it was.
+func TestWhatAnOldURLSaysCountsNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(testHook(), testDelivery())
+		r := serve(t, m, nil, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/in" {
+				time.Sleep(2 * time.Second)
+				w.WriteHeader(http.StatusGone)
+			}
+		})
+		time.Sleep(time.Second)
+		m.change(1, func(h *gateway.Webhook) { h.URL = "http://hook.test/new" })
+		r.Wake()
+		time.Sleep(time.Minute)
+		if d := m.delivery("del_1"); d.State != gateway.DeliverySucceeded || d.Attempt != 2 || m.hook(1).Disabled != "" || !m.hook(1).FailingSince.IsZero() {
+			t.Errorf("delivery = %s after %d attempts, the webhook is %+v", d.State, d.Attempt, m.hook(1))
+		}
+	})
+}
+
+// TestAClockThatIsAhead: what another process made due is not due here yet when it
+// says so.
+func TestAClockThatIsAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(testHook())
+		n := newNotebook()
+		r := serve(t, m, func(c *Config) { c.Tell = func(...int64) {} }, func(_ http.ResponseWriter, r *http.Request) { n.note(r) })
+		time.Sleep(time.Second)
+		d := testDelivery()
+		d.NextAt = time.Now().Add(20 * time.Millisecond)
+		m.add(d)
+		r.Hear(1)
+		time.Sleep(time.Minute)
+		if _, at := n.all(); len(at) != 1 || at[0] > time.Second+skew {
+			t.Errorf("delivered after %v", at)
+		}
+	})
+}
+
 func TestOthersAreToldOfWhatIsTheirs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory(testHook())

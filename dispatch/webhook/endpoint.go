@@ -21,6 +21,7 @@ type endpoint struct {
 	flying  int                         // attempts
 	dirty   bool                        // SQL may have more
 	waiting bool                        // it stands in the ring
+	asksAt  time.Time                   // not before is it looked at again, which takes long
 	wakeAt  time.Time                   // when to look at it again; zero: when something happens
 
 	limit     *rate.Limiter // nil: as fast as it goes
@@ -38,16 +39,13 @@ type endpoint struct {
 
 // know takes over what the webhook was when somebody looked.
 func (e *endpoint) know(h *gateway.Webhook, at time.Time) {
+	on := func(h *gateway.Webhook) bool { return h.ID != 0 && h.Active && h.Disabled == "" }
 	switch {
-	case e.hook.ID == 0: // what another process learned of it
-		e.failingSince = h.FailingSince
-		if e.resting = !h.RestsUntil.IsZero(); e.resting {
-			e.notBefore = h.RestsUntil
-		}
 	case e.off && h.Disabled == "" && (e.offSince.IsZero() || at.Before(e.offSince)):
 		return // they looked before we turned it off
-	case h.URL != e.hook.URL:
-		e.failures, e.failingSince, e.resting, e.rest, e.notBefore = 0, time.Time{}, false, 0, time.Time{}
+	case !on(&e.hook), h.URL != e.hook.URL: // it is new to us, or begins anew: SQL knows better
+		e.failures, e.rest, e.failingSince, e.notBefore = 0, 0, h.FailingSince, h.RestsUntil
+		e.resting = !h.RestsUntil.IsZero()
 	}
 	e.hook, e.off = *h, false
 	if h.PerMinute == e.perMinute {

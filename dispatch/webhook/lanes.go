@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"time"
@@ -27,9 +28,11 @@ type surveyed struct {
 // what there is to know of their webhooks.
 func (c *courier) attend(idle []int64, leaving bool) {
 	k := kept{began: time.Now()}
-	if k.err = c.store.ReleaseLanes(c.work, c.owner, idle); k.err == nil {
-		k.hold, k.err = c.store.HoldLanes(c.work, c.owner, c.cfg.Lease, leaving)
+	ctx, cancel := context.WithTimeout(c.work, c.cfg.Lease/3)
+	if k.err = c.store.ReleaseLanes(ctx, c.owner, idle); k.err == nil {
+		k.hold, k.err = c.store.HoldLanes(ctx, c.owner, c.cfg.Lease, leaving)
 	}
+	cancel()
 	c.kept <- k
 	s := surveyed{began: time.Now(), err: k.err}
 	if s.err == nil && !leaving {
@@ -104,7 +107,9 @@ func (c *courier) survey(s *surveyed) {
 		known[s.hooks[i].ID] = &s.hooks[i]
 	}
 	c.known, c.knownAt = known, s.began
-	c.unsure = c.unsure && c.tendAt.IsZero() // changed again since
+	if !c.changed { // again
+		c.unsure = time.Time{}
+	}
 	for id := range c.missed {
 		if c.lanes[id%gateway.Lanes] {
 			c.wake(id)
@@ -152,7 +157,7 @@ func (c *courier) review(id int64, e *endpoint, h *gateway.Webhook, at time.Time
 		c.drop(e)
 		e.dirty, c.stale = true, true
 	}
-	if !e.takes() && len(e.held) == 0 {
+	if forgets := e.off && h.Disabled == ""; !e.takes() && len(e.held) == 0 && !forgets {
 		delete(c.endpoints, id)
 	}
 }

@@ -29,8 +29,8 @@ func (c *courier) ask(now time.Time) {
 		if !e.dirty || !e.takes() || !c.lanes[id%gateway.Lanes] {
 			continue
 		}
-		if now.Before(e.notBefore) {
-			c.later(e, e.notBefore)
+		if at := later(e.notBefore, e.asksAt); now.Before(at) {
+			c.later(e, at)
 			continue
 		}
 		limit := 1
@@ -48,7 +48,7 @@ func (c *courier) ask(now time.Time) {
 	}
 	if len(asks) > 0 {
 		c.looking, c.stale = true, false
-		go c.lookUp(asks)
+		go c.lookUp(asks, now)
 	}
 }
 
@@ -56,13 +56,21 @@ func (c *courier) ask(now time.Time) {
 type looked struct {
 	asks []gateway.DeliveryAsk
 	due  []gateway.Delivery
+	took time.Duration
 	err  error
 }
 
-func (c *courier) lookUp(asks []gateway.DeliveryAsk) {
+func (c *courier) lookUp(asks []gateway.DeliveryAsk, began time.Time) {
 	ds, err := c.store.DueDeliveries(c.work, asks)
-	c.looked <- looked{asks, ds, err}
+	c.looked <- looked{asks, ds, time.Since(began), err}
 }
+
+// A look at what is due in order has to pass what waits for its turn. One that took
+// this long, among a large backlog, is not repeated at once.
+const (
+	slowLook = 20 * time.Millisecond
+	slowRest = 4 // times as long as it took
+)
 
 // again is the pause after SQL failed.
 const again = time.Second
@@ -85,6 +93,9 @@ func (c *courier) look(l *looked) {
 	clear(c.recent)
 	for _, a := range l.asks {
 		e := c.endpoint(a.Webhook)
+		if a.Ordered && l.took > slowLook {
+			e.asksAt = time.Now().Add(slowRest * l.took)
+		}
 		switch {
 		case l.err != nil:
 			c.later(e, time.Now().Add(again))

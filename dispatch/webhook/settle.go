@@ -25,8 +25,9 @@ func (c *courier) land(f *flight) {
 		return
 	}
 	now := time.Now()
-	c.judge(f, now)
-	if f.hook.URL != e.hook.URL { // it says nothing of where the webhook is now
+	moved := f.hook.URL != e.hook.URL
+	c.judge(f, moved, now)
+	if moved { // it says nothing of where the webhook is now
 		c.unsettled = append(c.unsettled, f)
 		return
 	}
@@ -61,11 +62,20 @@ func (c *courier) writeDown() {
 	go c.settle(fs)
 }
 
+// A settled is what was written down, or could not be.
+type settled struct {
+	flights []*flight
+	err     error // of the last try, where there is none any more
+}
+
 // close takes note that attempts are on record.
-func (c *courier) close(fs []*flight) {
+func (c *courier) close(s *settled) {
 	c.settling = false
+	if s.err != nil { // past the drain: the others are not tried
+		c.unsettled = nil
+	}
 	now := time.Now()
-	for _, f := range fs {
+	for _, f := range s.flights {
 		e, d := f.endpoint, &f.delivery
 		delete(e.held, d.ID)
 		if c.looking {
@@ -114,12 +124,12 @@ func (c *courier) settle(fs []*flight) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.work), settlePatience)
 		err := c.record(ctx, fs)
 		cancel()
-		if err == nil {
-			break
+		if err != nil {
+			c.log.ErrorContext(c.work, "settle deliveries", "deliveries", len(fs), "err", err)
 		}
-		c.log.ErrorContext(c.work, "settle deliveries", "deliveries", len(fs), "err", err)
-		if last {
-			break
+		if err == nil || last {
+			c.settled <- settled{fs, err}
+			return
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -128,7 +138,6 @@ func (c *courier) settle(fs []*flight) {
 		}
 		timer.Stop()
 	}
-	c.settled <- fs
 }
 
 // record writes attempts down, with how their webhooks fare.

@@ -69,13 +69,14 @@ func (s *Store) DueDeliveries(ctx context.Context, asks []gateway.DeliveryAsk) (
 	return out, nil
 }
 
-// lookedThrough is how many deliveries that are due are looked through for those
-// that come first in their conversations.
-const lookedThrough = 2000
-
 // dueQuery asks for all webhooks at once. Its text is one of few, so that
 // PostgreSQL prepares them once: asks are filled up with those that find nothing.
 func dueQuery(asks []gateway.DeliveryAsk, ordered bool, at time.Time) (string, []any) {
+	first := ``
+	if ordered {
+		first = ` AND (conversation = '' OR NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.webhook = d.webhook AND e.conversation = d.conversation
+			AND e.conversation <> '' AND e.state = 'pending' AND e.seq < d.seq))`
+	}
 	var b strings.Builder
 	args := []any{at}
 	for i := range roomFor(len(asks)) {
@@ -86,14 +87,8 @@ func dueQuery(asks []gateway.DeliveryAsk, ordered bool, at time.Time) (string, [
 		if i > 0 {
 			b.WriteString(" UNION ALL ")
 		}
-		due := fmt.Sprintf(`SELECT %s, seq FROM deliveries WHERE webhook = $%d AND state = 'pending' AND next_at <= $1 ORDER BY next_at, seq LIMIT `, deliveryColumns, len(args)+1)
-		limit := fmt.Sprintf("$%d", len(args)+2)
-		if ordered {
-			due = fmt.Sprintf(`SELECT * FROM (%s%d) AS due%d WHERE conversation = '' OR NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.webhook = due%d.webhook
-				AND e.conversation = due%d.conversation AND e.conversation <> '' AND e.state = 'pending' AND e.seq < due%d.seq) ORDER BY next_at, seq LIMIT `,
-				due, lookedThrough, i, i, i, i)
-		}
-		fmt.Fprintf(&b, `SELECT %s FROM (%s%s) AS first%d`, deliveryColumns, due, limit, i)
+		fmt.Fprintf(&b, `SELECT * FROM (SELECT %s FROM deliveries d WHERE webhook = $%d AND state = 'pending' AND next_at <= $1%s ORDER BY next_at, seq LIMIT $%d) AS due%d`,
+			deliveryColumns, len(args)+1, first, len(args)+2, i)
 		args = append(args, a.Webhook, a.Limit)
 	}
 	return b.String(), args
@@ -143,8 +138,8 @@ func (s *Store) SettleDeliveries(ctx context.Context, owner string, settled []ga
 
 // holdBack has what comes after a delivery in its conversation fall due no sooner.
 func holdBack(ctx context.Context, q queries, d *gateway.Delivery) error {
-	_, err := q.exec(ctx, `UPDATE deliveries SET next_at = $3 WHERE webhook = $1 AND conversation = $2 AND conversation <> '' AND state = 'pending' AND next_at < $3`,
-		d.Webhook, d.Conversation, d.NextAt)
+	_, err := q.exec(ctx, `UPDATE deliveries SET next_at = $3 WHERE webhook = $1 AND conversation = $2 AND conversation <> '' AND state = 'pending' AND next_at < $3
+		AND seq > (SELECT seq FROM deliveries WHERE id = $4)`, d.Webhook, d.Conversation, d.NextAt, d.ID)
 	return err
 }
 
@@ -277,6 +272,11 @@ func (s *Store) bury(ctx context.Context, webhook int64, deleted bool) (more boo
 		reason, until = reasonDeleted, at.AddDate(100, 0, 0)
 	}
 	err = s.inTx(ctx, func(q queries) error {
+		more = false
+		off, err := list(ctx, q, scanInt, `SELECT 1 FROM webhooks WHERE id = $1 AND (NOT active OR disabled <> '')`+q.lockKey, webhook)
+		if err != nil || len(off) == 0 { // a person turned it on
+			return err
+		}
 		gone, err := list(ctx, q, scanDelivery, `SELECT `+deliveryColumns+` FROM deliveries WHERE webhook = $1 AND state = 'pending' AND next_at <= $2
 			ORDER BY next_at, seq LIMIT $3`, webhook, until, buriedAtOnce)
 		more = len(gone) == buriedAtOnce

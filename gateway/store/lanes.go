@@ -19,7 +19,12 @@ func (s *Store) HoldLanes(ctx context.Context, owner string, lease time.Duration
 	err = s.inTx(ctx, func(q queries) error {
 		h = gateway.LaneHold{}
 		// One after the other, whoever calls: two that lock rows in turn must not wait
-		// for each other.
+		// for each other. Nor is one that froze waited for as long as a lease.
+		if q.advisory {
+			if _, err := q.exec(ctx, `SELECT set_config('idle_in_transaction_session_timeout', '2s', TRUE)`); err != nil {
+				return err
+			}
+		}
 		if err := q.hold(ctx, "lanes"); err != nil {
 			return err
 		}

@@ -68,7 +68,7 @@ func (s *Store) CreateWebhook(ctx context.Context, w *gateway.Webhook) error {
 		}
 		return s.writeWebhook(ctx, q, w) // its secrets are sealed to the row, so that the row must have its number
 	})
-	s.hooksChanged()
+	s.hooksChanged(err)
 	return s.fail(err, "create webhook")
 }
 
@@ -92,7 +92,7 @@ func (s *Store) ChangeWebhook(ctx context.Context, id int64, change func(w *gate
 		afresh(&w, &old)
 		return s.writeWebhook(ctx, q, &w)
 	})
-	s.hooksChanged()
+	s.hooksChanged(err)
 	return w, s.fail(err, "change webhook %d", id)
 }
 
@@ -130,8 +130,12 @@ func (s *Store) writeWebhook(ctx context.Context, q queries, w *gateway.Webhook)
 	return err
 }
 
-// hooksChanged has webhooks read again, by who delivers too.
-func (s *Store) hooksChanged() {
+// hooksChanged has webhooks read again, by who delivers too: one was changed, or, if
+// the database was away, nobody knows.
+func (s *Store) hooksChanged(err error) {
+	if err != nil && gateway.KindOf(s.fail(err, "")) != gateway.Unavailable {
+		return
+	}
 	s.forget()
 	if s.delivered != nil {
 		s.delivered()
@@ -161,7 +165,7 @@ func (s *Store) DeleteWebhook(ctx context.Context, id int64) error {
 		_, err := q.exec(ctx, `UPDATE webhooks SET active = FALSE, secret = '', previous_secret = '', headers = '', deleted_at = $2 WHERE id = $1`, id, now())
 		return err
 	})
-	s.hooksChanged()
+	s.hooksChanged(err)
 	return s.fail(err, "delete webhook %d", id)
 }
 

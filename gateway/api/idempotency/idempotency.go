@@ -213,7 +213,8 @@ func outlasting(ctx context.Context) (context.Context, context.CancelFunc) {
 // tooLate says of what failed because the request's time was over that nothing was
 // done: nobody within looks at it.
 func tooLate(ctx context.Context, err error) error {
-	if gateway.KindOf(err) == gateway.Internal && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	over := errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) // who outlasts ctx may see it first
+	if over && gateway.KindOf(err) == gateway.Internal {
 		return &gateway.Error{Kind: gateway.Unavailable, Msg: "The request took too long", Err: err}
 	}
 	return err

@@ -21,6 +21,7 @@ const (
 	maxHeaders     = 20
 	maxHeader      = 4096 // bytes of a value
 	maxOnly        = 100  // agents, or accounts
+	maxID          = 100  // bytes of an id of these
 )
 
 // headerName is a token (RFC 9110, section 5.6.2).
@@ -29,13 +30,13 @@ var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")
 // settingsInput is what a call says of how a webhook is delivered to. Absent members
 // are left as they are; null is the default.
 type settingsInput struct {
-	Paused      wire.Nullable[bool]              `json:"paused" description:"Nothing is delivered, and nothing given up, until it is false again"`
-	Ordered     wire.Nullable[bool]              `json:"ordered" description:"Of one conversation, nothing is delivered before what came earlier has succeeded or was given up"`
-	Concurrency wire.Nullable[*int]              `json:"concurrency" minimum:"1" maximum:"100" description:"Attempts at once, at most; null: 16"`
-	PerMinute   wire.Nullable[*int]              `json:"per_minute" minimum:"1" maximum:"100000" description:"Attempts, at most; null: any number"`
-	Headers     wire.Nullable[map[string]string] `json:"headers" description:"Sent with each attempt, in the place of those there were; their values are not shown again"`
-	Agents      wire.Nullable[[]string]          `json:"agents" maxItems:"100" description:"Whose runs and actions it is told of, and of nothing that is no agent's; none: of all"`
-	Accounts    wire.Nullable[[]string]          `json:"accounts" maxItems:"100" description:"Whose events it is told of, and of nothing that is no account's; none: of all"`
+	Paused      wire.Nullable[bool]               `json:"paused" description:"Nothing is delivered, and nothing given up, until it is false again"`
+	Ordered     wire.Nullable[bool]               `json:"ordered" description:"Of one conversation, nothing is delivered before what came earlier has succeeded or was given up"`
+	Concurrency wire.Nullable[*int]               `json:"concurrency" minimum:"1" maximum:"100" description:"Attempts at once, at most; null: 16"`
+	PerMinute   wire.Nullable[*int]               `json:"per_minute" minimum:"1" maximum:"100000" description:"Attempts, at most; null: any number"`
+	Headers     wire.Nullable[map[string]*string] `json:"headers" description:"Sent with each attempt, in the place of those there were; their values are not shown again"`
+	Agents      wire.Nullable[[]string]           `json:"agents" maxItems:"100" description:"Whose runs and actions it is told of, and of nothing that is no agent's; none: of all"`
+	Accounts    wire.Nullable[[]string]           `json:"accounts" maxItems:"100" description:"Whose events it is told of, and of nothing that is no account's; none: of all"`
 }
 
 // settingsBody is how a webhook is delivered to, as clients see it.
@@ -130,6 +131,9 @@ func (in *settingsInput) check() error {
 		if slices.Contains(values, "") {
 			p.Add(name, "can't be blank")
 		}
+		if slices.ContainsFunc(values, func(s string) bool { return len(s) > maxID }) {
+			p.Add(name, fmt.Sprintf("must be ids of at most %d bytes", maxID))
+		}
 	}
 	for _, a := range in.Agents.Value {
 		if _, ok := gateway.ParseAgentID(a); a != "" && !ok {
@@ -141,12 +145,21 @@ func (in *settingsInput) check() error {
 }
 
 // headersFault says what is wrong with headers, or returns "".
-func headersFault(headers map[string]string) string {
+func headersFault(headers map[string]*string) string {
 	if len(headers) > maxHeaders {
 		return fmt.Sprintf("must be at most %d", maxHeaders)
 	}
+	seen := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
-		value := headers[name]
+		key := http.CanonicalHeaderKey(name)
+		if seen[key] {
+			return name + " stands there twice, in small letters and large ones"
+		}
+		if headers[name] == nil {
+			return name + " must be a text: leave it out, and it is not sent any more"
+		}
+		seen[key] = true
+		value := *headers[name]
 		switch {
 		case !headerName.MatchString(name):
 			return fmt.Sprintf("%.64q is not the name of a header", name)
@@ -182,7 +195,7 @@ func (in *settingsInput) apply(w *gateway.Webhook) error {
 			if w.Headers == nil {
 				w.Headers = map[string]gateway.Secret{}
 			}
-			w.Headers[http.CanonicalHeaderKey(name)] = gateway.Secret(value)
+			w.Headers[http.CanonicalHeaderKey(name)] = gateway.Secret(*value)
 		}
 	}
 	if in.Agents.Set {

@@ -173,6 +173,38 @@ func TestAnOrderedWebhookGetsWhatComesFirstInEachConversation(t *testing.T) {
 	})
 }
 
+// TestConversationsThatWaitHideNoOthers, however much is due in them.
+func TestConversationsThatWaitHideNoOthers(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		seed(t, s)
+		hook := hooked(t, s)
+		got(s.ChangeWebhook(t.Context(), hook.ID, func(w *gateway.Webhook) error { w.Ordered = true; return nil }))(t)
+		f := finish(claimed(t, s, sandbox, alice, "wamid.1"), "hello")
+		add := func(i int, conversation gateway.ConversationID) {
+			f.Deliveries = append(f.Deliveries, gateway.Delivery{
+				Webhook: hook.ID, Event: gateway.EventAction, Run: f.Run.ID, Action: i, Conversation: conversation, NextAt: time.Now().Add(-time.Minute), Body: json.RawMessage(`{}`),
+			})
+		}
+		for i := range 300 {
+			add(i, "cnv_1")
+		}
+		add(300, "cnv_2")
+		must(t, s.FinishRun(t.Context(), f))
+		all := got(s.Deliveries(t.Context(), f.Run.ID))(t)
+		later := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
+		got(s.SettleDeliveries(t.Context(), "me", []gateway.Settlement{attempted(all[0], gateway.DeliveryPending, later)}, nil))(t)
+		if ds := got(s.DueDeliveries(t.Context(), []gateway.DeliveryAsk{{Webhook: hook.ID, Ordered: true, Limit: 9}}))(t); len(ds) != 1 || ds[0].Action != 300 {
+			t.Errorf("due are %+v", ds)
+		}
+		x := attempted(all[1], gateway.DeliveryPending, later.Add(time.Hour)) // though an earlier one was replayed
+		x.Ordered = true
+		got(s.SettleDeliveries(t.Context(), "me", []gateway.Settlement{x}, nil))(t)
+		if first := got(s.Deliveries(t.Context(), f.Run.ID))(t)[0]; !first.NextAt.Equal(later) {
+			t.Errorf("what comes before it is due at %v", first.NextAt)
+		}
+	})
+}
+
 // held is what an owner has of the lanes: how many it kept and took, of which share.
 func held(t *testing.T, s *store.Store, owner string, lease time.Duration) (h gateway.LaneHold, kept, taken, share int) {
 	t.Helper()
