@@ -71,7 +71,7 @@ func EachBare(t *testing.T, test func(t *testing.T, cfg store.Config)) {
 		test(t, store.Config{Path: filepath.Join(t.TempDir(), "wagent.db"), Key: Key})
 	})
 	t.Run("postgres", func(t *testing.T) {
-		test(t, store.Config{URL: database(t, "template1"), Key: Key})
+		test(t, store.Config{URL: BarePostgres(t), Key: Key})
 	})
 }
 
@@ -119,6 +119,12 @@ func file(tb testing.TB) string {
 func Postgres(tb testing.TB) string {
 	tb.Helper()
 	return database(tb, template)
+}
+
+// BarePostgres is Postgres with a database that has no tables yet.
+func BarePostgres(tb testing.TB) string {
+	tb.Helper()
+	return database(tb, "template1")
 }
 
 // database returns the URL of a copy of another database.

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 // acc_2 have fence 1.
 func postgres(t *testing.T) config {
 	t.Helper()
-	url := storetest.Postgres(t)
+	url := storetest.BarePostgres(t)
 	run(t, url, `CREATE TABLE links (account TEXT PRIMARY KEY, fence BIGINT NOT NULL)`)
 	run(t, url, `INSERT INTO links VALUES ('acc_1', 1), ('acc_2', 1)`)
 	return config{URL: url, Guard: `SELECT 1 FROM public.links WHERE account = $1 AND fence = $2 FOR SHARE`}
