@@ -35,7 +35,7 @@ demo: ## watch messages become answers and webhooks, without WhatsApp or keys
 	go run ./cmd/wagent demo $(ARGS)
 
 test: packages check bin/gotest ## install what is missing, check, and run every test with the race detector
-	WAGENT_TEST_STRICT=1 bin/gotest $(RACE) -shuffle=on -count=1 -timeout=18m -parallel=4 $$(go list ./... | grep -v '/gateway/whatsapp')
+	WAGENT_TEST_STRICT=1 bin/gotest $(RACE) -shuffle=on -count=1 -timeout=18m $$(go list ./... | grep -v '/gateway/whatsapp')
 	WAGENT_TEST_STRICT=1 bin/gotest -tags watest $(RACE) -shuffle=on -count=1 -timeout=12m ./gateway/whatsapp/... ./cmd/wagent/internal/bench
 	WAGENT_TEST_STRICT=1 bin/gotest -tags watest $(RACE) -shuffle=on -count=1 -timeout=12m -parallel=4 -run='^TestLinked' ./cmd/wagent
 
