@@ -140,7 +140,10 @@ func TestClientSessions(t *testing.T) {
 		t.Errorf("the session is %+v", phone)
 	}
 	got, err := s.c.Sessions.Retrieve(ctx, "acc_phone")
-	phone.UpdatedAt, got.UpdatedAt = time.Time{}, time.Time{} // the server looks after the link meanwhile
+	if got.UpdatedAt.Before(phone.UpdatedAt) {
+		t.Errorf("updated at %v, and before at %v", got.UpdatedAt, phone.UpdatedAt)
+	}
+	got.UpdatedAt = phone.UpdatedAt // the server looks after the link meanwhile
 	if err != nil || got != phone {
 		t.Errorf("Retrieve = %+v, %v, want %+v", got, err, phone)
 	}

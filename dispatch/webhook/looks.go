@@ -29,7 +29,7 @@ func (c *courier) ask(now time.Time) {
 		if !e.dirty || !e.takes() || !c.lanes[id%gateway.Lanes] {
 			continue
 		}
-		if at := later(e.notBefore, e.asksAt); now.Before(at) {
+		if at := laterOf(e.notBefore, e.asksAt); now.Before(at) {
 			c.later(e, at)
 			continue
 		}

@@ -87,7 +87,7 @@ func (c *courier) close(s *settled) {
 		// What comes next in its conversation, or what others made of it.
 		e.dirty = e.dirty || e.hook.Ordered || !f.stands
 		if d.State == gateway.DeliveryPending {
-			c.retry(e, later(d.NextAt, now))
+			c.retry(e, laterOf(d.NextAt, now))
 		}
 	}
 	if len(c.leaving) > 0 && len(c.idleLanes()) > 0 {
@@ -95,8 +95,8 @@ func (c *courier) close(s *settled) {
 	}
 }
 
-// later returns the later of two times.
-func later(a, b time.Time) time.Time {
+// laterOf returns the later of two times.
+func laterOf(a, b time.Time) time.Time {
 	if a.Before(b) {
 		return b
 	}

@@ -163,9 +163,9 @@ func noteHealth(ctx context.Context, q queries, owner string, health []gateway.W
 	return err
 }
 
-// recordAttempts settles deliveries, and keeps the attempts of those that it did. It returns
-// the numbers of these attempts: those that they were to have, unless there are
-// later ones.
+// recordAttempts settles deliveries, and keeps the attempts of those that it did. It
+// returns the numbers of these attempts: those that they were to have, unless there
+// are later ones.
 func recordAttempts(ctx context.Context, q queries, settled []gateway.Settlement) (map[gateway.DeliveryID]int, error) {
 	type stood struct {
 		id     gateway.DeliveryID

@@ -77,24 +77,17 @@ func orNone(n int) *int {
 }
 
 func (h *API) settings(c echo.Context) error {
-	id, err := pathID(c)
+	w, err := h.find(c)
 	if err != nil {
 		return err
-	}
-	w, err := h.Webhooks.Webhook(c.Request().Context(), id)
-	if err != nil {
-		return fmt.Errorf("find webhook %d: %w", id, err)
 	}
 	return wire.Data(c, http.StatusOK, newSettingsBody(&w))
 }
 
 func (h *API) set(c echo.Context) error {
-	id, err := pathID(c)
+	old, err := h.find(c)
 	if err != nil {
 		return err
-	}
-	if _, err := h.Webhooks.Webhook(c.Request().Context(), id); err != nil {
-		return fmt.Errorf("find webhook %d: %w", id, err)
 	}
 	var in settingsInput
 	if err := wire.ReadMember(c, "settings", &in); err != nil {
@@ -103,9 +96,9 @@ func (h *API) set(c echo.Context) error {
 	if err := in.check(); err != nil {
 		return err
 	}
-	w, err := h.Editor.ChangeWebhook(c.Request().Context(), id, in.apply)
+	w, err := h.Editor.ChangeWebhook(c.Request().Context(), old.ID, in.apply)
 	if err != nil {
-		return fmt.Errorf("change webhook %d: %w", id, err)
+		return fmt.Errorf("change webhook %d: %w", old.ID, err)
 	}
 	return wire.Data(c, http.StatusOK, newSettingsBody(&w))
 }

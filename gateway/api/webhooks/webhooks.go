@@ -168,32 +168,25 @@ func (h *API) create(c echo.Context) error {
 }
 
 func (h *API) retrieve(c echo.Context) error {
-	id, err := pathID(c)
+	w, err := h.find(c)
 	if err != nil {
 		return err
-	}
-	w, err := h.Webhooks.Webhook(c.Request().Context(), id)
-	if err != nil {
-		return fmt.Errorf("find webhook %d: %w", id, err)
 	}
 	return wire.Data(c, http.StatusOK, newWebhookBody(&w))
 }
 
 func (h *API) update(c echo.Context) error {
-	id, err := pathID(c)
+	old, err := h.find(c)
 	if err != nil {
 		return err
-	}
-	if _, err := h.Webhooks.Webhook(c.Request().Context(), id); err != nil {
-		return fmt.Errorf("find webhook %d: %w", id, err)
 	}
 	in, err := h.read(c)
 	if err != nil {
 		return err
 	}
-	w, err := h.Editor.ChangeWebhook(c.Request().Context(), id, in.apply)
+	w, err := h.Editor.ChangeWebhook(c.Request().Context(), old.ID, in.apply)
 	if err != nil {
-		return fmt.Errorf("change webhook %d: %w", id, err)
+		return fmt.Errorf("change webhook %d: %w", old.ID, err)
 	}
 	return wire.Data(c, http.StatusOK, newWebhookBody(&w))
 }
@@ -243,6 +236,19 @@ func newSecret() gateway.Secret {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails (crypto/rand.Read)
 	return gateway.Secret("whsec_" + base64.StdEncoding.EncodeToString(b[:]))
+}
+
+// find returns the webhook that the path names.
+func (h *API) find(c echo.Context) (gateway.Webhook, error) {
+	id, err := pathID(c)
+	if err != nil {
+		return gateway.Webhook{}, err
+	}
+	w, err := h.Webhooks.Webhook(c.Request().Context(), id)
+	if err != nil {
+		err = fmt.Errorf("find webhook %d: %w", id, err)
+	}
+	return w, err
 }
 
 func pathID(c echo.Context) (int64, error) {

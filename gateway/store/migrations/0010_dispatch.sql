@@ -38,6 +38,3 @@ CREATE INDEX deliveries_order ON deliveries (webhook, conversation, seq) WHERE s
 -- How long an attempt was in each phase, and what else came with the answer: JSON.
 ALTER TABLE attempts ADD COLUMN phases TEXT NOT NULL DEFAULT '';
 ALTER TABLE attempts ADD COLUMN headers TEXT NOT NULL DEFAULT '';
-
--- What a webhook answered to an action: JSON.
-ALTER TABLE actions ADD COLUMN result TEXT NOT NULL DEFAULT '';
