@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"encoding/json"
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -125,6 +127,11 @@ type Action struct {
 	DecidedBy string    // api, timeout, dashboard; empty while pending and in auto mode
 	Request   string    // that decided, as Decision has it
 	ExpiresAt time.Time // zero unless pending
+	// Result is what came of it, as the endpoint says that it was delivered to; nil:
+	// nobody said.
+	Result     json.RawMessage
+	AnsweredBy int64     // the webhook that said so; 0: none
+	AnsweredAt time.Time // zero: nobody said
 }
 
 // An ActionStatus is what became of an action.
@@ -174,6 +181,13 @@ const (
 	FromHandover SendOrigin = "handover" // an agent's last words before the pause that it asked for itself
 	FromAPI      SendOrigin = "api"      // a person's words, over the API
 )
+
+// ActionReplyID is the OriginID of what an endpoint has said to the customer in answer to
+// an action of a run, which is of origin FromRun: the same rules hold for it.
+func ActionReplyID(run RunID, index int) string { return fmt.Sprintf("%s/%d", run, index) }
+
+// OfAction reports whether the send is an endpoint's answer to an action.
+func (s *Send) OfAction() bool { return s.Origin == FromRun && strings.Contains(s.OriginID, "/") }
 
 // A SendState is how far a Send is.
 type SendState string

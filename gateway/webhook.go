@@ -8,7 +8,6 @@ import (
 	"path"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -30,7 +29,7 @@ type Webhook struct {
 	Paused        bool        // a person stopped it: what is to be delivered waits
 	Events        []string    // empty: all of them, unless Actions are named
 	Actions       []string    // patterns of action types such as support.*.*; empty: all, if it takes EventAction
-	Agents        []AgentID   // whose runs it is told of; empty: of all, and of what is no agent's
+	Agents        []AgentID   // whose runs it is told of; empty: of all, and of what is no agent's. In what is to be declared, Keys of agents may stand there
 	Accounts      []AccountID // whose events it is told of; empty: of all, and of what is no account's
 	// Headers are sent with each attempt beside those that sign it.
 	Headers     map[string]Secret
@@ -76,8 +75,13 @@ const (
 	EventPaused              = "conversation.paused"
 	EventResumed             = "conversation.resumed"
 	EventTemplateStatus      = "template.status"
+	EventWebhookDisabled     = "webhook.disabled"        // wagent turned another webhook off; ours
 	EventAction              = "agent_action.dispatched" // one per action; ours
 )
+
+// EventTest is what a person has sent to one webhook to see whether it arrives. None
+// can ask for it.
+const EventTest = "webhook.test"
 
 // Events lists every event that a webhook may name.
 func Events() []string {
@@ -85,7 +89,7 @@ func Events() []string {
 		EventMessageReceived, EventMessageStatus, EventMessageFailed,
 		EventSessionConnected, EventSessionDisconnected, EventSessionFailed,
 		EventRunCompleted, EventRunActioned, EventRunFailed, EventQuotaWarning, EventQuotaExceeded,
-		EventPaused, EventResumed, EventTemplateStatus, EventAction,
+		EventPaused, EventResumed, EventTemplateStatus, EventWebhookDisabled, EventAction,
 	}
 }
 
@@ -122,20 +126,6 @@ func (w *Webhook) Wants(event, actionType string) bool {
 // on an account, or on none.
 func (w *Webhook) Concerns(agent AgentID, account AccountID) bool {
 	return (len(w.Agents) == 0 || slices.Contains(w.Agents, agent)) && (len(w.Accounts) == 0 || slices.Contains(w.Accounts, account))
-}
-
-// reservedHeaders are those that say what is delivered, or how.
-var reservedHeaders = []string{
-	"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature",
-	"X-Webhook-Event", "X-Webhook-Timestamp", "X-Webhook-Signature", "X-Whatsrb-Signature",
-	"Connection", "Content-Encoding", "Content-Length", "Content-Type", "Expect", "Host", "Keep-Alive", "Proxy-Connection",
-	"Te", "Trailer", "Transfer-Encoding", "Upgrade",
-}
-
-// ReservedHeader reports whether a header of that name is not to be among a
-// webhook's Headers.
-func ReservedHeader(name string) bool {
-	return slices.ContainsFunc(reservedHeaders, func(r string) bool { return strings.EqualFold(r, name) })
 }
 
 // MatchAction reports whether an action type matches a pattern, in which *
@@ -216,6 +206,37 @@ type Settlement struct {
 	Delivery Delivery
 	Attempt  Attempt
 	Ordered  bool // what comes after it in its conversation waits for it
+}
+
+// A DeliveryFilter says which deliveries of a webhook are listed.
+type DeliveryFilter struct {
+	Webhook int64
+	State   DeliveryState // empty: in any
+	Event   string        // empty: of any
+	Run     RunID         // empty: of any, or none
+	Since   time.Time     // made no earlier; zero: whenever
+	Before  DeliveryID    // only those that were made before this one; empty: from the newest on
+	Limit   int           // at most so many
+}
+
+// A ListedDelivery is a delivery, without its body, and its last attempt, whose
+// Number is 0 if there was none.
+type ListedDelivery struct {
+	Delivery
+	Last Attempt
+}
+
+// MaxActionResult is how long the result of an action may be, in bytes of JSON.
+const MaxActionResult = 4 << 10
+
+// An ActionAnswer is what an endpoint answered to an action that was delivered to it.
+type ActionAnswer struct {
+	Run     RunID
+	Index   int
+	Webhook int64
+	Result  json.RawMessage // what came of the action, for the agent to know; nil: it does not say
+	Reply   string          // for the customer to read; empty: nothing
+	Again   bool            // a person had it delivered again: its result counts over an earlier one of the webhook's
 }
 
 // A WebhookHealth is how a webhook fares, as Webhook has it.

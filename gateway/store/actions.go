@@ -14,7 +14,7 @@ func addActions(ctx context.Context, q queries, rs []gateway.Run) error {
 	for i := range rs {
 		ids[i], by[rs[i].ID] = rs[i].ID, &rs[i]
 	}
-	as, err := list(ctx, q, scanAction, `SELECT run, position, type, payload, status, decided_at, decided_by, expires_at, request FROM actions
+	as, err := list(ctx, q, scanAction, `SELECT `+actionColumns+` FROM actions
 		WHERE run IN (`+places(1, len(ids))+`) ORDER BY run, position`, ids...)
 	for _, a := range as {
 		by[a.Run].Actions = append(by[a.Run].Actions, a)
@@ -22,9 +22,12 @@ func addActions(ctx context.Context, q queries, rs []gateway.Run) error {
 	return err
 }
 
+const actionColumns = `run, position, type, payload, status, decided_at, decided_by, expires_at, request, result, answered_by, answered_at`
+
 func scanAction(r row) (gateway.Action, error) {
 	var a gateway.Action
-	err := r.Scan(&a.Run, &a.Index, &a.Type, from(&a.Payload), &a.Status, at(&a.DecidedAt), &a.DecidedBy, at(&a.ExpiresAt), &a.Request)
+	err := r.Scan(&a.Run, &a.Index, &a.Type, from(&a.Payload), &a.Status, at(&a.DecidedAt), &a.DecidedBy, at(&a.ExpiresAt), &a.Request,
+		raw(&a.Result), &a.AnsweredBy, at(&a.AnsweredAt))
 	return a, err
 }
 

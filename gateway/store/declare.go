@@ -17,7 +17,7 @@ import (
 // by their name. An agent gets its id, and a webhook its number, the first
 // time; they are kept. What was declared before and is not any more is
 // deactivated, API keys are removed. A webhook that wagent had turned off is
-// on again.
+// on again; one that a person paused is paused still.
 func (s *Store) Declare(ctx context.Context, accounts []gateway.Account, agents []gateway.Agent, webhooks []gateway.Webhook, keys []gateway.APIKey) error {
 	at := now()
 	err := s.inTx(ctx, func(q queries) error {
@@ -113,8 +113,12 @@ func (s *Store) declareWebhooks(ctx context.Context, q queries, webhooks []gatew
 		return err
 	}
 	for i := range webhooks {
-		if err := s.declareWebhook(ctx, q, &webhooks[i], at); err != nil {
-			return fmt.Errorf("%s: %w", webhooks[i].Key, err)
+		w := webhooks[i]
+		if w.Agents, err = agentsOf(ctx, q, w.Agents); err == nil {
+			err = s.declareWebhook(ctx, q, &w, at)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", w.Key, err)
 		}
 	}
 	for _, key := range old {
@@ -128,11 +132,27 @@ func (s *Store) declareWebhooks(ctx context.Context, q queries, webhooks []gatew
 	return nil
 }
 
+// agentsOf returns the ids of agents of which some stand there by their keys.
+func agentsOf(ctx context.Context, q queries, named []gateway.AgentID) ([]gateway.AgentID, error) {
+	var out []gateway.AgentID
+	for _, name := range named {
+		ids, err := list(ctx, q, scanText[gateway.AgentID], `SELECT id FROM agents WHERE config_key = $1 AND config_key <> ''`, name)
+		if err != nil {
+			return nil, err
+		}
+		if len(ids) > 0 {
+			name = ids[0]
+		}
+		out = append(out, name)
+	}
+	return out, nil
+}
+
 func (s *Store) declareWebhook(ctx context.Context, q queries, w *gateway.Webhook, at time.Time) error {
 	if w.Key == "" {
 		return errors.New("a declared webhook needs a key")
 	}
-	old, err := one(ctx, q, s.scanWebhook, webhookSelect+`AND config_key = $1`, w.Key)
+	old, err := one(ctx, q, s.scanWebhook, webhookSelect+`AND config_key = $1`+q.lockKey, w.Key)
 	if errors.Is(err, sql.ErrNoRows) {
 		old = gateway.Webhook{Key: w.Key, UpdatedAt: at}
 		old.ID, err = one(ctx, q, scanInt, `INSERT INTO webhooks (config_key, url, secret, active, disabled, events, actions, created_at)
@@ -143,6 +163,8 @@ func (s *Store) declareWebhook(ctx context.Context, q queries, w *gateway.Webhoo
 	}
 	next := old
 	next.URL, next.Secret, next.Active, next.Disabled, next.Events, next.Actions = w.URL, w.Secret, w.Active, "", w.Events, w.Actions
+	next.Agents, next.Accounts, next.Headers = w.Agents, w.Accounts, w.Headers
+	next.Ordered, next.Concurrency, next.PerMinute = w.Ordered, w.Concurrency, w.PerMinute
 	afresh(&next, &old)
 	if reflect.DeepEqual(next, old) {
 		return nil

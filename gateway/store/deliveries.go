@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -44,64 +43,52 @@ func (s *Store) FirstDue(ctx context.Context, lanes []int64) (map[int64]time.Tim
 	return out, s.fail(err, "find what is due to webhooks")
 }
 
-// DueDeliveries returns what is due to some webhooks: of each the first so many, in
-// the order in which they fell due. Of an ordered one, only what comes first in its
-// conversation is among them. What is in hand already is returned again.
+// DueDeliveries returns what is due to some webhooks: of each the first so many that
+// fell due. Of an ordered one, only what comes first in its conversation is among them.
+// What is in hand already is returned again.
 func (s *Store) DueDeliveries(ctx context.Context, asks []gateway.DeliveryAsk) ([]gateway.Delivery, error) {
-	const most = 64
 	var out []gateway.Delivery
-	for _, ordered := range []bool{false, true} {
-		var some []gateway.DeliveryAsk
-		for _, a := range asks {
-			if a.Ordered == ordered {
-				some = append(some, a)
-			}
+	for _, some := range alike(asks) {
+		query, args := s.q.due(some, now())
+		ds, err := list(ctx, s.q, scanDelivery, query, args...)
+		if err != nil {
+			return nil, s.fail(err, "read what is due to webhooks")
 		}
-		for part := range slices.Chunk(some, most) {
-			query, args := dueQuery(part, ordered, now())
-			ds, err := list(ctx, s.q, scanDelivery, query, args...)
-			if err != nil {
-				return nil, s.fail(err, "read what is due to webhooks")
-			}
-			out = append(out, ds...)
-		}
+		out = append(out, ds...)
 	}
 	return out, nil
 }
 
-// dueQuery asks for all webhooks at once. Its text is one of few, so that
-// PostgreSQL prepares them once: asks are filled up with those that find nothing.
-func dueQuery(asks []gateway.DeliveryAsk, ordered bool, at time.Time) (string, []any) {
-	first := ``
-	if ordered {
-		first = ` AND (conversation = '' OR NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.webhook = d.webhook AND e.conversation = d.conversation
-			AND e.conversation <> '' AND e.state = 'pending' AND e.seq < d.seq))`
+// alike parts asks into those that one statement answers.
+func alike(asks []gateway.DeliveryAsk) map[gateway.DeliveryAsk][]gateway.DeliveryAsk {
+	out := map[gateway.DeliveryAsk][]gateway.DeliveryAsk{}
+	for _, a := range asks {
+		kind := a
+		kind.Webhook = 0
+		out[kind] = append(out[kind], a)
 	}
-	var b strings.Builder
-	args := []any{at}
-	for i := range roomFor(len(asks)) {
-		a := gateway.DeliveryAsk{}
-		if i < len(asks) {
-			a = asks[i]
-		}
-		if i > 0 {
-			b.WriteString(" UNION ALL ")
-		}
-		fmt.Fprintf(&b, `SELECT * FROM (SELECT %s FROM deliveries d WHERE webhook = $%d AND state = 'pending' AND next_at <= $1%s ORDER BY next_at, seq LIMIT $%d) AS due%d`,
-			deliveryColumns, len(args)+1, first, len(args)+2, i)
-		args = append(args, a.Webhook, a.Limit)
-	}
-	return b.String(), args
+	return out
 }
 
-// roomFor is how many rows a statement has that is to take n of them: there are
-// few such statements.
-func roomFor(n int) int {
-	room := 1
-	for room < n {
-		room *= 4
+// due asks for what is due to webhooks that are asked for alike.
+func (q queries) due(asks []gateway.DeliveryAsk, at time.Time) (string, []any) {
+	rows := make([][]any, len(asks))
+	for i := range asks {
+		rows[i] = []any{asks[i].Webhook}
 	}
-	return room
+	first := ``
+	if asks[0].Ordered {
+		first = ` AND (x.conversation = '' OR NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.webhook = x.webhook AND e.conversation = x.conversation
+			AND e.conversation <> '' AND e.state = 'pending' AND e.seq < x.seq))`
+	}
+	hooks, args := q.table(3, rows, "BIGINT")
+	// Each webhook's are found without the others'.
+	some := `SELECT x.seq FROM deliveries x WHERE x.webhook = s.column1 AND x.state = 'pending' AND x.next_at <= $1` + first + ` ORDER BY x.next_at, x.seq LIMIT $2`
+	from := hooks + ` CROSS JOIN deliveries d WHERE d.seq IN (` + some + `)`
+	if q.lateral {
+		from = hooks + ` CROSS JOIN LATERAL (` + strings.Replace(some, `x.seq`, `*`, 1) + `) d`
+	}
+	return `SELECT ` + deliveryColumns + ` FROM ` + from, append([]any{at, asks[0].Limit}, args...)
 }
 
 // SettleDeliveries records attempts and what follows from each: of its delivery the
@@ -148,18 +135,14 @@ func noteHealth(ctx context.Context, q queries, owner string, health []gateway.W
 	if len(health) == 0 {
 		return nil
 	}
-	args := []any{owner, now()}
-	room := roomFor(len(health))
-	for i := range room {
-		h := gateway.WebhookHealth{}
-		if i < len(health) {
-			h = health[i]
-		}
-		args = append(args, h.Webhook, h.FailingSince, h.RestsUntil)
+	rows := make([][]any, len(health))
+	for i, h := range health {
+		rows[i] = []any{h.Webhook, h.FailingSince, h.RestsUntil}
 	}
-	_, err := q.exec(ctx, `UPDATE webhooks SET failing_since = s.column2, rests_until = s.column3
-		FROM (`+values(room, 3, "BIGINT", "BIGINT", "BIGINT")+`) AS s
-		WHERE id = s.column1 AND EXISTS (SELECT 1 FROM lanes l WHERE l.id = s.column1 % `+fmt.Sprint(gateway.Lanes)+` AND l.owner = $1 AND l.until > $2)`, args...)
+	known, args := q.table(3, rows, "BIGINT", "BIGINT", "BIGINT")
+	_, err := q.exec(ctx, `UPDATE webhooks SET failing_since = s.column2, rests_until = s.column3 FROM `+known+`
+		WHERE id = s.column1 AND EXISTS (SELECT 1 FROM lanes l WHERE l.id = s.column1 % `+fmt.Sprint(gateway.Lanes)+` AND l.owner = $1 AND l.until > $2)`,
+		append([]any{owner, now()}, args...)...)
 	return err
 }
 
@@ -175,67 +158,51 @@ func recordAttempts(ctx context.Context, q queries, settled []gateway.Settlement
 		err = r.Scan(&x.id, &x.number, new(string))
 		return x, err
 	}
-	room := roomFor(len(settled))
-	var rows, kept []any
-	for i := range room {
-		x := gateway.Settlement{}
-		if i < len(settled) {
-			x = settled[i]
-		}
-		d, a := &x.Delivery, &x.Attempt
-		rows = append(rows, d.ID, d.Attempt, d.State, d.NextAt)
-		kept = append(kept, d.ID, a.At, a.Latency, a.StatusCode, a.Error, a.Answer, asJSON{a.Phases}, asJSON{a.Headers})
+	if len(settled) == 0 {
+		return nil, nil
 	}
-	update := `UPDATE deliveries SET attempt = CASE WHEN attempt < s.column2 THEN s.column2 ELSE attempt + 1 END, state = s.column3, next_at = s.column4
-		FROM (` + values(room, 1, "TEXT", "BIGINT", "TEXT", "BIGINT") + `) AS s
-		WHERE id = s.column1 AND (state = 'pending' AND attempt = s.column2 - 1 OR state <> 'succeeded' AND s.column3 = 'succeeded') RETURNING id, attempt, ''`
+	rows, kept := make([][]any, len(settled)), make([][]any, len(settled))
+	for i := range settled {
+		d, a := &settled[i].Delivery, &settled[i].Attempt
+		rows[i] = []any{d.ID, d.Attempt, d.State, d.NextAt}
+		kept[i] = []any{d.ID, a.At, a.Latency, a.StatusCode, a.Error, a.Answer, asJSON{a.Phases}, asJSON{a.Headers}}
+	}
+	update := func(first int) (string, []any) {
+		ended, args := q.table(first, rows, "TEXT", "BIGINT", "TEXT", "BIGINT")
+		return `UPDATE deliveries SET attempt = CASE WHEN attempt < s.column2 THEN s.column2 ELSE attempt + 1 END, state = s.column3, next_at = s.column4 FROM ` + ended + `
+			WHERE id = s.column1 AND (state = 'pending' AND attempt = s.column2 - 1 OR state <> 'succeeded' AND s.column3 = 'succeeded') RETURNING id, attempt, ''`, args
+	}
 	const insert = `INSERT INTO attempts (delivery, number, at, latency_ms, status_code, error, answer, phases, headers) `
 	types := []string{"TEXT", "BIGINT", "BIGINT", "BIGINT", "TEXT", "TEXT", "TEXT", "TEXT"}
 	out := map[gateway.DeliveryID]int{}
-	var all []stood
-	var err error
+	text, args := update(1)
 	if q.with {
-		all, err = list(ctx, q, scan, `WITH stood AS (`+update+`), kept AS (`+insert+`SELECT stood.id, stood.attempt, column2, column3, column4, column5, column6, column7, column8
-			FROM (`+values(room, len(rows)+1, types...)+`) AS a JOIN stood ON stood.id = column1 ON CONFLICT (delivery, number) DO NOTHING)
-			SELECT id, attempt, `+q.lazily+` FROM stood`, append(rows, kept...)...)
-	} else {
-		all, err = list(ctx, q, scan, update, rows...)
+		made, more := q.table(len(args)+1, kept, types...)
+		all, err := list(ctx, q, scan, `WITH stood AS (`+text+`), kept AS (`+insert+`SELECT stood.id, stood.attempt, column2, column3, column4, column5, column6, column7, column8
+			FROM `+made+` JOIN stood ON stood.id = column1 ON CONFLICT (delivery, number) DO NOTHING)
+			SELECT id, attempt, `+q.lazily+` FROM stood`, append(args, more...)...)
+		for _, x := range all {
+			out[x.id] = x.number
+		}
+		return out, err
 	}
+	all, err := list(ctx, q, scan, text, args...)
 	for _, x := range all {
 		out[x.id] = x.number
 	}
-	for i := 0; i < len(settled) && !q.with && err == nil; i++ {
+	var stand [][]any
+	for i := range settled {
 		if number, ok := out[settled[i].Delivery.ID]; ok {
-			one := append([]any{settled[i].Delivery.ID, number}, kept[i*len(types)+1:(i+1)*len(types)]...)
-			_, err = q.exec(ctx, insert+`VALUES (`+places(1, len(one))+`) ON CONFLICT (delivery, number) DO NOTHING`, one...)
+			stand = append(stand, append(kept[i], number))
 		}
 	}
+	if err != nil || len(stand) == 0 {
+		return out, err
+	}
+	made, args := q.table(1, stand, append(types, "BIGINT")...)
+	_, err = q.exec(ctx, insert+`SELECT column1, column9, column2, column3, column4, column5, column6, column7, column8 FROM `+made+`
+		WHERE TRUE ON CONFLICT (delivery, number) DO NOTHING`, args...)
 	return out, err
-}
-
-// values is a table of n rows of placeholders, from $first on, whose columns are
-// column1 and so on in both databases.
-func values(n, first int, types ...string) string {
-	var b strings.Builder
-	b.WriteString("VALUES ")
-	for i := range n {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteByte('(')
-		for k, kind := range types {
-			if k > 0 {
-				b.WriteString(", ")
-			}
-			if i == 0 { // the others are as the first
-				fmt.Fprintf(&b, "CAST($%d AS %s)", first+k, kind)
-			} else {
-				fmt.Fprintf(&b, "$%d", first+i*len(types)+k)
-			}
-		}
-		b.WriteByte(')')
-	}
-	return b.String()
 }
 
 // buriedAtOnce is how many deliveries BuryDeliveries gives up at most.
@@ -296,34 +263,6 @@ func (s *Store) bury(ctx context.Context, webhook int64, deleted bool) (more boo
 
 // reasonOff says of a delivery why it was given up.
 const reasonOff = "the webhook is turned off"
-
-// ReplayDelivery makes a delivery that ended due now, with all the attempts that a
-// new one has. NotFound: there is none with that id. Conflict: it has not ended, or
-// its webhook takes nothing.
-func (s *Store) ReplayDelivery(ctx context.Context, id gateway.DeliveryID) error {
-	err := s.inTx(ctx, func(q queries) error {
-		d, err := one(ctx, q, scanDelivery, `SELECT `+deliveryColumns+` FROM deliveries WHERE id = $1`+q.lock, id)
-		if err != nil {
-			return or(err, "There is no delivery %s", id)
-		}
-		if d.State == gateway.DeliveryPending {
-			return &gateway.Error{Kind: gateway.Conflict, Msg: "The delivery is still being made"}
-		}
-		w, err := s.webhook(ctx, q, d.Webhook, "")
-		switch {
-		case gateway.KindOf(err) == gateway.NotFound:
-			return &gateway.Error{Kind: gateway.Conflict, Msg: "Its webhook was deleted"}
-		case err != nil:
-			return err
-		case !w.Active || w.Disabled != "":
-			return &gateway.Error{Kind: gateway.Conflict, Msg: "Its webhook is turned off: turn it on first"}
-		}
-		q.deliver(d.Webhook)
-		_, err = q.exec(ctx, `UPDATE deliveries SET state = 'pending', next_at = $2, replayed = attempt WHERE id = $1`, id, now())
-		return err
-	})
-	return s.fail(err, "replay delivery %s", id)
-}
 
 // forgottenAtOnce is how many deliveries ForgetDeliveries removes at most.
 const forgottenAtOnce = 500

@@ -30,6 +30,8 @@ type dialect struct {
 	skip      string // after lock: leave out what others hold
 	advisory  bool   // transactions run side by side, and can agree on names to lock
 	with      bool   // a statement may have others beside it that write
+	arrays    bool   // arguments may be arrays
+	lateral   bool   // a subquery may refer to tables before it
 	lazily    string // in a SELECT: the transaction's commit does not wait for the disk
 	txOptions *sql.TxOptions
 	away      func(error) bool // the database is not there, or can't write
@@ -57,6 +59,8 @@ var postgresDialect = &dialect{
 	skip:     " SKIP LOCKED",
 	advisory: true,
 	with:     true,
+	arrays:   true,
+	lateral:  true,
 	// What is committed later, and waited for, is on disk after it (PostgreSQL's
 	// documentation, 30.4): a send's claim with the end of its run.
 	lazily: `set_config('synchronous_commit', 'off', TRUE)`,

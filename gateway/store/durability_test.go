@@ -59,6 +59,20 @@ func TestWhatWaitsForTheDisk(t *testing.T) {
 	claimed[0].Send.State, claimed[0].Send.ExternalID = gateway.SendAccepted, "wamid.1"
 	_, err = s.SettleSend(ctx, &claimed[0].Send)
 	check(err)
+	// Where something is to be delivered, which a process does without writing that down
+	// before, the end of the run is on disk first.
+	_, err = s.AddMessages(ctx, []gateway.Arrival{{
+		Inbound: gateway.Inbound{Account: "acc_1", Peer: peer, Sender: peer, ExternalID: "2", Type: gateway.TypeText, Text: "hi", Origin: gateway.OriginLive, SentAt: time.Now()},
+		State:   gateway.StateWaiting,
+	}})
+	check(err)
+	hook := gateway.Webhook{URL: "https://example.com", Active: true}
+	check(s.CreateWebhook(ctx, &hook))
+	c, err = s.ClaimRun(ctx, arrived[0].Message.Conversation, time.Minute)
+	check(err)
+	f = gateway.Finish{Run: c.Run, Deliveries: []gateway.Delivery{{Webhook: hook.ID, Event: gateway.EventAction, Run: c.Run.ID, Body: []byte(`{}`)}}}
+	f.Run.Status, f.Run.StopReason, f.Run.Output = gateway.RunCompleted, gateway.StopEndTurn, &gateway.Output{}
+	check(s.FinishRun(ctx, &f))
 	rows, err := db.QueryContext(ctx, `SELECT what || ' ' || commits FROM waits`)
 	check(err)
 	defer rows.Close()
@@ -69,7 +83,7 @@ func TestWhatWaitsForTheDisk(t *testing.T) {
 		got = append(got, line)
 	}
 	check(rows.Err())
-	want := []string{"message on", "claim off", "resume on", "end off", "send on", "send on"}
+	want := []string{"message on", "claim off", "resume on", "end off", "send on", "send on", "message on", "claim off", "end on"}
 	if len(got) != len(want) {
 		t.Fatalf("commits: %q, want %q", got, want)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"wagent/gateway"
 )
@@ -16,8 +17,9 @@ import (
 // tokens: a newer message waits that calls the run back, as by SupersedeRun.
 //
 // The end of a run that answers a conversation is on disk before anything of it
-// is claimed to be sent or delivered. A PostgreSQL that crashes before that, within
-// a second, may forget it: the run is then claimed again when its lease ends.
+// is claimed to be sent, and, where something is to be delivered, when FinishRun
+// returns. A PostgreSQL that crashes before that, within a second, may forget it: the
+// run is then claimed again when its lease ends.
 func (s *Store) FinishRun(ctx context.Context, f *gateway.Finish) error {
 	r := &f.Run
 	if r.Status != gateway.RunCompleted && r.Status != gateway.RunFailed {
@@ -32,7 +34,7 @@ func (s *Store) FinishRun(ctx context.Context, f *gateway.Finish) error {
 		if r.Conversation == "" {
 			return s.writeFinish(ctx, q, f, false)
 		}
-		newer, forgotten, err := mayAnswer(ctx, q, r.Conversation)
+		newer, forgotten, err := mayAnswer(ctx, q, r.Conversation, len(f.Deliveries) == 0)
 		if err != nil {
 			return err
 		}
@@ -106,9 +108,9 @@ func (s *Store) writeFinish(ctx context.Context, q queries, f *gateway.Finish, f
 }
 
 // mayAnswer locks a conversation that an agent may answer, or returns
-// Conflict. It reports whether a message waits there that may call the run back,
+// Conflict. lazily: the commit does not wait for the disk. It reports whether a message waits there that may call the run back,
 // and whether a person had erased what the run knows.
-func mayAnswer(ctx context.Context, q queries, id gateway.ConversationID) (newer, forgotten bool, err error) {
+func mayAnswer(ctx context.Context, q queries, id gateway.ConversationID, lazily bool) (newer, forgotten bool, err error) {
 	err = lockConversation(ctx, q, id)
 	if gateway.KindOf(err) == gateway.NotFound {
 		return false, false, &gateway.Error{Kind: gateway.Conflict, Msg: "The conversation became one with another", Err: err}
@@ -117,8 +119,12 @@ func mayAnswer(ctx context.Context, q queries, id gateway.ConversationID) (newer
 		return false, false, err
 	}
 	var is bool
+	when := `''`
+	if lazily {
+		when = q.lazily
+	}
 	_, err = one(ctx, q, func(r row) (struct{}, error) { return struct{}{}, r.Scan(&is, &newer, &forgotten, new(string)) },
-		`SELECT EXISTS (`+pauseOf+`), EXISTS (`+waitingOf+`), EXISTS (`+forgottenOf+`), `+q.lazily, id, now())
+		`SELECT EXISTS (`+pauseOf+`), EXISTS (`+waitingOf+`), EXISTS (`+forgottenOf+`), `+when, id, now())
 	if err == nil && is {
 		err = &gateway.Error{Kind: gateway.Conflict, Msg: "The conversation is paused"}
 	}
@@ -201,11 +207,23 @@ func insertDeliveries(ctx context.Context, q queries, ds []gateway.Delivery) err
 		}
 		d.State = gateway.DeliveryPending
 		q.deliver(d.Webhook)
+	}
+	for some := range slices.Chunk(ds, insertedAtOnce) {
+		rows := make([][]any, len(some))
+		for i := range some {
+			d := &some[i]
+			rows[i] = []any{d.ID, d.Webhook, d.Event, d.Run, d.Action, d.Conversation, d.Body, d.NextAt, d.CreatedAt}
+		}
+		made, args := q.table(1, rows, "TEXT", "BIGINT", "TEXT", "TEXT", "BIGINT", "TEXT", "TEXT", "BIGINT", "BIGINT")
 		if _, err := q.exec(ctx, `INSERT INTO deliveries (id, webhook, event, run, action_index, conversation, body, state, attempt, next_at, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10) ON CONFLICT (webhook, event, run, action_index) DO NOTHING`,
-			d.ID, d.Webhook, d.Event, d.Run, d.Action, d.Conversation, d.Body, d.State, d.NextAt, d.CreatedAt); err != nil {
-			return fmt.Errorf("delivery to webhook %d: %w", d.Webhook, err)
+			SELECT column1, column2, column3, column4, column5, column6, column7, 'pending', 0, column8, column9
+			FROM `+made+` WHERE TRUE
+			ON CONFLICT (webhook, event, run, action_index) DO NOTHING`, args...); err != nil {
+			return fmt.Errorf("add deliveries: %w", err)
 		}
 	}
 	return nil
 }
+
+// insertedAtOnce is how many deliveries one statement adds, at most.
+const insertedAtOnce = 256

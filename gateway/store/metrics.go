@@ -57,6 +57,9 @@ func newGauges(s *Store, reg prometheus.Registerer) (*gauges, error) {
 		},
 		{describe("deliveries_pending", "Webhook deliveries that are still to be made."), `SELECT COUNT(*) FROM deliveries WHERE state = 'pending'`, count},
 		{describe("dead_letters", "Webhook deliveries that were given up."), `SELECT COUNT(*) FROM deliveries WHERE state = 'dead'`, count},
+		{describe("webhooks_resting", "Webhooks that rest, or wait for their probe, since attempts only failed."), `SELECT COUNT(*) FROM webhooks WHERE rests_until > 0 AND active AND disabled = ''`, count},
+		{describe("webhooks_paused", "Webhooks that a person paused."), `SELECT COUNT(*) FROM webhooks WHERE paused AND active AND disabled = ''`, count},
+		{describe("webhooks_disabled", "Webhooks that wagent turned off, until a person turns them on again."), `SELECT COUNT(*) FROM webhooks WHERE disabled <> '' AND active AND deleted_at = 0`, count},
 	}}
 	if reg == nil {
 		return g, nil

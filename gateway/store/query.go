@@ -133,6 +133,77 @@ func places(first, n int) string {
 	return b.String()
 }
 
+// table returns rows as something to select from, a table s whose columns are column1
+// and so on, of the types TEXT and BIGINT, and the arguments that it takes, numbered
+// from first. Its text is the same whatever rows there are, so that it is parsed and
+// planned but once where the database remembers that.
+func (q queries) table(first int, rows [][]any, types ...string) (string, []any) {
+	var b strings.Builder
+	if !q.arrays {
+		b.WriteString("(SELECT ")
+		for i := range types {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			fmt.Fprintf(&b, "value ->> %d AS column%d", i, i+1)
+		}
+		fmt.Fprintf(&b, " FROM json_each($%d)) AS s", first)
+		return b.String(), []any{jsonRows(rows)}
+	}
+	b.WriteString("unnest(")
+	args := make([]any, len(types))
+	var names []string
+	for i, kind := range types {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "$%d::%s[]", first+i, kind)
+		names = append(names, fmt.Sprintf("column%d", i+1))
+		if kind == "TEXT" {
+			args[i] = column[string](rows, i)
+		} else {
+			args[i] = column[int64](rows, i)
+		}
+	}
+	fmt.Fprintf(&b, ") AS s(%s)", strings.Join(names, ", "))
+	return b.String(), args
+}
+
+// column is one column of rows, each of whose values is a T once it is plain.
+func column[T string | int64](rows [][]any, i int) []T {
+	out := make([]T, len(rows))
+	for n, r := range rows {
+		out[n] = resolved(r[i : i+1])[0].(T)
+	}
+	return out
+}
+
+// jsonRows are rows as an array of arrays.
+func jsonRows(rows [][]any) string {
+	all := make([][]any, len(rows))
+	for i, r := range rows {
+		all[i] = resolved(r)
+	}
+	b, err := json.Marshal(all)
+	if err != nil {
+		return "[]" // texts and numbers always encode
+	}
+	return string(b)
+}
+
+// resolved are arguments as plain makes them, with what their own methods make of them.
+func resolved(args []any) []any {
+	out := plain(args)
+	for i := range out {
+		if v, ok := out[i].(driver.Valuer); ok {
+			if x, err := v.Value(); err == nil {
+				out[i] = x
+			}
+		}
+	}
+	return out
+}
+
 // renumbered is a part of a query with other placeholders: old and new ones in turn.
 func renumbered(part string, placeholders ...string) string {
 	return strings.NewReplacer(placeholders...).Replace(part)

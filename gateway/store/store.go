@@ -3,7 +3,8 @@
 //
 // It guarantees what the rest of wagent builds on. A method that returns nil
 // has committed, and committed means on disk, but for ClaimRun and FinishRun, which
-// say what they mean; one that fails has changed
+// say what they mean, and for what became of attempts to deliver, which are made again
+// if that is forgotten; one that fails has changed
 // nothing, unless it says otherwise. A message is on record once, whatever WhatsApp repeats. A
 // conversation has at most one unfinished run. What a claim hands out (a run, a
 // send, a delivery) is fenced by its generation or attempt: whoever was
@@ -81,6 +82,7 @@ type Store struct {
 	tell          func([]gateway.Webhook, *gateway.PausedPeer, time.Time) []gateway.Delivery   // of a pause that begins; may be nil
 	tellOfMessage func([]gateway.Webhook, *gateway.MessageEvent, time.Time) []gateway.Delivery // of a message; may be nil
 	tellOfLink    func([]gateway.Webhook, *gateway.LinkEvent, time.Time) []gateway.Delivery    // of a linked device; may be nil
+	tellOfWebhook func([]gateway.Webhook, *gateway.Webhook, time.Time) []gateway.Delivery      // of one that was turned off; may be nil
 	tellTemplate  func([]gateway.Webhook, *gateway.Template, time.Time) []gateway.Delivery     // of a template's new status; may be nil
 	schema        string                                                                       // where PostgreSQL keeps our tables, quoted; empty: SQLite
 

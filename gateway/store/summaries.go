@@ -63,7 +63,7 @@ func (s *Store) DropSummary(ctx context.Context, agent gateway.AgentID, conversa
 
 // ForgetContext erases what SQL holds of a contact's contexts: what runs that
 // ended were given, said and noted, what their actions hold, the summaries, and
-// what webhooks were told. It returns whose contexts those were. With an empty
+// what webhooks were told, and answered. It returns whose contexts those were. With an empty
 // agent they are every agent's, and what agents keep of the contact for good goes,
 // too. A run in hand goes on, and leaves nothing of it behind.
 //
@@ -112,7 +112,8 @@ func forgetConversation(ctx context.Context, q queries, id gateway.ConversationI
 	for _, stmt := range []string{
 		`UPDATE runs SET forgotten = TRUE WHERE conversation = $1 AND conversation <> '' AND status IN ('pending', 'running')` + which,
 		`UPDATE runs SET input = '', output = '', notes = '' WHERE ` + ended + which,
-		`UPDATE actions SET payload = '' WHERE status <> 'pending' AND run IN (SELECT id FROM runs WHERE ` + ended + which + `)`,
+		`UPDATE actions SET payload = '', result = '' WHERE status <> 'pending' AND run IN (SELECT id FROM runs WHERE ` + ended + which + `)`,
+		`UPDATE attempts SET answer = '', headers = '' WHERE delivery IN (SELECT d.id FROM deliveries d WHERE d.run IN (SELECT id FROM runs WHERE ` + ended + which + `))`,
 		`UPDATE deliveries SET body = '' WHERE state = 'succeeded' AND run IN (SELECT id FROM runs WHERE ` + ended + which + `)`,
 		`DELETE FROM context_summaries WHERE conversation = $1` + which,
 	} {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"time"
 
 	"wagent/gateway"
@@ -169,14 +171,40 @@ func (s *Store) DeleteWebhook(ctx context.Context, id int64) error {
 	return s.fail(err, "delete webhook %d", id)
 }
 
+// TellOfWebhooks sets what the other webhooks are told of one that DisableWebhook
+// turned off; the deliveries are written in the same transaction. It must be called
+// before the store is used by others; without it nothing is told.
+func (s *Store) TellOfWebhooks(tell func(hooks []gateway.Webhook, w *gateway.Webhook, now time.Time) []gateway.Delivery) {
+	s.tellOfWebhook = tell
+}
+
 // DisableWebhook turns a webhook off that is at a URL still, with a reason that
 // people read. What is still to be delivered to it goes to the dead letters as it
-// falls due. NotFound: there is no such webhook, or it is at another URL.
+// falls due. NotFound: there is no such webhook, or it is at another URL. Of one that
+// is off already the reason stays.
 func (s *Store) DisableWebhook(ctx context.Context, id int64, url, reason string) error {
-	n, err := s.q.exec(ctx, `UPDATE webhooks SET disabled = $2 WHERE id = $1 AND url = $3 AND deleted_at = 0`, id, reason, url)
-	s.forget()
-	if err == nil && n == 0 {
-		err = &gateway.Error{Kind: gateway.NotFound, Msg: fmt.Sprintf("There is no webhook %d at that URL", id)}
+	hooks, err := s.listeners(ctx, s.tellOfWebhook != nil, gateway.EventWebhookDisabled)
+	if err == nil {
+		hooks = slices.DeleteFunc(slices.Clone(hooks), func(w gateway.Webhook) bool { return w.ID == id })
+		err = s.inTx(ctx, func(q queries) error {
+			w, err := s.webhook(ctx, q, id, q.lockKey)
+			switch {
+			case err == nil && w.URL != url:
+				return &gateway.Error{Kind: gateway.NotFound, Msg: fmt.Sprintf("There is no webhook %d at that URL", id)}
+			case err != nil || w.Disabled != "":
+				return err
+			}
+			w.Disabled = reason
+			if _, err := q.exec(ctx, `UPDATE webhooks SET disabled = $2 WHERE id = $1`, id, reason); err != nil || len(hooks) == 0 {
+				return err
+			}
+			ds := s.tellOfWebhook(hooks, &w, now())
+			for i := range ds { // no run makes it one of a kind
+				ds[i].Action = rand.Int()
+			}
+			return insertDeliveries(ctx, q, ds)
+		})
 	}
+	s.forget()
 	return s.fail(err, "disable webhook %d", id)
 }

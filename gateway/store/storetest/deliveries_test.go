@@ -305,11 +305,11 @@ func TestWhatIsDueToADisabledWebhookIsDead(t *testing.T) {
 		if w.Disabled != "it answered 410 Gone" || w.Wants(gateway.EventRunFailed, "") {
 			t.Errorf("the webhook is %+v", w)
 		}
-		wantKind(t, s.ReplayDelivery(t.Context(), dead.ID), gateway.Conflict) // it would go to the dead letters again
-		seed(t, s)                                                            // it is declared again
-		must(t, s.ReplayDelivery(t.Context(), dead.ID))
-		wantKind(t, s.ReplayDelivery(t.Context(), dead.ID), gateway.Conflict)
-		wantKind(t, s.ReplayDelivery(t.Context(), "del_none"), gateway.NotFound)
+		wantKind(t, s.ReplayDelivery(t.Context(), hook.ID, dead.ID), gateway.Conflict) // it would go to the dead letters again
+		seed(t, s)                                                                     // it is declared again
+		must(t, s.ReplayDelivery(t.Context(), hook.ID, dead.ID))
+		wantKind(t, s.ReplayDelivery(t.Context(), hook.ID, dead.ID), gateway.Conflict)
+		wantKind(t, s.ReplayDelivery(t.Context(), hook.ID, "del_none"), gateway.NotFound)
 		again := toDeliver(t, s)
 		if len(again) != 1 || again[0].ID != dead.ID || again[0].Replayed != 1 {
 			t.Errorf("due are %+v", again)

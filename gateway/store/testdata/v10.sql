@@ -1,4 +1,4 @@
--- What a wagent with schema version 9 may have left behind.
+-- What a wagent with schema version 10 may have left behind.
 INSERT INTO accounts (id, kind, name, phone_number, phone_number_id, waba_id, access_token, app_secret, verify_token, graph_url, declared, active, created_at)
 VALUES ('acc_old', 'sandbox', 'Old', '', '', '', '', '', '', '', FALSE, TRUE, 1700000000000);
 INSERT INTO contacts (id, account, phone, lid, group_id, name, created_at, tags) VALUES ('ctc_old', 'acc_old', '+15550000001', '', '', 'Alice', 1700000000000, '["vip"]');
