@@ -217,6 +217,21 @@ type quota struct {
 	ResetsAt  *string `json:"resets_at"`
 }
 
+// disabled is data of webhook.disabled.
+type disabled struct {
+	ID           int64   `json:"webhook_id"`
+	Host         string  `json:"host"`
+	Reason       string  `json:"reason"`
+	FailingSince *string `json:"failing_since"`
+	DisabledAt   *string `json:"disabled_at"`
+}
+
+// tested is data of webhook.test.
+type tested struct {
+	WebhookID int64  `json:"webhook_id"`
+	Message   string `json:"message"`
+}
+
 func orNull(s string) *string {
 	if s == "" {
 		return nil

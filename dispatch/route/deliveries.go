@@ -3,6 +3,8 @@ package route
 import (
 	"bytes"
 	"encoding/json"
+	"math/rand/v2"
+	"net/url"
 	"slices"
 	"time"
 
@@ -119,6 +121,30 @@ func (Teller) Quota(hooks []gateway.Webhook, e *gateway.QuotaEvent, now time.Tim
 		ds[i].Action = e.Number()
 	}
 	return ds
+}
+
+// Webhook tells that wagent turned another webhook off. Of its URL only the host is
+// told, since the rest may be a secret.
+func (Teller) Webhook(hooks []gateway.Webhook, w *gateway.Webhook, now time.Time) []gateway.Delivery {
+	host := ""
+	if u, err := url.Parse(w.URL); err == nil {
+		host = u.Host
+	}
+	return deliveries(hooks, gateway.EventWebhookDisabled, &gateway.Run{}, now, disabled{
+		ID: w.ID, Host: host, Reason: w.Disabled, FailingSince: stamp(w.FailingSince), DisabledAt: stamp(now),
+	})
+}
+
+// Test is what a person has sent to a webhook to see whether it arrives.
+func Test(webhook int64, now time.Time) gateway.Delivery {
+	return gateway.Delivery{
+		ID: gateway.NewDeliveryID(), Webhook: webhook, Event: gateway.EventTest, Action: rand.Int(), // no run makes it one of a kind
+		Body: encode(envelope{
+			Event: gateway.EventTest, Timestamp: now.UTC().Format(layout),
+			Data: tested{WebhookID: webhook, Message: "A person has this sent to see whether it arrives. Nothing happened."},
+		}),
+		State: gateway.DeliveryPending, NextAt: now, CreatedAt: now,
+	}
 }
 
 // deliveries makes one delivery of an event for each webhook that wants it.

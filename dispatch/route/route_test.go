@@ -138,6 +138,10 @@ func TestBodies(t *testing.T) {
 		"a customer answered a quick reply":           Teller{}.Message(all, replied(), t0),
 		"a message was delivered":                     Teller{}.Message(all, ours(gateway.StatusDelivered, ""), t0),
 		"a message failed":                            Teller{}.Message(all, ours(gateway.StatusFailed, "131026: undeliverable"), t0),
+		"a webhook was turned off": Teller{}.Webhook(all, &gateway.Webhook{
+			ID: 8, URL: "https://hooks.example.com/in?token=hidden", Disabled: "the endpoint answered 410 Gone", FailingSince: t0.Add(-time.Hour),
+		}, t0),
+		"a person tests a webhook": {Test(7, t0)},
 		"a template was rejected": Teller{}.Template(all, &gateway.Template{
 			ID: "tpl_1", Account: "acc_main", ExternalID: "501", Name: "hello", Language: "en_US", Category: gateway.TemplateUtility,
 			Status: gateway.TemplateRejected, Reason: "INVALID_FORMAT", UpdatedAt: t0,

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"time"
 
+	"wagent/dispatch/webhook/answer"
 	"wagent/dispatch/webhook/post"
 	"wagent/gateway"
 )
@@ -21,6 +22,15 @@ func (d *Deliverer) fly(ctx context.Context, f *flight) {
 		Delivery: f.delivery.ID, Number: f.delivery.Attempt + 1, At: f.at, Latency: took,
 		StatusCode: a.Status, Error: a.Failure, Answer: a.Body, Phases: a.Phases, Headers: a.Headers,
 	}
+	if f.delivery.Event == gateway.EventAction && a.OK() {
+		var ignored []string
+		f.said, ignored = answer.Read(&f.delivery, a.Whole, post.Hiding(&f.hook, post.Secretive))
+		for _, why := range ignored {
+			d.metrics.answers.WithLabelValues(answerIgnored).Inc()
+			d.log.InfoContext(ctx, "part of an endpoint's answer ignored", "delivery", f.delivery.ID, "webhook", f.hook.ID, "reason", why)
+		}
+	}
+	f.answer.Whole = nil // it may wait long for the database
 }
 
 // kind is the label of an attempt's metric.
@@ -48,7 +58,7 @@ func (d *Deliverer) judge(f *flight, moved bool, now time.Time) {
 		del.State, f.outcome = gateway.DeliverySucceeded, outcomeSucceeded
 	case a.Status == http.StatusGone && !moved:
 		del.State, f.outcome = gateway.DeliveryDead, outcomeDisabled
-	case tries > len(d.cfg.Schedule):
+	case tries > len(d.cfg.Schedule), del.Event == gateway.EventTest: // a person looks on
 		del.State, f.outcome = gateway.DeliveryDead, outcomeDead
 	default:
 		wait := jitter(d.cfg.Schedule[max(tries, 1)-1])
@@ -65,6 +75,7 @@ func (d *Deliverer) report(ctx context.Context, f *flight) {
 		return
 	}
 	d.metrics.deliveries.WithLabelValues(f.outcome).Inc()
+	d.countAnswer(&f.said)
 	if f.outcome == outcomeSucceeded {
 		d.metrics.delivery.Observe(time.Since(del.CreatedAt).Seconds())
 	}

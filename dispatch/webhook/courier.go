@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"crypto/rand"
+	"errors"
 	"slices"
 	"time"
 
@@ -29,6 +30,7 @@ type courier struct {
 	timers    timers
 	free      int // attempts that may begin
 	stopping  bool
+	left      bool      // the others know that we do
 	lastCall  time.Time // stop then, if there is no end of what is to be sent; zero: nobody said stop
 
 	known   map[int64]*gateway.Webhook // as of knownAt
@@ -60,6 +62,8 @@ type flight struct {
 	at       time.Time
 	probe    bool // of an endpoint that rests
 	answer   post.Answer
+	said     gateway.ActionAnswer // what it means; without Result and Reply: nothing
+	kept     bool                 // that is on record
 	attempt  gateway.Attempt
 	outcome  string
 	// What is to be written down of the endpoint with it; nil and empty: nothing.
@@ -116,7 +120,13 @@ func (c *courier) run(ctx context.Context) {
 	}
 	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), settlePatience)
 	defer cancel()
-	if err := c.store.ReleaseLanes(ctx, c.owner, slices.Concat(ours(c.lanes), ours(c.leaving))); err != nil {
+	var hold gateway.LaneHold
+	var err error
+	if !c.left { // without a drain there was no time: others would share the lanes with us until our lease is over
+		hold, err = c.store.HoldLanes(ctx, c.owner, c.cfg.Lease, true)
+	}
+	lanes := slices.Concat(ours(c.lanes), ours(c.leaving), hold.Kept)
+	if err := errors.Join(err, c.store.ReleaseLanes(ctx, c.owner, lanes)); err != nil {
 		c.log.WarnContext(ctx, "leave lanes of webhooks to others; they have them when the lease is over", "err", err)
 	}
 }

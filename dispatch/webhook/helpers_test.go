@@ -39,6 +39,8 @@ type memory struct {
 	stolen     bool // others hold all lanes
 	left       bool
 	asked      []gateway.DeliveryAsk
+	answers    []gateway.ActionAnswer
+	answerErrs int // so many times answers can not be kept
 }
 
 func newMemory(hook gateway.Webhook, ds ...gateway.Delivery) *memory {
@@ -191,6 +193,27 @@ func (m *memory) DisableWebhook(_ context.Context, id int64, url, reason string)
 		}
 	})
 	return nil
+}
+
+func (m *memory) AnswerActions(_ context.Context, answers []gateway.ActionAnswer) (replies bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.answerErrs > 0 {
+		m.answerErrs--
+		return false, errors.New("database is away")
+	}
+	for _, a := range answers {
+		m.answers = append(m.answers, a)
+		replies = replies || a.Reply != ""
+	}
+	return replies, nil
+}
+
+// answered is what endpoints answered.
+func (m *memory) answered() []gateway.ActionAnswer {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.answers)
 }
 
 // change changes a webhook.

@@ -11,9 +11,10 @@ import (
 
 // A kept is what became of our lanes.
 type kept struct {
-	began time.Time
-	hold  gateway.LaneHold
-	err   error
+	began   time.Time
+	leaving bool
+	hold    gateway.LaneHold
+	err     error
 }
 
 // A surveyed is what there is to know of webhooks.
@@ -27,7 +28,7 @@ type surveyed struct {
 // attend keeps our lanes, of which idle ones are given to others, and then reads
 // what there is to know of their webhooks.
 func (c *courier) attend(idle []int64, leaving bool) {
-	k := kept{began: time.Now()}
+	k := kept{began: time.Now(), leaving: leaving}
 	ctx, cancel := context.WithTimeout(c.work, c.cfg.Lease/3)
 	if k.err = c.store.ReleaseLanes(ctx, c.owner, idle); k.err == nil {
 		k.hold, k.err = c.store.HoldLanes(ctx, c.owner, c.cfg.Lease, leaving)
@@ -60,6 +61,7 @@ func (c *courier) keep(k *kept) {
 	if k.err != nil {
 		return // we have them until their lease is over, and maybe again
 	}
+	c.left = k.leaving
 	c.until = k.began.Add(c.cfg.Lease)
 	kept := slices.Sorted(slices.Values(k.hold.Kept))
 	before := c.lanes

@@ -25,7 +25,15 @@ const (
 	attemptFailed    = "failed" // no whole answer
 )
 
+// What endpoints answered to actions.
+const (
+	answerResult  = "result"
+	answerReply   = "reply"
+	answerIgnored = "ignored" // it was no text, or too long
+)
+
 type metrics struct {
+	answers    *prometheus.CounterVec
 	deliveries *prometheus.CounterVec
 	delivery   prometheus.Histogram
 	attempt    *prometheus.HistogramVec
@@ -59,6 +67,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Name: "wagent_delivery_lanes",
 		Help: "Lanes of webhooks that this process delivers; all processes together have 16.",
 	})
+	m.answers = f.NewCounterVec(prometheus.CounterOpts{
+		Name: "wagent_action_answers_total",
+		Help: "What endpoints answered to actions: results, replies, and parts that were ignored.",
+	}, []string{"part"})
+	for _, p := range []string{answerResult, answerReply, answerIgnored} {
+		m.answers.WithLabelValues(p)
+	}
 	for _, o := range []string{outcomeSucceeded, outcomeRetried, outcomeDead, outcomeDisabled} {
 		m.deliveries.WithLabelValues(o)
 	}

@@ -157,6 +157,9 @@ func (c *courier) record(ctx context.Context, fs []*flight) error {
 		}
 		f.off = true
 	}
+	if err := c.keepAnswers(ctx, fs); err != nil {
+		return err
+	}
 	health := make([]gateway.WebhookHealth, 0, len(fare))
 	for _, h := range fare {
 		health = append(health, h)

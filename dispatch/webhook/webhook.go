@@ -19,6 +19,11 @@
 // its deliveries wait, and use up no attempts, until one of them succeeds as a
 // probe. It never stops the others: an endpoint gets no more of the attempts at
 // once than are still free.
+//
+// What an endpoint answers to an action counts: of a 2xx whose body is a JSON object,
+// result is kept beside the action for the agent's next run, and reply, a text, goes
+// to the customer. It is on record before the delivery has succeeded, so that a crash
+// in between asks the endpoint again, under the same id, and says nothing twice.
 package webhook
 
 import (
@@ -59,6 +64,9 @@ type Config struct {
 	// It must not block. Nil: there are none, or they look by themselves, within a
 	// third of the lease.
 	Tell func(webhooks ...int64)
+	// Replied is told that replies of endpoints wait to be sent. It must not block, and
+	// may be nil.
+	Replied func()
 	// Dial connects to an endpoint; nil: TCP to public addresses and to
 	// AllowAddresses. Another one is responsible for what it reaches.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -118,6 +126,7 @@ type Store interface {
 	Lanes
 	Queue
 	Webhooks
+	Answers
 }
 
 // Lanes are shared out among the processes that deliver.
@@ -144,6 +153,13 @@ type Queue interface {
 	// BuryDeliveries gives some up that are for webhooks of some lanes which are
 	// deleted or turned off, and reports whether there may be more.
 	BuryDeliveries(ctx context.Context, lanes []int64) (more bool, err error)
+}
+
+// Answers keeps what endpoints answer to actions.
+type Answers interface {
+	// AnswerActions keeps results, and queues replies, each action's first one; it
+	// reports whether there are some to send. It may be repeated.
+	AnswerActions(ctx context.Context, answers []gateway.ActionAnswer) (replies bool, err error)
 }
 
 // Webhooks are all that there are.
@@ -173,7 +189,7 @@ type Deliverer struct {
 func New(store Store, cfg Config, log *slog.Logger, reg prometheus.Registerer) *Deliverer {
 	return &Deliverer{
 		store: store, cfg: cfg, log: log, metrics: newMetrics(reg), client: post.New(post.Config{
-			AtOnce: cfg.Concurrency, PerEndpoint: cfg.PerWebhook, Timeout: cfg.Timeout, AllowAddresses: cfg.AllowAddresses, Dial: cfg.Dial,
+			AtOnce: cfg.Concurrency, Timeout: cfg.Timeout, AllowAddresses: cfg.AllowAddresses, Dial: cfg.Dial,
 		}),
 		woken: map[int64]bool{}, some: make(chan struct{}, 1),
 	}

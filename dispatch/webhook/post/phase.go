@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -138,6 +139,8 @@ func reason(err error) string {
 		return errno.Error() // "connection refused"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe):
 		return "the connection was closed"
+	case strings.Contains(err.Error(), "response headers exceeded"): // net/http has no name for it
+		return "the answer's headers are too large"
 	default:
 		return "the exchange broke off, or was not HTTP"
 	}

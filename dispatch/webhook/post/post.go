@@ -28,7 +28,6 @@ type Client struct {
 // Config sets how attempts are made.
 type Config struct {
 	AtOnce         int            // attempts, of which connections are kept
-	PerEndpoint    int            // of these, to one endpoint
 	Timeout        time.Duration  // of one attempt, from the lookup of the name to the end of the answer
 	AllowAddresses []netip.Prefix // reached although they are private, loopback and the like
 	// Dial connects to an endpoint; nil: TCP to public addresses and to
@@ -40,6 +39,7 @@ type Config struct {
 type Answer struct {
 	Status     int           // 0: there was none
 	Body       string        // the first KiB
+	Whole      []byte        // the body of a success, if it has at most 64 KiB; nil otherwise
 	Failure    string        // why there is no answer, or why it is not whole; empty otherwise
 	RetryAfter time.Duration // that a refusal asks for; at most MaxRetryAfter
 	TimedOut   bool
@@ -53,11 +53,11 @@ func (a *Answer) OK() bool { return a.Status >= 200 && a.Status <= 299 && a.Fail
 // MaxRetryAfter is the longest that an endpoint may put us off.
 const MaxRetryAfter = 24 * time.Hour
 
-// What is read of an answer: the first is kept, the second is read so that the
-// connection can be used again; of a longer one the connection is closed.
+// What is read of an answer, so that it can be understood and the connection used
+// again; of a longer one the connection is closed. The first is what is kept.
 const (
-	keptAnswer    = 1 << 10
-	drainedAnswer = 64 << 10
+	keptAnswer = 1 << 10
+	maxAnswer  = 64 << 10
 )
 
 // New returns a Client that follows no redirects and, unless cfg dials by itself,
@@ -76,7 +76,7 @@ func New(cfg Config) *Client {
 			ForceAttemptHTTP2:      true, // a DialContext turns it off otherwise
 			DisableCompression:     true, // sizes are those on the wire
 			MaxIdleConns:           cfg.AtOnce,
-			MaxIdleConnsPerHost:    cfg.PerEndpoint,
+			MaxIdleConnsPerHost:    cfg.AtOnce, // endpoints may share a host
 			IdleConnTimeout:        90 * time.Second,
 			MaxResponseHeaderBytes: 64 << 10,
 		},
@@ -130,21 +130,23 @@ func (c *Client) post(ctx context.Context, hook *gateway.Webhook, del *gateway.D
 	}
 	defer func() { _ = resp.Body.Close() }()
 	p.enter(phaseBody)
-	a := Answer{Status: resp.StatusCode, Headers: shown(resp.Header)}
+	hide := Hiding(hook, func(string) bool { return true })
+	a := Answer{Status: resp.StatusCode, Headers: shown(resp.Header, hide)}
 	if !a.OK() {
 		a.RetryAfter = retryAfter(resp.Header.Get("Retry-After"), time.Now())
 	}
 	if a.Status == http.StatusSwitchingProtocols {
 		return a // its body is the bare connection, which no deadline ends
 	}
-	kept, err := io.ReadAll(io.LimitReader(resp.Body, keptAnswer))
-	a.Body = storable(kept)
-	if err == nil {
-		_, err = io.CopyN(io.Discard, resp.Body, drainedAnswer-keptAnswer)
-	}
-	if err != nil && !errors.Is(err, io.EOF) {
+	whole, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	seen := []byte(hide(string(whole)))
+	a.Body = storable(seen[:min(len(seen), keptAnswer)])
+	if err != nil {
 		f := failure(phaseBody, err)
 		a.Failure, a.TimedOut = f.Failure, f.TimedOut
+	}
+	if a.OK() && len(whole) <= maxAnswer {
+		a.Whole = whole
 	}
 	return a
 }

@@ -1,8 +1,11 @@
 package post
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,5 +96,37 @@ func TestBothSecretsSignWhileOneReplacesTheOther(t *testing.T) {
 	alone := Sign(secret, "del_1", time.Now(), body)
 	if got, want := h.Get("X-Webhook-Signature"), alone.Get("X-Webhook-Signature"); got != want {
 		t.Errorf("X-Webhook-Signature is %s, want the new secret's %s", got, want)
+	}
+}
+
+// TestSignSignsAsTheLibraryForJavaScript holds signatures against those that the
+// library that testdata/javascript.json names made: new Webhook(secret).sign(id, new
+// Date(timestamp*1000), body).
+func TestSignSignsAsTheLibraryForJavaScript(t *testing.T) {
+	src, err := os.ReadFile("testdata/javascript.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made struct {
+		Vectors []struct {
+			Secret    gateway.Secret
+			ID, Body  string
+			Signature string
+			Timestamp int64
+		}
+	}
+	if err := json.Unmarshal(src, &made); err != nil || len(made.Vectors) < 3 {
+		t.Fatalf("%d vectors, %v", len(made.Vectors), err)
+	}
+	older := made.Vectors[0]
+	for _, v := range made.Vectors {
+		h := Sign(v.Secret, v.ID, time.Unix(v.Timestamp, 0), []byte(v.Body))
+		if got := h.Get("Webhook-Signature"); got != v.Signature {
+			t.Errorf("%s: %s, want %s", v.ID, got, v.Signature)
+		}
+	}
+	h := Sign("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", older.ID, time.Unix(older.Timestamp, 0), []byte(older.Body), older.Secret)
+	if got := strings.Fields(h.Get("Webhook-Signature")); len(got) != 2 || got[1] != older.Signature {
+		t.Errorf("while one replaces the other: %v", got)
 	}
 }
