@@ -1,12 +1,14 @@
 package dispatch
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"wagent/context/prompt"
@@ -168,6 +170,9 @@ func (d *Dispatcher) remember(ctx context.Context, c *gateway.Claim, a *gateway.
 	if m != nil {
 		x.Input.ContextSummary = m.Summary
 		x.Input.LastAgentOutput = &prompt.LastOutput{Intent: m.Intent, Actions: m.Actions}
+		if x.Input.ActionResults, err = d.results(ctx, a, key, m); err != nil {
+			return fmt.Errorf("read what came of actions before run %s: %w", c.Run.ID, err)
+		}
 	}
 	if len(c.Messages) == 0 {
 		return nil
@@ -192,6 +197,60 @@ func (d *Dispatcher) remember(ctx context.Context, c *gateway.Claim, a *gateway.
 		x.Input.RecentMessages = prompt.Recents(transcript.Trim(transcript.FromMessages(recent), recentBudget))
 	}
 	return nil
+}
+
+// What an agent is told of what came of its actions: of so many, and so many bytes of
+// each.
+const (
+	shownResults = 5
+	shownResult  = 1000
+)
+
+// clockSkew is by how much the clock of who took an endpoint's answer may be behind.
+const clockSkew = 2 * time.Second
+
+// results are what endpoints said of an agent's actions in a context since its last run
+// there was made, but for what that was told already.
+func (d *Dispatcher) results(ctx context.Context, a *gateway.Agent, key string, last *recall.Memory) ([]prompt.ActionResult, error) {
+	if d.Results == nil {
+		return nil, nil
+	}
+	hooks, err := d.Directory.Webhooks(ctx)
+	asked := func(h gateway.Webhook) bool {
+		return len(h.Actions) > 0 || len(h.Events) == 0 || slices.Contains(h.Events, gateway.EventAction)
+	}
+	if err != nil || !slices.ContainsFunc(hooks, asked) {
+		return nil, err
+	}
+	actions, err := d.Results(ctx, a.ID, key, time.Now().Add(-a.ContextTTL), last.Made.Add(-clockSkew), shownResults)
+	if err != nil || len(actions) == 0 {
+		return nil, err
+	}
+	var told prompt.Input
+	_ = json.Unmarshal(last.Input, &told) // of a run of the API it is anything
+	var out []prompt.ActionResult
+	for i := range actions {
+		x := &actions[i]
+		r := prompt.ActionResult{Type: x.Type, Payload: x.Payload, Result: short(x.Result), At: x.AnsweredAt.UTC().Truncate(time.Second)}
+		if !slices.ContainsFunc(told.ActionResults, func(o prompt.ActionResult) bool {
+			return o.Type == r.Type && o.At.Equal(r.At) && bytes.Equal(o.Result, r.Result)
+		}) {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+// short is a result, or its beginning as a text.
+func short(result json.RawMessage) json.RawMessage {
+	if len(result) <= shownResult {
+		return result
+	}
+	b, err := json.Marshal(strings.ToValidUTF8(string(result[:shownResult]), "") + "…")
+	if err != nil {
+		return json.RawMessage(`"…"`) // a text always encodes
+	}
+	return b
 }
 
 // ask puts the input before the agent's model. Its error means that the run

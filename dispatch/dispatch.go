@@ -70,6 +70,10 @@ type Parts struct {
 	// Kept returns what an agent keeps of the peer of a conversation, or an Error of
 	// kind NotFound. Without it agents keep nothing of contacts.
 	Kept func(ctx context.Context, agent gateway.AgentID, id gateway.ConversationID) (gateway.ContactMemory, error)
+	// Results returns what came of an agent's actions in a context, of runs that
+	// completed after a moment, since another: the newest so many, oldest first.
+	// Without it agents are not told.
+	Results func(ctx context.Context, agent gateway.AgentID, contextKey string, after, since time.Time, limit int) ([]gateway.Action, error)
 	// Working is told of each batch that is being answered, until stop is
 	// called, so that the customer can be shown it. It must not block.
 	Working func(ctx context.Context, c *gateway.Claim) (stop func())

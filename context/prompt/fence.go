@@ -38,6 +38,9 @@ func newFence(in *Input) fence {
 	if in.LastAgentOutput != nil {
 		texts = append(texts, encode(in.LastAgentOutput))
 	}
+	if len(in.ActionResults) > 0 {
+		texts = append(texts, encode(in.ActionResults))
+	}
 	return fence{tag: newTag(texts, tagDigits)}
 }
 

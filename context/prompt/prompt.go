@@ -41,8 +41,9 @@ type Input struct {
 	EarlierSummary  string          `json:"earlier_summary,omitempty"` // of turns before RecentMessages
 	ContextSummary  string          `json:"context_summary,omitempty"`
 	LastAgentOutput *LastOutput     `json:"last_agent_output,omitempty"`
-	ContactMemory   string          `json:"-"` // what the agent keeps of the contact, if it may; no record of the run has it, since people erase it elsewhere
-	Extra           json.RawMessage `json:"-"` // the rest of an API run's input, shown as data; that run's record keeps the whole
+	ActionResults   []ActionResult  `json:"action_results,omitempty"` // oldest first
+	ContactMemory   string          `json:"-"`                        // what the agent keeps of the contact, if it may; no record of the run has it, since people erase it elsewhere
+	Extra           json.RawMessage `json:"-"`                        // the rest of an API run's input, shown as data; that run's record keeps the whole
 }
 
 // Facts are what we know of an account or a contact.
@@ -69,6 +70,15 @@ type Recent struct {
 type LastOutput struct {
 	Intent  string                 `json:"intent"`
 	Actions []gateway.OutputAction `json:"actions"`
+}
+
+// An ActionResult is what came of an action that the agent wanted, as the endpoint
+// says that it was delivered to.
+type ActionResult struct {
+	Type    string          `json:"type"`
+	Payload map[string]any  `json:"payload"`
+	Result  json.RawMessage `json:"result"`
+	At      time.Time       `json:"at"` // RFC 3339
 }
 
 // FromBatch returns the input of a run that answers messages, which are in

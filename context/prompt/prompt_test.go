@@ -76,14 +76,17 @@ var attacks = map[string]string{
 func TestStrangersTextStaysInsideItsFence(t *testing.T) {
 	agent := &gateway.Agent{SystemPrompt: "You are a concierge.", AllowedActions: []string{"hotel.room.request"}, ContactMemory: 500}
 	places := map[string]func(text string) Input{
-		"the batch":         func(s string) Input { return Input{Messages: []Message{{Type: gateway.TypeText, Text: s}}} },
-		"the last message":  func(s string) Input { return Input{LastMessage: s} },
-		"a recent message":  func(s string) Input { return Input{RecentMessages: []Recent{{Role: transcript.User, Text: s}}} },
-		"the summary":       func(s string) Input { return Input{ContextSummary: s} },
-		"a long talk's":     func(s string) Input { return Input{EarlierSummary: s} },
-		"what is kept":      func(s string) Input { return Input{ContactMemory: s} },
-		"the contact":       func(s string) Input { return Input{Contact: Facts{Name: s}} },
-		"the last output":   func(s string) Input { return Input{LastAgentOutput: &LastOutput{Intent: s}} },
+		"the batch":        func(s string) Input { return Input{Messages: []Message{{Type: gateway.TypeText, Text: s}}} },
+		"the last message": func(s string) Input { return Input{LastMessage: s} },
+		"a recent message": func(s string) Input { return Input{RecentMessages: []Recent{{Role: transcript.User, Text: s}}} },
+		"the summary":      func(s string) Input { return Input{ContextSummary: s} },
+		"a long talk's":    func(s string) Input { return Input{EarlierSummary: s} },
+		"what is kept":     func(s string) Input { return Input{ContactMemory: s} },
+		"the contact":      func(s string) Input { return Input{Contact: Facts{Name: s}} },
+		"the last output":  func(s string) Input { return Input{LastAgentOutput: &LastOutput{Intent: s}} },
+		"an action's result": func(s string) Input {
+			return Input{ActionResults: []ActionResult{{Type: "hotel.room.request", Result: json.RawMessage(encode(s)), At: testNow}}}
+		},
 		"an API's own data": func(s string) Input { return Input{Extra: json.RawMessage(encode(map[string]string{"note": s}))} },
 	}
 	for name, text := range attacks {
@@ -106,7 +109,7 @@ func TestStrangersTextStaysInsideItsFence(t *testing.T) {
 				if diff := cmp.Diff(harmless, outside); diff != "" {
 					t.Errorf("the text changed what stands outside the fences (-harmless +got):\n%s", diff)
 				}
-				if want := text; place == "the contact" || place == "the last output" || place == "an API's own data" {
+				if want := text; place == "the contact" || place == "the last output" || place == "an action's result" || place == "an API's own data" {
 					want = strings.Trim(encode(text), `"`)
 					if !strings.Contains(inside, want) {
 						t.Errorf("inside the fences, %q is missing:\n%s", want, inside)

@@ -157,6 +157,9 @@ func writeMemory(b *strings.Builder, in *Input, f fence) {
 	if in.LastAgentOutput != nil {
 		fmt.Fprintf(b, "# Your last answer in this conversation\n\n%s\n\n", f.around(encode(in.LastAgentOutput)))
 	}
+	if len(in.ActionResults) > 0 {
+		fmt.Fprintf(b, "# What came of actions that you wanted\n\n%s\n\n", f.around(encode(in.ActionResults)))
+	}
 }
 
 // writeNow tells the time at the business, and whether it is open.

@@ -2,6 +2,7 @@ package recall
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -374,10 +375,11 @@ func TestTheNewestMessageStaysWhateverGoes(t *testing.T) {
 	in := newest(long + "Room 204.")
 	in.Messages = append([]prompt.Message{{Text: long}, {Text: long}}, in.Messages...)
 	in.ContextSummary, in.LastAgentOutput = long, &prompt.LastOutput{Intent: "greet"}
+	in.ActionResults = []prompt.ActionResult{{Type: "a.b.c", Result: json.RawMessage(`"` + long + `"`)}, {Type: "a.b.d", Result: json.RawMessage(`1`)}}
 	a := talkative(gateway.CompactionOff, 500)
 	f := newCompactRig().fit(t, a, in, said(4, line))
 	limit := a.Compaction.MaxTokens
-	want := []string{"left out to fit into " + fmt.Sprint(limit) + " tokens: older messages (4), the last answer, the context summary, messages of the batch (2), the beginning of the newest message"}
+	want := []string{"left out to fit into " + fmt.Sprint(limit) + " tokens: older messages (4), what came of actions (2), the last answer, the context summary, messages of the batch (2), the beginning of the newest message"}
 	if diff := cmp.Diff(want, f.Notes); diff != "" {
 		t.Errorf("notes (-want +got):\n%s", diff)
 	}

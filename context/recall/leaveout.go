@@ -60,6 +60,10 @@ func without(in *prompt.Input, pieces []piece) (left []string) {
 		in.EarlierSummary = ""
 		left = append(left, "their summary")
 	}
+	if k := n[actionResult]; k > 0 {
+		in.ActionResults = in.ActionResults[k:]
+		left = append(left, fmt.Sprintf("what came of actions (%d)", k))
+	}
 	if n[lastAnswer] > 0 {
 		in.LastAgentOutput = nil
 		left = append(left, "the last answer")

@@ -47,6 +47,7 @@ const (
 	batchMessage
 	contextSummary
 	lastAnswer
+	actionResult
 	earlierSummary
 	recentTurn
 )
@@ -59,7 +60,7 @@ func newMeter(in *prompt.Input, count func(model, text string, most int) int) *m
 	m := &meter{model: in.Agent.Model, count: count, known: map[string]counted{}}
 	hollow := *in
 	hollow.Messages, hollow.LastMessage, hollow.RecentMessages = nil, "", nil
-	hollow.EarlierSummary, hollow.ContextSummary, hollow.LastAgentOutput = "", "", nil
+	hollow.EarlierSummary, hollow.ContextSummary, hollow.LastAgentOutput, hollow.ActionResults = "", "", nil, nil
 	if len(in.Messages) > 0 {
 		hollow.Messages = []prompt.Message{{At: in.Messages[0].At}}
 		m.base = perPiece
@@ -111,11 +112,10 @@ func (m *meter) pieces(in *prompt.Input) []piece {
 		out = append(out, piece{contextSummary, in.ContextSummary, m.frame + perPiece})
 	}
 	if in.LastAgentOutput != nil {
-		text, err := json.Marshal(in.LastAgentOutput)
-		if err != nil {
-			text = []byte("null") // a payload that came from JSON always encodes
-		}
-		out = append(out, piece{lastAnswer, string(text), m.frame + perPiece})
+		out = append(out, piece{lastAnswer, encoded(in.LastAgentOutput), m.frame + perPiece})
+	}
+	for _, r := range slices.Backward(in.ActionResults) {
+		out = append(out, piece{actionResult, encoded(r), m.frame + perPiece})
 	}
 	if in.EarlierSummary != "" {
 		out = append(out, piece{earlierSummary, in.EarlierSummary, m.frame + perPiece})
@@ -124,6 +124,15 @@ func (m *meter) pieces(in *prompt.Input) []piece {
 		out = append(out, m.recent(&in.RecentMessages[i]))
 	}
 	return out
+}
+
+// encoded is a piece that stands in the prompt as JSON.
+func encoded(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return "null" // a payload that came from JSON always encodes
+	}
+	return string(text)
 }
 
 func (m *meter) recent(r *prompt.Recent) piece {

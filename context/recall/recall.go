@@ -44,6 +44,8 @@ type Memory struct {
 	Intent  string
 	Actions []gateway.OutputAction // never nil
 	At      time.Time              // when the run completed
+	Made    time.Time              // when the run was made: it may know what came after that, too
+	Input   json.RawMessage        // that it was given; of a run of the API, its caller's
 }
 
 // LastRun knows the runs in SQL.
@@ -109,13 +111,13 @@ func (s *Store) recall(ctx context.Context, agent gateway.AgentID, contextKey st
 	}
 	key := s.key(agent, contextKey)
 	if m := s.read(ctx, key); m != nil && m.Run == r.ID {
-		m.At = r.CompletedAt
+		m.At, m.Made, m.Input = r.CompletedAt, r.CreatedAt, r.Input
 		return m, outcomeHit, nil
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, outcomeError, fmt.Errorf("recall run %s: %w", r.ID, err)
 	}
-	m = &Memory{Run: r.ID, Summary: r.Output.ContextSummary, Intent: r.Output.Intent, Actions: r.Output.Actions, At: r.CompletedAt}
+	m = &Memory{Run: r.ID, Summary: r.Output.ContextSummary, Intent: r.Output.Intent, Actions: r.Output.Actions, At: r.CompletedAt, Made: r.CreatedAt, Input: r.Input}
 	if m.Actions == nil {
 		m.Actions = []gateway.OutputAction{}
 	}
