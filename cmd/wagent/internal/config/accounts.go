@@ -37,13 +37,13 @@ func (v value) account(c *Config, a *gateway.Account) map[string]document.Value 
 		"phone_number":            func(v value) { v.phone(&a.PhoneNumber) },
 		"allow_from":              func(v value) { v.phones(&a.AllowFrom) },
 		"human_takeover_duration": func(v value) { v.DurationIn(&a.Takeover, 0, 24*time.Hour) },
-		"time_zone":               func(v value) { v.timeZone(&a.TimeZone) },
+		"time_zone":               func(v value) { v.Zone(&a.TimeZone) },
 		"business_hours":          func(v value) { v.businessHours(&a.Hours) },
 		"router":                  func(v value) { v.router(c, &a.Router) },
 
-		"phone_number_id": func(v value) { v.matching(&cloud.PhoneNumberID, metaID, "the digits that Meta shows for the number") },
+		"phone_number_id": func(v value) { v.Matching(&cloud.PhoneNumberID, metaID, "the digits that Meta shows for the number") },
 		"waba_id": func(v value) {
-			v.matching(&cloud.WABAID, metaID, "the digits that Meta shows for the business account")
+			v.Matching(&cloud.WABAID, metaID, "the digits that Meta shows for the business account")
 		},
 		"access_token": func(v value) { v.secret(&cloud.AccessToken) },
 		"app_secret":   func(v value) { v.secret(&cloud.AppSecret) },
@@ -105,7 +105,7 @@ func (v value) accountKind(to *string) {
 }
 
 func (v value) phone(to *string) {
-	v.matching(to, phoneNumber, `E.164, such as "+15550001111"`)
+	v.Matching(to, phoneNumber, `E.164, such as "+15550001111"`)
 }
 
 // phones reads numbers, each once. An empty one is not left out: a list of

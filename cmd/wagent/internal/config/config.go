@@ -19,6 +19,7 @@ import (
 
 	"wagent/dispatch/llm/known"
 	"wagent/dispatch/llm/openai"
+	"wagent/dispatch/webhook"
 	"wagent/gateway"
 )
 
@@ -58,7 +59,9 @@ type Config struct {
 	WebhookDelivery struct {
 		Concurrency    int
 		Timeout        time.Duration
-		AllowAddresses []netip.Prefix // what the guard against private addresses lets through
+		AllowAddresses []netip.Prefix  // what the guard against private addresses lets through
+		Schedule       []time.Duration // the waits between attempts
+		DisableAfter   time.Duration   // 0: never
 	}
 	Providers map[string]Provider // by the name that model handles begin with; always holds scripted and those that are known
 	Accounts  []gateway.Account   // all Declared
@@ -111,7 +114,9 @@ func Default() Config {
 	c.Media.MaxSize, c.Media.Retention = 16<<20, 30*24*time.Hour
 	c.Debounce.Shards, c.Debounce.Lease = 16, 30*time.Second
 	c.Runs.Concurrency, c.Runs.Timeout = 64, 60*time.Second
-	c.WebhookDelivery.Concurrency, c.WebhookDelivery.Timeout = 64, 10*time.Second
+	usual := webhook.Defaults()
+	c.WebhookDelivery.Concurrency, c.WebhookDelivery.Timeout = usual.Concurrency, usual.Timeout
+	c.WebhookDelivery.Schedule, c.WebhookDelivery.DisableAfter = usual.Schedule, usual.DisableAfter
 	return c
 }
 

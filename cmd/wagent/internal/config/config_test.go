@@ -168,6 +168,19 @@ func TestParse(t *testing.T) {
 				c.Webhooks = []gateway.Webhook{{Key: "w", URL: "http://10.0.0.1/x/?a=b", Secret: "plain", Actions: []string{"a.*.b_*"}}}
 			}),
 		},
+		"how a webhook is delivered to": {
+			"webhook_delivery: {schedule: [100ms, 2h], disable_after: 0s}\nwebhooks: [{id: w, url: \"https://example.com\", secret: plain, agents: [agt_0123456789abcdef0123456789abcdef], " +
+				"accounts: [acc_1], headers: {x-shop: \"7\", authorization: Bearer x}, ordered: true, concurrency: 1, per_minute: 60}]",
+			with(func(c *Config) {
+				c.WebhookDelivery.Schedule, c.WebhookDelivery.DisableAfter = []time.Duration{100 * time.Millisecond, 2 * time.Hour}, 0
+				c.Webhooks = []gateway.Webhook{{
+					Key: "w", URL: "https://example.com", Secret: "plain", Active: true, Agents: []gateway.AgentID{"01234567-89ab-cdef-0123-456789abcdef"},
+					Accounts: []gateway.AccountID{"acc_1"}, Headers: map[string]gateway.Secret{"X-Shop": "7", "Authorization": "Bearer x"},
+					Ordered: true, Concurrency: 1, PerMinute: 60,
+				}}
+			}),
+		},
+		"one attempt and no more": {"webhook_delivery: {schedule: []}", with(func(c *Config) { c.WebhookDelivery.Schedule = []time.Duration{} })},
 		"a provider's rules inline": {"providers: {house: {kind: scripted, rules: {default: {output: {intent: other}}}}}", with(func(c *Config) {
 			c.Providers["house"] = Provider{Kind: Scripted, Rules: []byte("{default: {output: {intent: other}}}\n")}
 		})},

@@ -71,7 +71,7 @@ func (v value) provider(p *Provider) {
 // rules reads the rules of a scripted provider: the name of a file, or the
 // rules themselves, in which ${NAME} means nothing.
 func (v value) rules(to *[]byte) {
-	read := value.inline
+	read := func(v value) ([]byte, bool) { return v.Inline() }
 	if v.Node.Kind == yaml.ScalarNode {
 		read = value.fileContent
 	}
@@ -99,24 +99,6 @@ func (v value) fileContent() ([]byte, bool) {
 		v.Fault("%s", err.Error())
 	}
 	return src, err == nil
-}
-
-// inline returns v as a document of its own, in which aliases would lead
-// nowhere.
-func (v value) inline() ([]byte, bool) {
-	if hasAlias(v.Node) {
-		v.Fault("must hold no aliases, write the values out")
-		return nil, false
-	}
-	src, err := yaml.Marshal(v.Node)
-	if err != nil {
-		v.Fault("can not be written as YAML of their own, put them in a file")
-	}
-	return src, err == nil
-}
-
-func hasAlias(n *yaml.Node) bool {
-	return n.Kind == yaml.AliasNode || slices.ContainsFunc(n.Content, hasAlias)
 }
 
 // model checks that the provider of a model is known and usable, and has the

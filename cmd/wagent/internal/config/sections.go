@@ -2,9 +2,6 @@ package config
 
 import (
 	"encoding/base64"
-	"net"
-	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -34,7 +31,7 @@ func (v value) list(read func(value)) { v.List(func(v document.Value) { read(val
 // root reads the whole file. What refers to other parts of it is read last.
 func (v value) root(c *Config) {
 	set := v.mapping(fields{
-		"listen":           func(v value) { v.listen(&c.Listen) },
+		"listen":           func(v value) { v.HostPort(&c.Listen) },
 		"data_dir":         func(v value) { v.dataDir(&c.DataDir) },
 		"log":              func(v value) { v.log(c) },
 		"database":         func(v value) { v.mapping(fields{"url": func(v value) { v.databaseURL(&c.Database.URL) }}) },
@@ -140,45 +137,14 @@ func (v value) webhookDelivery(c *Config) {
 		"timeout":     func(v value) { v.DurationIn(&d.Timeout, time.Second, 5*time.Minute) },
 		"allow_addresses": func(v value) {
 			v.list(func(v value) {
-				if p, ok := v.prefix(); ok {
+				if p, ok := v.Prefix(); ok {
 					d.AllowAddresses = append(d.AllowAddresses, p)
 				}
 			})
 		},
+		"schedule":      func(v value) { v.Durations(&d.Schedule, 50, 100*time.Millisecond, 24*time.Hour) },
+		"disable_after": func(v value) { v.DurationIn(&d.DisableAfter, 0, 365*24*time.Hour) },
 	})
-}
-
-// prefix reads a CIDR; a bare address stands for itself alone.
-func (v value) prefix() (netip.Prefix, bool) {
-	const want = "a range of addresses such as 10.0.0.0/8"
-	s, ok := v.Scalar(want)
-	if !ok {
-		return netip.Prefix{}, false
-	}
-	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
-		return netip.PrefixFrom(a, a.BitLen()), true
-	}
-	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		v.Fault("must be %s", want)
-		return netip.Prefix{}, false
-	}
-	return p.Masked(), true
-}
-
-func (v value) listen(to *string) {
-	const want = "an address such as 127.0.0.1:8080"
-	s, ok := v.Scalar(want)
-	if !ok {
-		return
-	}
-	host, port, err := net.SplitHostPort(s)
-	n, portErr := strconv.ParseUint(port, 10, 16)
-	if err != nil || portErr != nil || strings.ContainsFunc(host, unicode.IsSpace) || strings.Contains(host, "/") {
-		v.Fault("must be %s", want)
-		return
-	}
-	*to = net.JoinHostPort(host, strconv.FormatUint(n, 10))
 }
 
 func (v value) dataDir(to *string) {

@@ -152,21 +152,6 @@ func (v value) texts(to *[]string, rule func([]string) gateway.RouteRule) {
 	})
 }
 
-// timeZone reads the name of a zone. The machine's own is none: replicas may
-// stand in others.
-func (v value) timeZone(to *string) {
-	const want = "a zone of the IANA database, such as Europe/Paris"
-	s, ok := v.Scalar(want)
-	if !ok {
-		return
-	}
-	if _, err := time.LoadLocation(s); err != nil || strings.EqualFold(s, "Local") {
-		v.Fault("must be %s", want)
-		return
-	}
-	*to = s
-}
-
 func (v value) businessHours(to *gateway.Hours) {
 	hours := gateway.Hours{}
 	closed := false // a day is, and not because the file says nothing of it

@@ -1,12 +1,11 @@
 package config
 
 import (
-	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
 
+	"wagent/cmd/wagent/internal/config/document"
 	"wagent/gateway"
 )
 
@@ -17,7 +16,7 @@ func (v value) httpURL(to *string) {
 	if !v.secret(&s) {
 		return
 	}
-	if !isURL(string(s), "https", "http") {
+	if !document.IsURL(string(s), "https", "http") {
 		v.Fault("must be a URL such as https://example.com/v1")
 		return
 	}
@@ -50,7 +49,7 @@ func (v value) databaseURL(to *gateway.Secret) {
 	if !v.secret(&s) || v.emptyEnv() || s == "" {
 		return
 	}
-	if !isURL(string(s), "postgres", "postgresql") {
+	if !document.IsURL(string(s), "postgres", "postgresql") {
 		v.Fault("must be a URL such as postgres://user:password@host/database, or empty for SQLite")
 		return
 	}
@@ -66,7 +65,7 @@ func (v value) redisURLs(to *[]gateway.Secret) {
 			return
 		}
 		for _, one := range splitURLs(string(s)) {
-			if _, err := redis.ParseURL(one); err != nil || !isURL(one, "redis", "rediss") {
+			if _, err := redis.ParseURL(one); err != nil || !document.IsURL(one, "redis", "rediss") {
 				v.Fault("must be a URL such as redis://host:6379, or empty for the built-in one")
 				return
 			}
@@ -105,14 +104,4 @@ func splitURLs(s string) []string {
 		return nil
 	}
 	return out
-}
-
-// isURL reports whether s is absolute, of one of the schemes, and says where
-// its server is.
-func isURL(s string, schemes ...string) bool {
-	u, err := url.Parse(s)
-	if err != nil || !slices.Contains(schemes, u.Scheme) {
-		return false
-	}
-	return u.Hostname() != "" || u.Query().Get("host") != "" && !strings.HasPrefix(u.Scheme, "http")
 }
