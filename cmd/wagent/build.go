@@ -35,7 +35,6 @@ import (
 	"wagent/gateway/api/sessions"
 	"wagent/gateway/api/templates"
 	"wagent/gateway/api/usage"
-	"wagent/gateway/api/webhooks"
 	"wagent/gateway/api/whatsrb"
 	"wagent/gateway/api/windows"
 	"wagent/gateway/cloudapi"
@@ -114,6 +113,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 		return route.Paused(hooks, &gateway.Run{Conversation: p.Conversation, Peer: p.Peer, Account: p.Account}, &p.Pause, at) // of a person: no run has it
 	})
 	db.TellOfTemplates(route.Teller{}.Template)
+	db.TellOfWebhooks(route.Teller{}.Webhook)
 	a.closers = append(a.closers, func() { _ = db.Close() })
 	if a.home != nil { // whoever held leases in this database is dead
 		if err := db.ReleaseLeases(ctx); err != nil {
@@ -196,7 +196,9 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	}
 	delivery := webhook.Defaults()
 	delivery.Concurrency, delivery.Timeout = cfg.WebhookDelivery.Concurrency, cfg.WebhookDelivery.Timeout
+	delivery.Schedule, delivery.DisableAfter = cfg.WebhookDelivery.Schedule, cfg.WebhookDelivery.DisableAfter
 	delivery.AllowAddresses, delivery.Drain, delivery.Dial, delivery.Tell = cfg.WebhookDelivery.AllowAddresses, sendDrain, h.dial, replicas.ringWebhooks
+	delivery.Replied = devices.sent
 	hooks := webhook.New(db, delivery, log, reg)
 	db.OnDeliveries(hooks.Wake)
 	db.TellOfMessages(route.Teller{}.Message)
@@ -214,7 +216,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 	}
 	answerer, memory := agent.New(models, log, reg), recall.New(rdb, db, prefix, log, reg)
 	parts := dispatch.Parts{
-		Runs: db, Requests: db, Actions: db, Directory: directory, Kept: db.MemoryIn, Spent: guard.Reached,
+		Runs: db, Requests: db, Actions: db, Directory: directory, Kept: db.MemoryIn, Results: db.ActionResults, Spent: guard.Reached,
 		Memory: memory, Answerer: answerer,
 		Compactor: &recall.Compactor{Summaries: db, Summarizer: answerer, Log: log},
 		Picker:    &pick.Picker{Runs: db, Accounts: directory, Ask: router.New(answerer, reg).Ask, Within: guard.Within, Log: log},
@@ -253,7 +255,7 @@ func build(ctx context.Context, cfg config.Config, h host, log *slog.Logger) (_ 
 			&messages.API{Accounts: seen, Messages: seen, Sender: speaking{pausing{db, timers, log}, devices.sent}},
 			&templates.API{Templates: db, Editor: db, Meta: graph.Templates(), Sender: speaking{pausing{db, timers, log}, devices.sent}},
 			&contacts.API{People: seen, Agents: seen, Memories: seen, Contexts: contexts{db, memory}, Messages: seen},
-			&webhooks.API{Webhooks: db, Editor: db, Network: newInside(cfg.WebhookDelivery.AllowAddresses)},
+			newHooksAPI(db, cfg.WebhookDelivery.AllowAddresses),
 			&usage.API{Records: db, Accounts: db},
 			&accounts.API{Accounts: seen, Conversations: seen, Connects: db, Apps: db, Meta: graph, GraphURL: cmp.Or(h.graphURL, gateway.DefaultGraphURL)},
 			&keyring.API{Keys: db, Audit: db},

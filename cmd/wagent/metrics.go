@@ -53,7 +53,7 @@ func newReplyMetrics(reg prometheus.Registerer) *replyMetrics {
 
 func (m *replyMetrics) observe(s *gateway.Send) {
 	m.replies.WithLabelValues(string(s.State)).Inc()
-	if s.State == gateway.SendAccepted && !s.Answers.IsZero() && s.Origin != gateway.FromAPI { // people answer when they like
+	if s.State == gateway.SendAccepted && !s.Answers.IsZero() && s.Origin != gateway.FromAPI && !s.OfAction() { // people and endpoints answer when they like
 		m.seconds.Observe(time.Since(s.Answers).Seconds())
 	}
 }

@@ -170,6 +170,7 @@ type people struct {
 type hooks struct {
 	listed
 	webhooks.Editor
+	webhooks.Deliveries
 	webhooks.Network
 }
 type (
@@ -198,7 +199,7 @@ func deps(list func(context.Context) error) Deps {
 			&templates.API{Templates: approved{}, Editor: approved{}, Meta: approved{}, Sender: approved{}},
 			&usage.API{Records: counting{}, Accounts: counting{}},
 			&accounts.API{Accounts: numbers{}, Conversations: idle{}, Connects: numbers{}, Apps: numbers{}, Meta: numbers{}, GraphURL: "https://graph.example.com"},
-			&webhooks.API{Webhooks: hooks{}, Editor: hooks{}, Network: hooks{}},
+			&webhooks.API{Webhooks: hooks{}, Editor: hooks{}, Deliveries: hooks{}, Network: hooks{}},
 		},
 	}
 }

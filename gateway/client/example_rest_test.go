@@ -255,6 +255,32 @@ func Example_webhooks() {
 	// 0 <nil>
 }
 
+func Example_deliveries() {
+	c, end := start()
+	defer end()
+	ctx := context.Background()
+
+	w, err := c.Webhooks.Create(ctx, webhooks.Params{URL: "https://example.com/hook"})
+	fmt.Println(w.ID, err)
+	test, err := c.Webhooks.Test(ctx, w.ID)
+	fmt.Println(test.State, test.Log[0].Status, err)
+	for d, err := range c.Webhooks.Deliveries(ctx, w.ID, webhooks.Filter{State: webhooks.Dead}) {
+		fmt.Println(d.ID, d.Event, *d.ActionIndex, d.Attempts, d.LastStatus, err)
+	}
+	d, err := c.Webhooks.Replay(ctx, w.ID, "del_1")
+	fmt.Println(d.State, err)
+	n, err := c.Webhooks.ReplayDead(ctx, w.ID, time.Now().Add(-24*time.Hour))
+	fmt.Println(n.Replayed, n.More, err)
+	fmt.Println(c.Webhooks.Pause(ctx, w.ID, true))
+	// Output:
+	// 1 <nil>
+	// succeeded 204 <nil>
+	// del_1 agent_action.dispatched 0 10 500 <nil>
+	// pending <nil>
+	// 1 false <nil>
+	// <nil>
+}
+
 func Example_usage() {
 	c, end := start()
 	defer end()

@@ -24,6 +24,8 @@ func (g *gateway) webhookCall(method string, path []string, in object) (int, any
 	switch {
 	case h == nil:
 		return 0, nil, missing()
+	case len(path) > 2 && path[2] != "rotate_secret":
+		return deliveryCall(method, path)
 	case len(path) > 2:
 		shown := object{"secret": "whsec_bmV3"}
 		maps.Copy(shown, h)
@@ -35,6 +37,26 @@ func (g *gateway) webhookCall(method string, path []string, in object) (int, any
 		return 204, nil, nil
 	}
 	return 200, data(h), nil
+}
+
+// deliveryCall has one delivery, which died, and tests that succeed.
+func deliveryCall(method string, path []string) (int, any, *refusal) {
+	d := object{"id": "del_1", "webhook_id": 1, "event": "agent_action.dispatched", "state": "dead", "attempts": 10, "action_index": 0, "last_status": 500, "created_at": stamp}
+	switch call := method + " " + strings.Join(path[2:], " "); call {
+	case "GET deliveries":
+		return 200, list([]object{d}), nil
+	case "POST deliveries replay":
+		return 200, data(object{"replayed": 1, "more": false}), nil
+	case "POST deliveries del_1 replay":
+		d["state"] = "pending"
+	case "POST test":
+		d = object{"id": "del_2", "event": "webhook.test", "state": "succeeded", "attempts": 1, "attempt_log": []object{{"number": 1, "status": 204, "duration_ms": 12}}}
+	case "GET deliveries del_1":
+	case "PATCH settings":
+	default:
+		return 0, nil, missing()
+	}
+	return 200, data(d), nil
 }
 
 func account() object {

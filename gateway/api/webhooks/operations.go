@@ -35,6 +35,31 @@ func Operations() []openapi.Operation {
 			Method: http.MethodPatch, Path: one + "/settings", Summary: "Change what the body names of how a webhook is delivered to",
 			Body: openapi.Member("settings", settingsInput{}), Reply: openapi.Data(settingsBody{}), Errors: []int{http.StatusConflict},
 		},
+		{
+			Method: http.MethodGet, Path: one + "/deliveries", Reply: openapi.List(deliveryBody{}),
+			Summary: "List the deliveries of a webhook, newest first, and how many there are, counted up to 10,000",
+			Query: []openapi.Query{
+				{Name: "state", Type: "string", Enum: []string{"pending", "succeeded", "dead"}, Description: "Only those: pending are to be made, dead were given up"},
+				{Name: "event", Type: "string", Description: "Only those of this event"},
+				{Name: "run_id", Type: "string", Description: "Only those of this run"},
+				{Name: "since", Type: "string", Description: "Only those that were made at this time or later, such as 2026-11-27T08:00:00Z"},
+				{Name: "limit", Type: "integer", Description: "At most this many, up to 50"},
+				{Name: "before", Type: "string", Description: "The id of a delivery: only those that were made before it"},
+			},
+		},
+		{Method: http.MethodGet, Path: one + "/deliveries/:delivery", Summary: "Retrieve a delivery, what it says, and every attempt", Reply: openapi.Data(wholeDelivery{})},
+		{
+			Method: http.MethodPost, Path: one + "/deliveries/:delivery/replay", Summary: "Make a delivery that ended again, with all the attempts that a new one has",
+			Reply: openapi.Data(wholeDelivery{}), Errors: []int{http.StatusConflict},
+		},
+		{
+			Method: http.MethodPost, Path: one + "/deliveries/replay", Summary: "Make the dead letters of a webhook since a time again, in their order",
+			Body: openapi.Member("replay", replayInput{}, "since"), Reply: openapi.Data(replayedBody{}), Errors: []int{http.StatusConflict},
+		},
+		{
+			Method: http.MethodPost, Path: one + "/test", Summary: "Have a test delivered, once, and wait up to 15 s for how it ends",
+			Reply: openapi.Data(wholeDelivery{}), Errors: []int{http.StatusConflict},
+		},
 	}
 }
 

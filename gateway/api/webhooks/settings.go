@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -16,16 +14,9 @@ import (
 
 // The bounds of what a call says of deliveries.
 const (
-	maxConcurrency = 100
-	maxPerMinute   = 100_000
-	maxHeaders     = 20
-	maxHeader      = 4096 // bytes of a value
-	maxOnly        = 100  // agents, or accounts
-	maxID          = 100  // bytes of an id of these
+	maxOnly = 100 // agents, or accounts
+	maxID   = 100 // bytes of an id of these
 )
-
-// headerName is a token (RFC 9110, section 5.6.2).
-var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")
 
 // settingsInput is what a call says of how a webhook is delivered to. Absent members
 // are left as they are; null is the default.
@@ -96,7 +87,15 @@ func (h *API) set(c echo.Context) error {
 	if err := in.check(); err != nil {
 		return err
 	}
-	w, err := h.Editor.ChangeWebhook(c.Request().Context(), old.ID, in.apply)
+	change := func() (gateway.Webhook, error) {
+		return h.Editor.ChangeWebhook(c.Request().Context(), old.ID, in.apply)
+	}
+	if in.onlyPauses() {
+		change = func() (gateway.Webhook, error) {
+			return h.Editor.PauseWebhook(c.Request().Context(), old.ID, in.Paused.Value)
+		}
+	}
+	w, err := change()
 	if err != nil {
 		return fmt.Errorf("change webhook %d: %w", old.ID, err)
 	}
@@ -109,7 +108,7 @@ func (in *settingsInput) check() error {
 	for name, n := range map[string]struct {
 		value *int
 		most  int
-	}{"concurrency": {in.Concurrency.Value, maxConcurrency}, "per_minute": {in.PerMinute.Value, maxPerMinute}} {
+	}{"concurrency": {in.Concurrency.Value, gateway.MaxWebhookConcurrency}, "per_minute": {in.PerMinute.Value, gateway.MaxWebhookPerMinute}} {
 		if n.value != nil && (*n.value < 1 || *n.value > n.most) {
 			p.Add(name, fmt.Sprintf("must be between 1 and %d", n.most))
 		}
@@ -139,8 +138,8 @@ func (in *settingsInput) check() error {
 
 // headersFault says what is wrong with headers, or returns "".
 func headersFault(headers map[string]*string) string {
-	if len(headers) > maxHeaders {
-		return fmt.Sprintf("must be at most %d", maxHeaders)
+	if len(headers) > gateway.MaxWebhookHeaders {
+		return fmt.Sprintf("must be at most %d", gateway.MaxWebhookHeaders)
 	}
 	seen := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
@@ -152,19 +151,16 @@ func headersFault(headers map[string]*string) string {
 			return name + " must be a text: leave it out, and it is not sent any more"
 		}
 		seen[key] = true
-		value := *headers[name]
-		switch {
-		case !headerName.MatchString(name):
-			return fmt.Sprintf("%.64q is not the name of a header", name)
-		case gateway.ReservedHeader(name):
-			return name + " says what is delivered, or how, and can't be set"
-		case len(value) > maxHeader:
-			return fmt.Sprintf("%s must be at most %d bytes", name, maxHeader)
-		case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
-			return name + " must not hold a line break or another control character"
+		if fault := gateway.HeaderFault(name, *headers[name]); fault != "" {
+			return fault
 		}
 	}
 	return ""
+}
+
+// onlyPauses reports whether the call changes nothing but the pause.
+func (in *settingsInput) onlyPauses() bool {
+	return in.Paused.Set && !in.Ordered.Set && !in.Concurrency.Set && !in.PerMinute.Set && !in.Headers.Set && !in.Agents.Set && !in.Accounts.Set
 }
 
 // apply changes a webhook as the call says.

@@ -5,8 +5,8 @@
 // The shape is that of WhatsRB Cloud. Ours beyond it, which changes nothing
 // where it is not asked for: actions, patterns of the action types that a
 // webhook takes; disabled, why wagent turned it off, which active: true ends;
-// POST …/rotate_secret; and …/settings, which says how a webhook is delivered to, and
-// how it fares. A webhook is of the whole installation, so that what
+// POST …/rotate_secret; …/settings, which says how a webhook is delivered to, and
+// how it fares; and …/deliveries and …/test, with which people look after it. A webhook is of the whole installation, so that what
 // mounts these routes is to keep keys that are limited to accounts out of them.
 //
 // The secret is made here and shown once: by the call that creates the webhook,
@@ -40,9 +40,10 @@ import (
 // API serves the webhooks. All parts are required. The errors of its parts are
 // [gateway.Error]s where a client is to learn of them.
 type API struct {
-	Webhooks Webhooks
-	Editor   Editor
-	Network  Network
+	Webhooks   Webhooks
+	Editor     Editor
+	Deliveries Deliveries
+	Network    Network
 }
 
 // Webhooks are all that there are.
@@ -65,6 +66,9 @@ type Editor interface {
 	// DeleteWebhook takes one out of use, with what is still to be delivered to
 	// it. NotFound: there is none.
 	DeleteWebhook(ctx context.Context, id int64) error
+	// PauseWebhook has what is to be delivered wait, or go on, also to one that the
+	// configuration file declares. NotFound: there is none.
+	PauseWebhook(ctx context.Context, id int64, paused bool) (gateway.Webhook, error)
 }
 
 // Network knows the network that deliveries go through.
@@ -81,6 +85,8 @@ func (h *API) Validate() error {
 		return errors.New("webhooks: no Webhooks")
 	case h.Editor == nil:
 		return errors.New("webhooks: no Editor")
+	case h.Deliveries == nil:
+		return errors.New("webhooks: no Deliveries")
 	case h.Network == nil:
 		return errors.New("webhooks: no Network")
 	}
@@ -100,6 +106,11 @@ func (h *API) Mount(g *echo.Group) {
 	g.POST(path+"/:webhook/rotate_secret", h.rotate)
 	g.GET(path+"/:webhook/settings", h.settings)
 	g.PATCH(path+"/:webhook/settings", h.set)
+	g.GET(path+"/:webhook/deliveries", h.listDeliveries)
+	g.GET(path+"/:webhook/deliveries/:delivery", h.retrieveDelivery)
+	g.POST(path+"/:webhook/deliveries/:delivery/replay", h.replay)
+	g.POST(path+"/:webhook/deliveries/replay", h.replayDead)
+	g.POST(path+"/:webhook/test", h.test)
 }
 
 // webhookBody is a webhook as clients see it. No events and no actions: all.

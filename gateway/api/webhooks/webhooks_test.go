@@ -30,13 +30,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type memory struct {
 	mu    sync.Mutex
 	hooks []gateway.Webhook // their number is their place, from 1; of one that was deleted, 0
+
+	deliveries []gateway.Delivery
+	attempts   []gateway.Attempt
+	silent     bool // tests are not attempted
 }
 
 var secretPattern = regexp.MustCompile(`"secret":"whsec_[0-9A-Za-z+/]{43}="`)
 
 func newMemory() *memory { return &memory{} }
 
-func (m *memory) api() *API { return &API{Webhooks: m, Editor: m, Network: m} }
+func (m *memory) api() *API { return &API{Webhooks: m, Editor: m, Deliveries: m, Network: m} }
 
 func (m *memory) Webhooks(context.Context) ([]gateway.Webhook, error) {
 	m.mu.Lock()
@@ -95,6 +99,8 @@ func (m *memory) do(command string) bool {
 		})
 	case "the endpoint of the last webhook says that it is gone":
 		m.hooks[len(m.hooks)-1].Disabled = "the endpoint answered 410 Gone"
+	case "three actions were delivered to the last webhook, and the second was given up":
+		m.deliver()
 	default:
 		return false
 	}
@@ -197,7 +203,7 @@ func (away) Webhooks(context.Context) ([]gateway.Webhook, error) { return nil, e
 func (away) CreateWebhook(context.Context, *gateway.Webhook) error { return errAway }
 
 func TestADatabaseThatIsAwayIsNotNoWebhooks(t *testing.T) {
-	h := &API{Webhooks: away{newMemory()}, Editor: away{newMemory()}, Network: newMemory()}
+	h := &API{Webhooks: away{newMemory()}, Editor: away{newMemory()}, Deliveries: newMemory(), Network: newMemory()}
 	for method, body := range map[string]string{http.MethodGet: "", http.MethodPost: `{"webhook":{"url":"https://example.com/hook"}}`} {
 		w := httptest.NewRecorder()
 		wiretest.Echo(h.Mount).ServeHTTP(w, httptest.NewRequest(method, "/api/v1/webhooks", strings.NewReader(body)))

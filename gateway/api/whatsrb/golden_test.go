@@ -28,6 +28,8 @@ func TestContract(t *testing.T) {
 				m.expire()
 			case "a customer writes":
 				m.arrive()
+			case "the last action was answered":
+				m.answered()
 			case "routed":
 				m.route()
 			case "declare":

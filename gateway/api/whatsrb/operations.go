@@ -45,6 +45,10 @@ func Operations() []openapi.Operation {
 			Reply: openapi.Data(routeBody{}),
 		},
 		{
+			Method: http.MethodGet, Path: run + "/actions", Summary: "List the actions of a run, and what came of each",
+			Reply: openapi.List(actionBody{}),
+		},
+		{
 			Method: http.MethodPost, Path: run + "/actions", Summary: "Confirm or reject actions of a run",
 			Body: openapi.Object(decisionsInput{}, "actions"), Reply: openapi.Data(runBody{}),
 		},

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -149,13 +148,9 @@ func (h *API) listRuns(c echo.Context) error {
 }
 
 func (h *API) retrieveRun(c echo.Context) error {
-	agent, id, err := pathRunID(c)
+	r, err := h.pathRun(c)
 	if err != nil {
 		return err
-	}
-	r, err := h.Runs.Run(c.Request().Context(), agent, id)
-	if err != nil {
-		return fmt.Errorf("find run %s: %w", id, err)
 	}
 	return wire.Data(c, http.StatusOK, newRunBody(&r))
 }
@@ -173,13 +168,9 @@ type routeBody struct {
 }
 
 func (h *API) retrieveRoute(c echo.Context) error {
-	agent, id, err := pathRunID(c)
+	r, err := h.pathRun(c)
 	if err != nil {
 		return err
-	}
-	r, err := h.Runs.Run(c.Request().Context(), agent, id)
-	if err != nil {
-		return fmt.Errorf("find run %s: %w", id, err)
 	}
 	return wire.Data(c, http.StatusOK, routeBody{
 		RunID: string(r.ID), AgentID: r.Agent.String(), Routed: wire.OrNull(r.Routed), Supersedes: r.Supersedes,
@@ -279,89 +270,17 @@ func checkMetadata(raw json.RawMessage, p wire.Problems) json.RawMessage {
 	return raw
 }
 
-// decisionsInput is not wrapped: the contract's exception.
-type decisionsInput struct {
-	Actions []struct {
-		Index  *int   `json:"index"`
-		Status string `json:"status" enum:"confirmed,rejected"`
-	} `json:"actions"`
-}
-
-// maxDecisions keeps the answer to a nonsensical batch readable.
-const maxDecisions = 1000
-
-func (h *API) decideActions(c echo.Context) error {
+// pathRun returns the run that the path names.
+func (h *API) pathRun(c echo.Context) (gateway.Run, error) {
 	agent, id, err := pathRunID(c)
 	if err != nil {
-		return err
+		return gateway.Run{}, err
 	}
-	body, err := wire.ReadObject(c)
+	r, err := h.Runs.Run(c.Request().Context(), agent, id)
 	if err != nil {
-		return err
+		err = fmt.Errorf("find run %s: %w", id, err)
 	}
-	var in decisionsInput
-	if err := body.Into(&in); err != nil {
-		return err
-	}
-	ds, err := in.decisions()
-	if err != nil {
-		return err
-	}
-	for i := range ds {
-		ds[i].Request = idempotency.ID(c)
-	}
-	ctx := c.Request().Context()
-	r, err := h.Runner.Decide(ctx, agent, id, ds, byAPI)
-	if gateway.KindOf(err) == gateway.Conflict && idempotency.ID(c) != "" {
-		// An earlier try at this request may have decided, and was not answered.
-		if known, findErr := h.Runs.Run(ctx, agent, id); findErr == nil && decidedSo(&known, ds) {
-			r, err = known, nil
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("decide actions of run %s: %w", id, err)
-	}
-	return wire.Data(c, http.StatusOK, newRunBody(&r))
-}
-
-// byAPI is who decides over the API.
-const byAPI = "api"
-
-// decidedSo reports whether all was decided as ds has it, by the request of ds.
-func decidedSo(r *gateway.Run, ds []gateway.Decision) bool {
-	return !slices.ContainsFunc(ds, func(d gateway.Decision) bool {
-		return d.Index >= len(r.Actions) || r.Actions[d.Index].Status != d.Status || r.Actions[d.Index].Request != d.Request
-	})
-}
-
-func (in *decisionsInput) decisions() ([]gateway.Decision, error) {
-	p := wire.Problems{}
-	if len(in.Actions) == 0 {
-		p.Add("actions", "can't be blank")
-	}
-	if len(in.Actions) > maxDecisions {
-		p.Add("actions", fmt.Sprintf("must have at most %d entries", maxDecisions))
-		return nil, p.Err()
-	}
-	ds := make([]gateway.Decision, 0, len(in.Actions))
-	seen := map[int]bool{}
-	for _, a := range in.Actions {
-		status := gateway.ActionStatus(a.Status)
-		switch {
-		case a.Index == nil:
-			p.Add("actions", "each entry needs an index")
-			continue
-		case *a.Index < 0:
-			p.Add("actions", fmt.Sprintf("index %d must not be negative", *a.Index))
-		case seen[*a.Index]:
-			p.Add("actions", fmt.Sprintf("index %d stands there twice", *a.Index))
-		case status != gateway.ActionConfirmed && status != gateway.ActionRejected:
-			p.Add("actions", fmt.Sprintf("status of index %d must be confirmed or rejected", *a.Index))
-		}
-		seen[*a.Index] = true
-		ds = append(ds, gateway.Decision{Index: *a.Index, Status: status})
-	}
-	return ds, p.Err()
+	return r, err
 }
 
 func pathRunID(c echo.Context) (gateway.AgentID, gateway.RunID, error) {

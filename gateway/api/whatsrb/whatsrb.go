@@ -1,8 +1,8 @@
 // Package whatsrb is the agents API under /api/v1, in the shape of WhatsRB
 // Cloud: a client written for that service works against ours when only its
 // base URL and its key change. Beside it stand calls of our own: those that
-// write into sandbox accounts, an agent's settings that WhatsRB Cloud does not have
-// (/agents/{id}/settings), and how a run went (/agents/{id}/runs/{id}/route).
+// write into sandbox accounts, settings of ours (/agents/{id}/settings), how a run went
+// (/agents/{id}/runs/{id}/route), and what came of its actions (GET …/actions).
 //
 // It guarantees the shape: the envelopes, the words and statuses of errors,
 // timestamps in whole seconds with a Z, no member beyond the documented ones,
@@ -144,6 +144,7 @@ func (h *API) Mount(g *echo.Group) {
 	g.POST("/agents/:agent/runs", h.createRun)
 	g.GET("/agents/:agent/runs/:run", h.retrieveRun)
 	g.GET("/agents/:agent/runs/:run/route", h.retrieveRoute)
+	g.GET("/agents/:agent/runs/:run/actions", h.listActions)
 	g.POST("/agents/:agent/runs/:run/actions", h.decideActions)
 
 	g.GET("/sandbox/:account/messages", h.listSandbox)
