@@ -2,15 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"wagent/cmd/wagent/internal/config"
 	"wagent/gateway"
@@ -28,34 +24,11 @@ type ring interface {
 // openRing returns the keys of a running wagent over its socket, or those of its
 // database where none runs in the data directory or where replicas share one.
 func openRing(ctx context.Context, cfg *config.Config, notes io.Writer, log *slog.Logger) (ring, func() error, error) {
-	if cfg.Database.URL != "" {
-		key, _ := cfg.Key()
-		db, err := store.Open(ctx, store.Config{URL: string(cfg.Database.URL), Key: key}, log, prometheus.NewRegistry())
-		if err != nil {
-			return nil, nil, err
-		}
-		return keyRows{db}, db.Close, nil
-	}
-	if client, ok := dialLocal(ctx, cfg.DataDir); ok {
+	if client, ok := dialNeighbour(ctx, cfg); ok {
 		return neighbourKeys{client}, func() error { client.CloseIdleConnections(); return nil }, nil
 	}
-	h, err := openHome(cfg)
-	if err != nil {
-		return nil, nil, err
-	}
-	if h.newKey != "" {
-		fmt.Fprintf(notes, "API key (kept in %s, printed this once): %s\n", h.keyFile(), h.newKey)
-	}
-	db, err := store.Open(ctx, store.Config{Path: h.database(), Key: h.key}, log, prometheus.NewRegistry())
-	if err != nil {
-		return nil, nil, errors.Join(err, h.Close())
-	}
-	closeAll := func() error { return errors.Join(db.Close(), h.Close()) }
-	// What the next start declares is there already: accounts to limit a key to.
-	if err := db.Declare(ctx, cfg.Accounts, cfg.Agents, cfg.Webhooks, append(cfg.GatewayKeys(), h.keys...)); err != nil {
-		return nil, nil, errors.Join(err, closeAll())
-	}
-	return keyRows{db}, closeAll, nil
+	db, closeAll, err := openDatabase(ctx, cfg, true, notes, log)
+	return keyRows{db}, closeAll, err
 }
 
 // keyRows are the keys in a database that this process can open. What it changes

@@ -60,13 +60,14 @@ const (
 )
 
 type commands struct {
-	Serve   serveCommand   `cmd:"" help:"Run the gateway. Without a configuration: SQLite in ./data, an in-process Redis, a sandbox account and the scripted model."`
-	Pair    pairCommand    `cmd:"" help:"Link an account to a phone, by a QR code in the terminal or a code to type."`
-	Key     keyCommand     `cmd:"" help:"Make, list and revoke API keys."`
-	Demo    demoCommand    `cmd:"" help:"Show the whole way of a message in one process: no server, account, key or network is needed."`
-	Bench   benchCommand   `cmd:"" help:"Measure what wagent needs."`
-	Check   checkCommand   `cmd:"" help:"Check a configuration: exit 0, or 2 with one sentence per fault."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve      serveCommand      `cmd:"" help:"Run the gateway. Without a configuration: SQLite in ./data, an in-process Redis, a sandbox account and the scripted model."`
+	Pair       pairCommand       `cmd:"" help:"Link an account to a phone, by a QR code in the terminal or a code to type."`
+	Key        keyCommand        `cmd:"" help:"Make, list and revoke API keys."`
+	Deliveries deliveriesCommand `cmd:"" help:"See what was delivered to webhooks, replay it, test and pause webhooks."`
+	Demo       demoCommand       `cmd:"" help:"Show the whole way of a message in one process: no server, account, key or network is needed."`
+	Bench      benchCommand      `cmd:"" help:"Measure what wagent needs."`
+	Check      checkCommand      `cmd:"" help:"Check a configuration: exit 0, or 2 with one sentence per fault."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
 }
 
 // run is main with its surroundings passed in. It returns the exit status.
