@@ -39,8 +39,8 @@ test: packages check bin/gotest ## install what is missing, check, and run every
 	WAGENT_TEST_STRICT=1 bin/gotest -tags watest $(RACE) -shuffle=on -count=1 -timeout=12m ./gateway/whatsapp/... ./cmd/wagent/internal/bench
 	WAGENT_TEST_STRICT=1 bin/gotest -tags watest $(RACE) -shuffle=on -count=1 -timeout=12m -parallel=4 -run='^TestLinked' ./cmd/wagent
 
-chaos: packages ## kill, stop and cut off two replicas and their Redis for a minute while 2,000 people write (ARGS="-chaos.seed=N")
-	WAGENT_TEST_STRICT=1 go test -count=1 -timeout=12m -v -run='^TestChaos$$' ./cmd/wagent -chaos=1m -chaos.people=2000 $(ARGS)
+chaos: packages ## kill, stop and cut off two replicas and their Redis for a minute while 2,000 people write, and while 500 deliveries a second are made (ARGS="-chaos.seed=N")
+	WAGENT_TEST_STRICT=1 go test -count=1 -timeout=12m -v -run='^(TestChaos|TestDeliveriesOfReplicasThatDie)$$' ./cmd/wagent -chaos=1m -chaos.people=2000 -chaos.deliveries=500 $(ARGS)
 
 fuzz: FUZZTIME ?= 30s
 fuzz: ## fuzz what strangers send for 30 s each (FUZZTIME=30s)
@@ -58,7 +58,7 @@ check: $(GOLANGCI_LINT) $(GOVULNCHECK) ## format, lint, vet, build, modules, gen
 	.ci/generated
 	.ci/vulncheck $(GOVULNCHECK)
 
-bench: ## measure windows, runs and the API (ONLY=debounce, runs or api; on REDIS=redis://… and DATABASE=postgres://…, else on servers of its own), then what has benchmarks
+bench: ## measure windows, runs, the API and deliveries (ONLY=debounce, runs, api or dispatch; on REDIS=redis://… and DATABASE=postgres://…, else on servers of its own), then what has benchmarks
 	@.ci/bench $(ARGS)
 	$(if $(ONLY),,go test -run='^$$' -bench=. -benchmem ./...)
 

@@ -11,6 +11,7 @@ type benchCommand struct {
 	Debounce benchDebounceCommand `cmd:"" help:"Measure the windows on a Redis: Adds beside the most that is possible, lateness, what a window costs, a burst."`
 	Runs     benchRunsCommand     `cmd:"" help:"Measure what wagent adds to a run: overhead by phases, and what a run costs, with a model that takes its time."`
 	API      benchAPICommand      `cmd:"" name:"api" help:"Measure how long the agents API takes to list and retrieve among many agents and runs."`
+	Dispatch benchDispatchCommand `cmd:"" help:"Measure deliveries to webhooks: how many a second beside the most that is possible, how long they take, with endpoints that hang and beside a backlog."`
 	Accounts benchAccountsCommand `cmd:"" help:"Measure what idle linked devices cost: memory, CPU, and the time to log all in again. WhatsApp is played, which only a build with -tags watest can."`
 }
 

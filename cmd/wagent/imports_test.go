@@ -70,7 +70,7 @@ var confinements = []confinement{
 	{"github.com/redis/go-redis", []string{"debounce/...", "context/recall/...", "cmd/..."}, "Redis is the timer and the short memory, nothing else"},
 	{"github.com/alicebob/miniredis", []string{"debounce/inmemory"}, "one package is the Redis of who needs none of its own"},
 	{"database/sql", []string{"gateway/store/...", "gateway/whatsapp/..."}, "SQL has one home, and whatsmeow's store"},
-	{"github.com/jackc/pgx", []string{"gateway/store/...", "gateway/whatsapp/...", "cmd/wagent/internal/bench/runs", "cmd/wagent/internal/bench/api"}, "SQL has one home, and whatsmeow's store; a bench asks the server what it did"},
+	{"github.com/jackc/pgx", []string{"gateway/store/...", "gateway/whatsapp/...", "cmd/wagent/internal/bench/runs", "cmd/wagent/internal/bench/api", "cmd/wagent/internal/bench/schema"}, "SQL has one home, and whatsmeow's store; a bench asks the server what it did"},
 	{"modernc.org/sqlite", []string{"gateway/store/...", "gateway/whatsapp/..."}, "SQL has one home, and whatsmeow's store"},
 	{"github.com/tiktoken-go/tokenizer", []string{"context/budget"}, "one package counts tokens, and knows how far the count is to be believed"},
 	{"github.com/openai/openai-go", []string{"dispatch/llm/openai/..."}, "a provider's types end in its package"},

@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"wagent/cmd/wagent/internal/bench/schema"
 )
 
 // A Bench says what to measure. There are no defaults; all must be set.
@@ -62,13 +64,14 @@ func (b *Bench) Validate() error {
 
 // Run measures. It returns an error where a call was not answered as it should.
 func (b *Bench) Run(ctx context.Context) (r Report, err error) {
-	d, err := meet(ctx, b.Database)
+	room, err := schema.Make(ctx, b.Database)
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, d.leave(context.WithoutCancel(ctx))) }()
+	d := &database{room}
+	defer func() { err = errors.Join(err, d.Remove(context.WithoutCancel(ctx))) }()
 	const key = "wrb_live_key-of-a-bench-whose-schema-is-removed"
-	p, err := b.Start(ctx, d.url, key)
+	p, err := b.Start(ctx, d.URL, key)
 	if err != nil {
 		return r, fmt.Errorf("start the program: %w", err)
 	}
@@ -92,7 +95,7 @@ func (b *Bench) Run(ctx context.Context) (r Report, err error) {
 			return err
 		}
 		r = Report{
-			PostgreSQL: d.version, CPUs: runtime.NumCPU(), Agents: b.Agents, Runs: b.Runs, Rate: b.Rate,
+			PostgreSQL: d.Version, CPUs: runtime.NumCPU(), Agents: b.Agents, Runs: b.Runs, Rate: b.Rate,
 			Seconds: b.Measured.Seconds(), ListBytes: c.listed,
 		}
 		for i, name := range callNames {

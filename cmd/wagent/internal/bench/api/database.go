@@ -2,62 +2,15 @@ package api
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
-	"fmt"
-	"net/url"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"wagent/cmd/wagent/internal/bench/schema"
 )
 
 // A database is the PostgreSQL that is measured with.
-type database struct {
-	url     string // with a schema of its own
-	version string
-	schema  string
-	db      *pgx.Conn
-}
-
-// meet makes room in the database, and asks who it is.
-func meet(ctx context.Context, address string) (_ *database, err error) {
-	u, err := url.Parse(address)
-	if err != nil {
-		return nil, errors.New("database is no address, such as postgres://user@host/name") // the cause may quote a password
-	}
-	d := &database{schema: "wagent_bench_" + strings.ToLower(rand.Text()[:8])}
-	query := u.Query()
-	query.Set("search_path", d.schema)
-	u.RawQuery = query.Encode()
-	d.url = u.String()
-	if d.db, err = pgx.Connect(ctx, d.url); err != nil {
-		return nil, fmt.Errorf("the database can not be used: %w", err) // its errors hide the password
-	}
-	_, err = d.db.Exec(ctx, `CREATE SCHEMA `+d.schema)
-	if err == nil {
-		err = d.db.QueryRow(ctx, `SELECT current_setting('server_version')`).Scan(&d.version)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make a schema for the bench: %w", err), d.leave(context.WithoutCancel(ctx)))
-	}
-	return d, nil
-}
-
-// leave removes what the bench made and hangs up.
-func (d *database) leave(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	if d.db.IsClosed() { // a query was cut short
-		db, err := pgx.Connect(ctx, d.url)
-		if err != nil {
-			return fmt.Errorf("the schema %s is left: %w", d.schema, err)
-		}
-		d.db = db
-	}
-	_, err := d.db.Exec(ctx, `DROP SCHEMA IF EXISTS `+d.schema+` CASCADE`)
-	return errors.Join(err, d.db.Close(ctx))
-}
+type database struct{ *schema.Schema }
 
 // multiply adds runs that are a run but for their ids, their times and their
 // agents, of whom each gets as many, and its actions.
@@ -77,11 +30,11 @@ func (d *database) multiply(ctx context.Context, run string, n int) error {
 			(SELECT array_agg(id ORDER BY seq) AS ids FROM agents) a WHERE t.id = $1 ORDER BY g`,
 		`INSERT INTO actions (` + actions.names + `) SELECT ` + actions.values + ` FROM actions t, generate_series(1, $2) g WHERE t.run = $1`,
 	} {
-		if _, err := d.db.Exec(ctx, stmt, run, n); err != nil {
+		if _, err := d.DB.Exec(ctx, stmt, run, n); err != nil {
 			return err
 		}
 	}
-	_, err = d.db.Exec(ctx, `ANALYZE`)
+	_, err = d.DB.Exec(ctx, `ANALYZE`)
 	return err
 }
 
@@ -90,8 +43,8 @@ type columns struct{ names, values string }
 // columns are all that a copy of a row of t has, some of them changed. What the
 // database numbers by itself is not among them.
 func (d *database) columns(ctx context.Context, table string, changed map[string]string) (columns, error) {
-	rows, err := d.db.Query(ctx, `SELECT column_name FROM information_schema.columns
-		WHERE table_schema = $1 AND table_name = $2 AND is_identity = 'NO' ORDER BY ordinal_position`, d.schema, table)
+	rows, err := d.DB.Query(ctx, `SELECT column_name FROM information_schema.columns
+		WHERE table_schema = $1 AND table_name = $2 AND is_identity = 'NO' ORDER BY ordinal_position`, d.Name, table)
 	if err != nil {
 		return columns{}, err
 	}
@@ -108,7 +61,7 @@ func (d *database) columns(ctx context.Context, table string, changed map[string
 
 // someRuns returns ids of agents, as the API shows them, and of runs of theirs.
 func (d *database) someRuns(ctx context.Context) ([][2]string, error) {
-	rows, err := d.db.Query(ctx, `SELECT 'agt_' || replace(agent, '-', ''), id FROM runs ORDER BY md5(id) LIMIT 5000`)
+	rows, err := d.DB.Query(ctx, `SELECT 'agt_' || replace(agent, '-', ''), id FROM runs ORDER BY md5(id) LIMIT 5000`)
 	if err != nil {
 		return nil, err
 	}
