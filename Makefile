@@ -40,7 +40,7 @@ test: packages check bin/gotest ## install what is missing, check, and run every
 	WAGENT_TEST_STRICT=1 bin/gotest -tags watest $(RACE) -shuffle=on -count=1 -timeout=12m -parallel=4 -run='^TestLinked' ./cmd/wagent
 
 chaos: packages ## kill, stop and cut off two replicas and their Redis for a minute while 2,000 people write, and while 500 deliveries a second are made (ARGS="-chaos.seed=N")
-	WAGENT_TEST_STRICT=1 go test -count=1 -timeout=12m -v -run='^(TestChaos|TestDeliveriesOfReplicasThatDie)$$' ./cmd/wagent -chaos=1m -chaos.people=2000 -chaos.deliveries=500 $(ARGS)
+	WAGENT_TEST_STRICT=1 go test -count=1 -timeout=12m -v -run='^(TestChaos|TestDeliveriesOfReplicasThatDie)$$' ./cmd/wagent -chaos=1m -chaos.people=2000 -chaos.deliveries=500 -chaos.kills=1m $(ARGS)
 
 fuzz: FUZZTIME ?= 30s
 fuzz: ## fuzz what strangers send for 30 s each (FUZZTIME=30s)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -132,6 +133,8 @@ func TestClientWebhooks(t *testing.T) {
 				t.Errorf("after the rotation, VerifyWebhook by the new secret = %v", err)
 			}
 
+			s.operated(ctx, l, w.ID)
+
 			changed, err := s.c.Webhooks.Update(ctx, w.ID, webhooks.Params{Active: new(false), Events: []string{}, Actions: []string{"hotel.*.*"}})
 			if err != nil || changed.Active || len(changed.Events) != 0 || !slices.Equal(changed.Actions, []string{"hotel.*.*"}) || changed.URL != l.url || changed.Secret != "" {
 				t.Errorf("Update = %+v, %v", changed, err)
@@ -153,5 +156,43 @@ func TestClientWebhooks(t *testing.T) {
 				t.Errorf("a webhook to nowhere = %v", err)
 			}
 		})
+	}
+}
+
+// operated looks after a webhook as people do.
+func (s *sdkRig) operated(ctx context.Context, l *listener, id int64) {
+	s.Helper()
+	test, err := s.c.Webhooks.Test(ctx, id)
+	if err != nil || test.Event != "webhook.test" || test.State != webhooks.Succeeded || len(test.Log) != 1 || test.Log[0].Status != http.StatusNoContent {
+		s.Errorf("Test = %+v, %v", test, err)
+	}
+	if d := l.about("webhook.test"); d.header.Get("X-Webhook-Event") != "webhook.test" || d.header.Get("Webhook-Id") != test.ID {
+		s.Errorf("the test came with %v", d.header)
+	}
+	if _, err := s.c.Webhooks.Replay(ctx, id, test.ID); err != nil {
+		s.Error(err)
+	}
+	s.until("the replay", 20*time.Second, func() bool {
+		d, err := s.c.Webhooks.Delivery(ctx, id, test.ID)
+		return err == nil && d.State == webhooks.Succeeded && len(d.Log) == 2
+	})
+	if err := s.c.Webhooks.Pause(ctx, id, true); err != nil {
+		s.Error(err)
+	}
+	if _, err := s.c.Webhooks.Test(ctx, id); !errors.Is(err, client.ErrConflict) {
+		s.Errorf("a test of a webhook that is paused = %v", err)
+	}
+	if err := s.c.Webhooks.Pause(ctx, id, false); err != nil {
+		s.Error(err)
+	}
+	listed := 0
+	for d, err := range s.c.Webhooks.Deliveries(ctx, id, webhooks.Filter{State: webhooks.Succeeded, Since: time.Now().Add(-time.Hour)}) {
+		if err != nil || d.WebhookID != id || d.LastStatus != http.StatusNoContent {
+			s.Fatalf("listed %+v, %v", d, err)
+		}
+		listed++
+	}
+	if n, err := s.c.Webhooks.ReplayDead(ctx, id, time.Now().Add(-time.Hour)); err != nil || n.Replayed != 0 || listed < 3 {
+		s.Errorf("ReplayDead = %+v, %v; %d deliveries are listed", n, err, listed)
 	}
 }

@@ -13,9 +13,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"wagent/cmd/wagent/internal/config"
 	"wagent/gateway/store"
 	"wagent/gateway/store/storetest"
 )
@@ -155,21 +157,11 @@ func TestKeysOfARunningWagent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := build(t.Context(), cfg, host{listener: ln}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, stop := served(t, cfg, slog.New(slog.DiscardHandler))
 	defer a.Close()
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- a.Run(ctx) }()
 	client := &http.Client{Timeout: time.Minute}
 	get := func(key, path string) int {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+ln.Addr().String()+"/api/v1"+path, nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+a.listener.Addr().String()+"/api/v1"+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -190,9 +182,6 @@ func TestKeysOfARunningWagent(t *testing.T) {
 		t.Errorf("the audit is %+v, %v", es, err)
 	}
 	stop()
-	if err := <-done; err != nil {
-		t.Errorf("Run = %v", err)
-	}
 	client.CloseIdleConnections()
 	keys, err := a.store.APIKeys(t.Context())
 	if err != nil || len(keys) != 4 {
@@ -203,6 +192,27 @@ func TestKeysOfARunningWagent(t *testing.T) {
 			t.Errorf("%s was used at %v", k.Name, k.LastUsedAt)
 		}
 	}
+}
+
+// served runs a program in this process, on a port of its own, until stop.
+func served(t *testing.T, cfg config.Config, log *slog.Logger) (a *app, stop func()) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err = build(t.Context(), cfg, host{listener: ln}, log); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- a.Run(ctx) }()
+	return a, sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	})
 }
 
 // testSecretKey is storetest.Key as the configuration has it.

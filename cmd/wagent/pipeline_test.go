@@ -299,3 +299,60 @@ func TestAnActionThatIsNotAllowedNeverLeaves(t *testing.T) {
 		}
 	})
 }
+
+// What an endpoint answers to an action reaches the customer, and the next run: under
+// the rules that an agent's own words keep to.
+func TestAnEndpointsAnswerReachesTheCustomerAndTheNextRun(t *testing.T) {
+	var read []string
+	answer := func(r llmtest.Request) llmtest.Reply {
+		read = append(read, r.Messages[0].Content)
+		if asked(r) == "clean 204" {
+			return output("I ask for it.", "204 is to be cleaned", "204")
+		}
+		return output("re: "+asked(r), "thanked")
+	}
+	inWorld(t, nil, answer, func(w *world) {
+		w.hooks.says = func(data map[string]any) string {
+			if data["type"] != "hotel.room.clean" {
+				return `{"reply":"Nobody asked for this."}` // it is no action
+			}
+			return `{"result":{"ticket":"T-7"},"reply":"Somebody comes at nine."}`
+		}
+		w.post("acc_a", ada.Text("wamid.1", "clean 204"))
+		w.at(time.Minute)
+		w.want("10s 4915550001 I ask for it.", "10s 4915550001 Somebody comes at nine.")
+		w.post("acc_a", ada.Text("wamid.2", "thanks"))
+		w.at(2 * time.Minute)
+		if len(read) != 2 || strings.Contains(read[0], "T-7") || !strings.Contains(read[1], `"result":{"ticket":"T-7"}`) || !strings.Contains(read[1], "What came of actions") {
+			w.Errorf("%d prompts were read, the last one is\n%s", len(read), read[len(read)-1])
+		}
+		w.want("10s 4915550001 I ask for it.", "10s 4915550001 Somebody comes at nine.", "1m10s 4915550001 re: thanks")
+
+		// A person takes the conversation over while the endpoint thinks.
+		run := w.runs("acc_a")[0]
+		if run.Actions[0].AnsweredBy == 0 || string(run.Actions[0].Result) != `{"ticket":"T-7"}` {
+			w.Errorf("the action is %+v", run.Actions[0])
+		}
+		paused := false
+		w.hooks.says = func(data map[string]any) string {
+			if data["type"] != "hotel.room.clean" {
+				return `{}`
+			}
+			paused = true
+			if err := w.app.store.PutPause(w.Context(), &gateway.Pause{Conversation: run.Conversation, Reason: gateway.PauseManual, ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
+				w.Error(err)
+			}
+			return `{"reply":"Too late."}`
+		}
+		w.post("acc_a", ada.Text("wamid.3", "clean 204"))
+		w.at(5 * time.Minute)
+		if n := len(w.runs("acc_a")); !paused || n != 3 {
+			w.Errorf("there are %d runs, the endpoint was asked: %v", n, paused)
+		}
+		for _, sent := range w.sent() {
+			if strings.Contains(sent, "Too late.") {
+				w.Errorf("sent into a pause: %s", sent)
+			}
+		}
+	})
+}

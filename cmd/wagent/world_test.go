@@ -278,7 +278,8 @@ type endpoint struct {
 	verifier *standardwebhooks.Webhook
 	before   func() // called first of all; may be nil
 	mu       sync.Mutex
-	answer   func(n int) int // status for the n-th request, from 0; nil: 204
+	answer   func(n int) int                  // status for the n-th request, from 0; nil: 204
+	says     func(data map[string]any) string // the body of a success; nil: none
 	n        int
 	got      []hook
 }
@@ -328,7 +329,12 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if status < 300 {
 		e.got = append(e.got, hook{id: r.Header.Get("webhook-id"), event: envelope.Event, at: time.Now(), data: envelope.Data})
 	}
+	says := e.says
 	e.mu.Unlock()
+	if says != nil && status < 300 {
+		_, _ = io.WriteString(w, says(envelope.Data)) // of 200
+		return
+	}
 	w.WriteHeader(status)
 }
 
