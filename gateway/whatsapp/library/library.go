@@ -85,8 +85,31 @@ func Dial(life context.Context, cli *whatsmeow.Client, limit time.Duration, end 
 	defer timer.Stop()
 	versions.RLock()
 	defer versions.RUnlock()
-	return cli.ConnectContext(life)
+	// A handshake that has begun waits for its answer for 20 s, whatever becomes of its
+	// context (whatsmeow's doHandshake): a life that ends meanwhile is kept from it until
+	// the answer came, which it does at once or not at all.
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(life))
+	dialled := make(chan struct{})
+	context.AfterFunc(life, func() {
+		grace := time.NewTimer(handshakeGrace)
+		defer grace.Stop()
+		select {
+		case <-dialled:
+		case <-grace.C:
+		}
+		cancel(context.Cause(life))
+	})
+	err := cli.ConnectContext(ctx)
+	close(dialled)
+	if err != nil {
+		cancel(err)
+	}
+	return err
 }
+
+// handshakeGrace is how long a connection that is being made goes on after the end of
+// its life.
+const handshakeGrace = time.Second
 
 // How long a connection may take to end by itself, and the library to notice.
 const (
