@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -27,9 +26,7 @@ type benchAccountsCommand struct {
 func printReport(out io.Writer, asJSON bool, r interface{ Print(out io.Writer) error }) error {
 	var err error
 	if asJSON {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(r)
+		err = printJSON(out, r)
 	} else {
 		err = r.Print(out)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -73,9 +72,7 @@ func (c keyListCommand) Run(ctx context.Context, p process) error {
 			return err
 		}
 		if c.JSON {
-			enc := json.NewEncoder(p.stdout)
-			enc.SetIndent("", "  ")
-			return enc.Encode(append([]keyLine{}, keys...))
+			return printJSON(p.stdout, append([]keyLine{}, keys...))
 		}
 		return table(p.stdout, keys)
 	})
