@@ -3,6 +3,7 @@ package debounce
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -306,6 +307,31 @@ func TestCoreOnARealServer(t *testing.T) {
 			env{t, rdb, 100 * time.Millisecond}.play(f)
 		})
 	}
+}
+
+// TestAWindowIsKeptInLittleMemory: a field that is too long has Redis keep the hash
+// as a table.
+func TestAWindowIsKeptInLittleMemory(t *testing.T) {
+	rdb := redistest.Start(t).Client()
+	d := newDebouncer(t, rdb, config())
+	for i := range 20 {
+		add(t, d, "k", Window{Quiet: time.Hour}, fmt.Sprintf("%040d", i))
+	}
+	key := boardOf(t, d).newest().shard("k").prefix + "w:k"
+	kept := func(when string) {
+		if how, err := rdb.ObjectEncoding(t.Context(), key).Result(); err != nil || how != "listpack" {
+			t.Errorf("%s it is kept as %q, %v", when, how, err)
+		}
+	}
+	kept("as it waits")
+	if err := d.Flush(t.Context(), "k"); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(claimAll(t, d)); n != 1 {
+		t.Fatalf("%d batches were claimed", n)
+	}
+	add(t, d, "k", Window{Quiet: time.Hour}, "one more")
+	kept("in flight")
 }
 
 func TestWindowsSurviveACrashOfRedis(t *testing.T) {

@@ -224,7 +224,7 @@ func (d *Debouncer) Flush(ctx context.Context, key string) error {
 	}
 	for _, l := range b.chain {
 		s := l.shard(key)
-		wait, err := lua.Flush.Run(ctx, d.rdb, s.keys("w:"+key, "heads"), key, d.channel(), s.name).Int64()
+		wait, err := lua.Flush.Run(ctx, d.rdb, s.keys("w:"+key, "heads"), key).Int64()
 		if err != nil {
 			return fmt.Errorf("flush window: %w", err)
 		}

@@ -53,6 +53,43 @@ func TestANoisyGroupHoldsUpNobody(t *testing.T) {
 	})
 }
 
+// TestWritingMoreGetsAGroupNoMoreTurns: an item for a key that is overdue changes
+// nothing of whose turn it is.
+func TestWritingMoreGetsAGroupNoMoreTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config()
+		cfg.Shards, cfg.Concurrency = 1, 1
+		d := newDebouncer(t, redistest.InMemory(t), cfg)
+		const keys = 40
+		key := func(group string, i int) string { return fmt.Sprintf("%s%02d", group, i) }
+		for i := range keys {
+			for _, group := range []string{"noisy", "other"} {
+				if err := d.Add(t.Context(), group, key(group, i), "x", Window{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(time.Millisecond)
+		}
+		got := map[string]int{}
+		half := make(chan struct{})
+		run(t, d, func(ctx context.Context, b Batch) error {
+			got[b.Key[:5]]++
+			if got["noisy"]+got["other"] == keys {
+				close(half)
+			}
+			time.Sleep(time.Second)
+			if next := got["noisy"]; next < keys { // the first that is overdue
+				return d.Add(ctx, "noisy", key("noisy", next), fmt.Sprint(b.Key, got), Window{})
+			}
+			return nil
+		})
+		<-half
+		if n := got["noisy"]; n < keys/2-2 || n > keys/2+2 {
+			t.Errorf("of %d turns the noisy group had %d", keys, n)
+		}
+	})
+}
+
 func TestGroupsGetEqualShares(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rdb := redistest.InMemory(t)

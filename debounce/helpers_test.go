@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -233,3 +234,21 @@ func (l *logbook) count(s string) int {
 }
 
 func (l *logbook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// unheardAdd is the script of Add where what it tells other processes is lost.
+func unheardAdd(t *testing.T) *redis.Script {
+	t.Helper()
+	var text string
+	for _, name := range []string{"common", "add"} {
+		b, err := os.ReadFile("lua/" + name + ".lua")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text += string(b)
+	}
+	unheard := strings.ReplaceAll(text, "prefix .. ':wake'", "'a channel that nobody hears'")
+	if unheard == text {
+		t.Fatal("the scripts tell others in another way")
+	}
+	return redis.NewScript(unheard)
+}

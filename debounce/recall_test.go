@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wagent/debounce/lua"
 	"wagent/debounce/redistest"
 )
 
@@ -114,7 +113,7 @@ func TestARecallThatNobodyHeardCostsARenewal(t *testing.T) {
 		add(t, r.d, "k", recalling, "a")
 		first := receive(t, r.got)
 		s := boardOf(t, r.d).newest().shard("k")
-		err := lua.Add.Run(t.Context(), r.d.rdb, s.keys("w:k", "d:g", "heads"), "k", "b", "g", 1_000_000, 0, 0, 1, "a channel that nobody hears", s.name).Err()
+		err := unheardAdd(t).Run(t.Context(), r.d.rdb, s.keys("w:k", "d:g", "heads"), "k", "b", "g", 1_000_000, 0, 0, 1).Err()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -216,8 +215,8 @@ func TestAHandlerThatKnowsOfANewerItemIsCalledBackByIt(t *testing.T) {
 			if len(b.Items) > 1 {
 				return nil
 			}
-			err := lua.Add.Run(ctx, d.rdb, s.keys("w:k", "d:g", "heads"), "k", "b", "g",
-				recalling.Quiet.Microseconds(), 0, 0, recalling.Recalls, "a channel that nobody hears", s.name).Err()
+			err := unheardAdd(t).Run(ctx, d.rdb, s.keys("w:k", "d:g", "heads"), "k", "b", "g",
+				recalling.Quiet.Microseconds(), 0, 0, recalling.Recalls).Err()
 			return errors.Join(err, fmt.Errorf("superseded: %w", ErrRecalled))
 		})
 		add(t, d, "k", Window{}, "a")

@@ -98,3 +98,33 @@ func TestWindowsWaitWhileRedisRefuses(t *testing.T) {
 		})
 	}
 }
+
+// TestAFullRedisTakesNoteOfFailures: what a handler could not do comes again as
+// ever, and not only once its lease is over.
+func TestAFullRedisTakesNoteOfFailures(t *testing.T) {
+	s := redistest.Start(t)
+	rdb := s.Client()
+	d := newDebouncer(t, rdb, config())
+	got := make(chan delivery, 10)
+	full := make(chan struct{})
+	run(t, d, func(_ context.Context, b Batch) error {
+		got <- delivery{b, time.Now()}
+		if b.Attempt == 1 {
+			<-full
+			return errors.New("no")
+		}
+		return nil
+	})
+	add(t, d, "k", Window{}, "a")
+	receive(t, got)
+	if err := rdb.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	close(full)
+	if b := receive(t, got); b.Attempt != 2 {
+		t.Errorf("it came again as attempt %d", b.Attempt)
+	}
+	if err := rdb.ConfigSet(t.Context(), "maxmemory", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+}

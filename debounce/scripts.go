@@ -63,7 +63,7 @@ func (d *Debouncer) addTo(ctx context.Context, s *shard, group, key, item string
 		return 0, err
 	}
 	a := &adding{ctx: ctx, keys: s.keys("w:"+key, "d:"+group, "heads"), done: make(chan struct{}), args: []any{
-		key, item, group, w.Quiet.Microseconds(), w.MaxWait.Microseconds(), w.MaxItems, w.Recalls, d.channel(), s.name,
+		key, item, group, w.Quiet.Microseconds(), w.MaxWait.Microseconds(), w.MaxItems, w.Recalls,
 	}}
 	s.adds.Add(ctx, a)
 	select {
@@ -159,7 +159,7 @@ type claim struct {
 func (d *Debouncer) claim(ctx context.Context, limit int, shards ...*shard) []claim {
 	calls := make([]lua.Call, len(shards))
 	for i, s := range shards {
-		calls[i] = lua.Call{Keys: s.keys("heads", "ring", "lease"), Args: []any{limit, d.cfg.Lease.Microseconds(), claimItems}}
+		calls[i] = lua.Call{Keys: s.keys("heads", "ring", "lease"), Args: []any{limit, d.cfg.Lease.Microseconds(), claimItems, d.cluster}}
 	}
 	until := time.Now().Add(d.cfg.Lease)
 	claims := make([]claim, len(shards))
@@ -209,9 +209,9 @@ func (d *Debouncer) renew(ctx context.Context, s *shard, batches ...*claimed) ([
 	return holds, nil
 }
 
-// What becomes of a batch; the words are the script's.
+// What becomes of a batch.
 const (
-	opDone  = "done"
+	opDone  = "done" // as the script says it
 	opAgain = "again"
 )
 
@@ -250,10 +250,14 @@ func (d *Debouncer) sendSettles(ctx context.Context, batch []*settling) {
 	}
 	shards, calls := make([]*shard, 0, len(of)), make([]lua.Call, 0, len(of))
 	for s, batch := range of {
-		keys, args := []string{"lease", "heads"}, []any{d.channel(), s.name}
+		keys, args := []string{"lease", "heads"}, make([]any, 0, 2*len(batch))
 		for _, b := range batch {
 			keys = append(keys, "w:"+b.c.Key, "d:"+b.c.group)
-			args = append(args, b.c.Key, b.c.Generation, b.what, b.delay.Microseconds())
+			if b.what == opDone {
+				args = append(args, b.c.Generation, opDone)
+			} else {
+				args = append(args, b.c.Generation, b.delay.Microseconds())
+			}
 		}
 		shards, calls = append(shards, s), append(calls, lua.Call{Keys: s.keys(keys...), Args: args})
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"wagent/debounce/lua"
 	"wagent/debounce/redistest"
 )
 
@@ -268,8 +267,7 @@ func TestALostNotificationCostsOneLook(t *testing.T) {
 		receive(t, got)
 		s := boardOf(t, d).newest().shard("k")
 		start := time.Now()
-		err := lua.Add.Run(t.Context(), rdb, s.keys("w:k", "d:g", "heads"),
-			"k", "a", "g", 0, 0, 0, 0, "a channel that nobody hears", s.name).Err()
+		err := unheardAdd(t).Run(t.Context(), rdb, s.keys("w:k", "d:g", "heads"), "k", "a", "g", 0, 0, 0, 0).Err()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -57,64 +57,35 @@ func ReadClaim(cmd *redis.Cmd) (c Claimed, err error) {
 
 func row(v any) (r Row, err error) {
 	vs, ok := v.([]any)
-	if !ok || len(vs) != 7 {
-		return r, fmt.Errorf("a batch of %d values is a %T", len(vs), v)
+	if !ok || len(vs) < 4 {
+		return r, fmt.Errorf("a batch is a %T of %d values, not 4 and more", v, len(vs))
 	}
-	fields, ok := vs[6].([]any)
-	if !ok {
-		return r, fmt.Errorf("the fields of a window are a %T", vs[6])
-	}
-	var ss [6]string
-	for i := range ss {
-		if ss[i], ok = vs[i].(string); !ok {
-			return r, fmt.Errorf("value %d of a batch is a %T", i, vs[i])
+	for _, v := range vs {
+		if _, ok := v.(string); !ok {
+			return r, fmt.Errorf("a value of a batch is a %T", v)
 		}
 	}
-	r.Key = ss[0]
-	var opened, due, base, cut int64
-	about := strings.Join([]string{ss[2], ss[1], ss[3], ss[4], ss[5]}, " ")
-	for _, n := range []*int64{&r.First, &opened, &due, &r.Attempt, &r.Generation, &r.Recalls, &base, &cut} {
+	r.Key, r.Group = vs[0].(string), vs[2].(string)
+	var cut, opened, due, recalled int64
+	about := vs[1].(string)
+	for _, n := range []*int64{&cut, &r.Generation, &recalled, &r.Recalls, &r.First, &opened, &due, &r.Attempt} {
 		var word string
 		word, about, _ = strings.Cut(about, " ")
 		if *n, err = strconv.ParseInt(word, 10, 64); err != nil {
 			return r, fmt.Errorf("read batch: %w", err)
 		}
 	}
-	r.Opened, r.Due = time.UnixMicro(opened), time.UnixMicro(due)
-	r.Items, r.Group, err = items(fields, base, cut)
-	return r, err
-}
-
-// items returns the items of a window that are numbered after base and up to
-// cut, in their order, and the group.
-func items(fields []any, base, cut int64) (in []string, group string, err error) {
-	if base < 0 || cut < base || cut-base > int64(len(fields)) {
-		return nil, "", fmt.Errorf("a window of %d fields has no items from %d to %d", len(fields), base, cut)
+	if r.First == 0 {
+		r.First = r.Generation
 	}
-	in = make([]string, cut-base)
-	found := 0
-	for i := 0; i+1 < len(fields); i += 2 {
-		name, _ := fields[i].(string)
-		value, _ := fields[i+1].(string)
-		item, ok := strings.CutPrefix(name, "=")
-		switch {
-		case name == "group":
-			group = value
-		case ok:
-			n, err := strconv.ParseInt(value, 10, 64)
-			if err != nil {
-				return nil, "", fmt.Errorf("read number of an item: %w", err)
-			}
-			if base < n && n <= cut {
-				in[n-base-1] = item
-				found++
-			}
+	r.Opened, r.Due = time.UnixMicro(opened), time.UnixMicro(due)
+	r.Items = make([]string, len(vs)-3)
+	for i, v := range vs[3:] {
+		if r.Items[i], ok = strings.CutPrefix(v.(string), "="); !ok {
+			return r, fmt.Errorf("field %q of a batch is no item", v)
 		}
 	}
-	if found != len(in) {
-		return nil, "", fmt.Errorf("a window has %d of the items from %d to %d", found, base, cut)
-	}
-	return in, group, nil
+	return r, nil
 }
 
 // ReadBeat reads the answer of Beat: the processes at work, and the layouts.

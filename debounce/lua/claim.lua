@@ -3,7 +3,8 @@
 -- it may take, groups take turns, and those of one group come oldest first.
 --
 -- KEYS    gen, heads, ring, lease
--- ARGV    most batches, length of the lease, after how many items to stop
+-- ARGV    most batches, length of the lease, after how many items to stop, 1 if
+--         the keys may move to another node
 -- steps   put the groups that have something due behind the ring; as long as
 --         more may be taken, take from the first of the ring and put it behind.
 --         For each key: a window becomes a batch (cut = last), a batch stays
@@ -11,8 +12,7 @@
 --         move the key to lease. A batch that was called back and whose lease
 --         ended waits for the window that did it
 -- returns {microseconds until the next one is due or -1, now, how many leases
---         had ended, {key, generation, what its field batch is, recalls, base,
---         cut, the fields of its window as they were}...}
+--         had ended, {key, b of its window, group, the fields of the items}...}
 --
 -- Where a key is on another node already, since the slot is moving, it stops and
 -- is asked again a moment later. Each step leaves the shard whole, lest one be
@@ -30,11 +30,14 @@ local moving = false
 vital()
 
 -- try is redis.call, but nil where a key is on another node already.
-local function try(...)
-  local r = redis.pcall(...)
-  if type(r) ~= 'table' or not r.err then return r end
-  if not string.find(r.err, 'non local key', 1, true) then error(r.err) end
-  moving = true
+local try = redis.call
+if ARGV[4] == '1' then
+  try = function(...)
+    local r = redis.pcall(...)
+    if type(r) ~= 'table' or not r.err then return r end
+    if not string.find(r.err, 'non local key', 1, true) then error(r.err) end
+    moving = true
+  end
 end
 
 -- take makes a batch of one key, which is in lease, and adds it to out. A key
@@ -43,17 +46,29 @@ local function take(key, ended)
   local window = p .. 'w:' .. key
   local all = try('HGETALL', window)
   if not all then return false end
-  local w = {}
-  for i = 1, #all, 2 do w[all[i]] = all[i + 1] end
-  local open = w.last and w.last ~= (w.cut or w.base)
-  if not (w.cut or open) then
+  local s, b, group
+  for i = 1, #all, 2 do
+    local field = all[i]
+    if field == 's' then
+      s = all[i + 1]
+    elseif field == 'b' then
+      b = all[i + 1]
+    elseif field == 'g' then
+      group = all[i + 1]
+    end
+  end
+  local last, base, opened, due, cut, lease, recalled, recalls, about
+  if s then last, base, opened, due = standing(s) end
+  if b then cut, lease, recalled, recalls, about = batch(b) end
+  local open = last ~= (cut or base)
+  if not s or not (b or open) then
     redis.call('ZREM', leases, key)
     redis.call('DEL', window)
     return true
   end
-  local called_back = w.recall and open
-  if ended and called_back and tonumber(w.due) > now then
-    redis.call('ZADD', leases, w.due, key)
+  local called_back = recalled == '1' and open
+  if ended and called_back and tonumber(due) > now then
+    redis.call('ZADD', leases, due, key)
     return true
   end
   if not generation then
@@ -63,26 +78,30 @@ local function take(key, ended)
   end
   generation = generation + 1
   local gen = int(generation)
-  local recalls = w.recalls or '0'
-  local id, opened, due, attempt
-  if w.cut then id, opened, due, attempt = string.match(w.batch, '(%d+) (%d+) (%d+) (%d+)') end
-  if called_back then
-    w.cut, w.opened, recalls = nil, opened, int(recalls + 1)
-    redis.call('HDEL', window, 'recall')
-    redis.call('HSET', window, 'recalls', recalls)
-  end
-  local about
-  if w.cut then
-    about = table.concat({id, opened, due, int(attempt + 1)}, ' ')
-    redis.call('HSET', window, 'gen', gen, 'batch', about)
+  if not b then
+    cut, b = last, last .. ' ' .. gen .. ' 0 0 0 ' .. opened .. ' ' .. due .. ' 1'
   else
-    w.cut = w.last
-    about = gen .. ' ' .. w.opened .. ' ' .. w.due .. ' 1'
-    redis.call('HSET', window, 'gen', gen, 'batch', about, 'cut', w.cut)
+    local first, began, fell, attempt = string.match(about, '^(%d+) (%d+) (%d+) (%d+)')
+    if called_back then
+      cut, b = last, last .. ' ' .. gen .. ' 0 ' .. int(recalls + 1) .. ' 0 ' .. began .. ' ' .. due .. ' 1'
+    else
+      if first == '0' then first = lease end
+      b = cut .. ' ' .. gen .. ' ' .. recalled .. ' ' .. recalls .. ' ' .. first .. ' ' .. began .. ' ' .. fell .. ' ' .. int(attempt + 1)
+    end
   end
-  local base = w.base or '0'
-  out[#out + 1] = {key, gen, about, recalls, base, w.cut, all} -- who asked sorts the items out
-  left, items_left = left - 1, items_left - (w.cut - base)
+  redis.call('HSET', window, 'b', b)
+  local row = {key, b, group, nil, nil, nil, nil} -- has room, so that it seldom grows
+  local done = tonumber(base)
+  local n_items = cut - done
+  for i = 1, #all, 2 do
+    local field = all[i]
+    if string.byte(field, 1) == 61 then -- =
+      local n = all[i + 1] - done
+      if n > 0 and n <= n_items then row[n + 3] = field end
+    end
+  end
+  out[#out + 1] = row
+  left, items_left = left - 1, items_left - n_items
   if ended then
     out[3] = out[3] + 1
     redis.call('ZADD', leases, lease_end, key)
@@ -95,11 +114,13 @@ for _, key in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', int(now), 'LIMI
 end
 
 local due = redis.call('ZRANGEBYSCORE', heads, '-inf', int(now), 'LIMIT', 0, 100)
+local waiting
 if #due > 0 then
-  redis.call('RPUSH', ring, unpack(due))
+  waiting = redis.call('RPUSH', ring, unpack(due))
   redis.call('ZREM', heads, unpack(due))
+else
+  waiting = redis.call('LLEN', ring)
 end
-local waiting = redis.call('LLEN', ring)
 local n_taken = 0
 while waiting > 0 and left > 0 and items_left > 0 and not moving do
   local group = redis.call('LINDEX', ring, 0)

@@ -6,19 +6,23 @@
 --         that has no other one
 -- returns 1
 local window = KEYS[2]
-local w = redis.call('HMGET', window, 'gen', 'last', 'cut', 'group')
-if w[1] then
-  if w[2] ~= w[3] then
-    forget(window, tonumber(w[3]) + 1, tonumber(w[2]), {'recall'})
-    redis.call('HSET', window, 'last', w[3])
+local s, b, group = unpack(redis.call('HMGET', window, 's', 'b', 'g'))
+if not s then return 1 end
+local cut, lease, _, recalls, about
+if b then cut, lease, _, recalls, about = batch(b) end
+if b and lease ~= '0' then
+  local last, base, opened, due = standing(s)
+  if last ~= cut then
+    forget(window, cut + 1, tonumber(last))
+    redis.call('HSET', window, 's', cut .. ' ' .. base .. ' ' .. opened .. ' ' .. due, 'b', cut .. ' ' .. lease .. ' 0 ' .. recalls .. ' ' .. about)
   end
   return 1
 end
-if not w[4] then return 1 end
 redis.call('DEL', window)
-if redis.call('ZREM', p .. 'd:' .. w[4], ARGV[1]) == 1 then redis.call('HINCRBY', p .. 'gen', 'waiting', -1) end
-if redis.call('EXISTS', p .. 'd:' .. w[4]) == 0 then
-  redis.call('ZREM', p .. 'heads', w[4])
-  redis.call('LREM', p .. 'ring', 0, w[4])
+local zset = p .. 'd:' .. group
+if redis.call('ZREM', zset, ARGV[1]) == 1 then redis.call('HINCRBY', p .. 'gen', 'waiting', -1) end
+if redis.call('EXISTS', zset) == 0 then
+  redis.call('ZREM', p .. 'heads', group)
+  redis.call('LREM', p .. 'ring', 0, group)
 end
 return 1

@@ -8,12 +8,14 @@ vital()
 local lease_end = int(clock() + ARGV[1])
 local out = {}
 for i = 2, #ARGV, 2 do
-  local w = redis.call('HMGET', p .. 'w:' .. ARGV[i], 'gen', 'recall')
-  if w[1] == ARGV[i + 1] then
+  local b = redis.call('HGET', p .. 'w:' .. ARGV[i], 'b')
+  local lease, recalled
+  if b then lease, recalled = string.match(b, '^%d+ (%d+) (%d)') end
+  if lease == ARGV[i + 1] then
     redis.call('ZADD', p .. 'lease', lease_end, ARGV[i])
-    out[#out + 1] = w[2] and 'recalled' or 'held'
+    out[#out + 1] = recalled == '1' and 'recalled' or 'held'
   else
-    out[#out + 1] = unheld(w[1], ARGV[i + 1])
+    out[#out + 1] = unheld(lease, ARGV[i + 1])
   end
 end
 return out

@@ -3,8 +3,8 @@
 -- is due again, later or, if it was called back, together with that window.
 --
 -- KEYS    gen, lease, heads, then for each batch: window, due times of its group
--- ARGV    channel, shard, then for each batch: key, generation, 'done' or
---         'again', delay
+-- ARGV    for each batch: generation, then 'done' or, if it comes again, after
+--         how long
 -- steps   compare the generation; end the lease; done: delete the window if
 --         nothing came meanwhile, else remove the finished items and arm the
 --         rest, due now at the earliest; again: arm the batch after the delay,
@@ -12,36 +12,43 @@
 -- returns {as add, 'held', 'lost' or 'gone' (see common) for each batch}
 local now = clock()
 local out = {-1}
+vital()
 
 -- What is over is removed in one go.
 local ended, empty = {}, {}
 
-local function one(key, generation, what, delay)
-  local window = p .. 'w:' .. key
-  local w = redis.call('HMGET', window, 'gen', 'last', 'cut')
-  if w[1] ~= generation then return unheld(w[1], generation) end
+local function one(window, generation, delay)
+  local s, b = unpack(redis.call('HMGET', window, 's', 'b'))
+  local cut, lease
+  if b then cut, lease = string.match(b, '^(%d+) (%d+)') end
+  if lease ~= generation then return unheld(lease, generation) end
+  local key = string.sub(window, #p + 3)
   ended[#ended + 1] = key
-  if what == 'done' and w[2] == w[3] then
+  if delay == 'done' and string.match(s, '^%d+') == cut then
     empty[#empty + 1] = window
     return 'held'
   end
-  local due, group, recall = unpack(redis.call('HMGET', window, 'due', 'group', 'recall'))
+  local last, _, opened, due = standing(s)
   local at
-  if what == 'again' then
-    redis.call('HDEL', window, 'gen')
-    at = recall and math.max(now, tonumber(due)) or now + delay
+  if delay ~= 'done' then
+    local _, _, recalled, recalls, about = batch(b)
+    local first, rest = string.match(about, '^(%d+) (.*)')
+    if first == '0' then first = lease end
+    redis.call('HSET', window, 'b', cut .. ' 0 ' .. recalled .. ' ' .. recalls .. ' ' .. first .. ' ' .. rest)
+    at = recalled == '1' and math.max(now, tonumber(due)) or now + delay
   else
-    forget(window, 0, tonumber(w[3]), {'cut', 'batch', 'gen', 'recall', 'recalls'})
+    forget(window, 0, tonumber(cut))
     at = math.max(tonumber(due), now)
-    redis.call('HSET', window, 'base', w[3], 'due', int(at))
+    redis.call('HSET', window, 's', last .. ' ' .. cut .. ' ' .. opened .. ' ' .. int(at))
+    redis.call('HDEL', window, 'b')
   end
-  local wait = arm(group, key, at, now, ARGV[1], ARGV[2])
+  local wait = arm(redis.call('HGET', window, 'g'), key, at, now)
   if wait >= 0 and (out[1] < 0 or wait < out[1]) then out[1] = wait end
   return 'held'
 end
 
-for i = 3, #ARGV, 4 do
-  out[#out + 1] = one(ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]))
+for i = 1, #ARGV, 2 do
+  out[#out + 1] = one(KEYS[i + 3], ARGV[i], ARGV[i + 1])
 end
 if #ended > 0 then redis.call('ZREM', p .. 'lease', unpack(ended)) end
 if #empty > 0 then redis.call('DEL', unpack(empty)) end
