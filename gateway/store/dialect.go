@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -124,11 +125,17 @@ func openPostgres(rawURL string) (*sql.DB, error) {
 		cfg.RuntimeParams["application_name"] = "wagent"
 	}
 	db := stdlib.OpenDB(*cfg)
-	db.SetMaxOpenConns(20)
-	db.SetMaxIdleConns(20)
+	n := connections(runtime.GOMAXPROCS(0))
+	db.SetMaxOpenConns(n)
+	db.SetMaxIdleConns(n)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	return db, nil
 }
+
+// connections is how many connections to PostgreSQL a process opens on so many
+// processors. More of them do no more work: where the database is on the same
+// machine, what they have begun takes the processors from each other and from us.
+func connections(processors int) int { return min(max(8, 4*processors), 20) }
 
 // hold keeps a name to this transaction until it ends: others that hold it are
 // waited for. In SQLite, transactions are one after another anyway.
