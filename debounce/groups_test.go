@@ -79,7 +79,7 @@ func TestWritingMoreGetsAGroupNoMoreTurns(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 			if next := got["noisy"]; next < keys { // the first that is overdue
-				return d.Add(ctx, "noisy", key("noisy", next), fmt.Sprint(b.Key, got), Window{})
+				return d.Add(ctx, "noisy", key("noisy", next), "after "+b.Key, Window{})
 			}
 			return nil
 		})

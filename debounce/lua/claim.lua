@@ -95,7 +95,7 @@ local function take(key, ended)
   local n_items = cut - done
   for i = 1, #all, 2 do
     local field = all[i]
-    if string.byte(field, 1) == 61 then -- =
+    if string.byte(field, 1) == 61 then -- =; without the 1, miniredis's Lua returns every byte
       local n = all[i + 1] - done
       if n > 0 and n <= n_items then row[n + 3] = field end
     end

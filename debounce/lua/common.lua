@@ -95,7 +95,7 @@ end
 
 -- unheld says why a lease is not held: 'lost' if another claim took or settled
 -- its batch, 'gone' if Redis has forgotten that it ever gave this lease. current
--- is the lease that is held, if one is.
+-- is the key's lease now: nil if it has no batch, 0 if nobody holds that.
 local function unheld(current, generation)
   if current and current ~= '0' then return 'lost' end
   local g = redis.call('HMGET', p .. 'gen', 'first', 'last')
