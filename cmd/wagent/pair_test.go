@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -396,5 +398,25 @@ func TestPairSaysWhyTheProgramEnded(t *testing.T) {
 	broken := errors.New("the disk is full")
 	if err := talk.beside(t.Context(), func(context.Context) error { return broken }); !errors.Is(err, broken) || errors.Is(err, errInterrupted) {
 		t.Errorf("beside = %v", err)
+	}
+}
+
+// One code in a hundred is hard to find for a camera that sees the terminal's
+// dark ground around it.
+func TestQRCodesAreReadWhateverTheyHold(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 0))
+	for i := range 200 {
+		key := make([]byte, 96)
+		for i := range key {
+			key[i] = byte(r.Uint32())
+		}
+		want := fmt.Sprintf("https://wa.me/settings/linked_devices#2@%X,%s,7", r.Uint64(), base64.StdEncoding.EncodeToString(key))
+		drawn, err := qrText(want, i%2 == 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := screenQR(t, []byte(drawn)); got != want {
+			t.Errorf("a phone reads %q of %q", got, want)
+		}
 	}
 }
