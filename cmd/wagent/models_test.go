@@ -2,10 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"wagent/cmd/wagent/internal/config"
+	"wagent/context/transcript"
+	"wagent/dispatch/llm"
+	"wagent/dispatch/llm/llmtest"
 	"wagent/gateway"
 )
 
@@ -70,4 +75,35 @@ func TestTheAPIRefusesSettingsThatAProviderDoesNotHave(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What the file says of streams reaches the server, of either protocol.
+func TestAnswersComeAsStreamsWhereTheFileSaysSo(t *testing.T) {
+	for _, kind := range []string{config.OpenAI, config.Anthropic} {
+		for _, stream := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s %t", kind, stream), func(t *testing.T) {
+				s := &llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{Text: "hi"})}
+				server := httptest.NewServer(s)
+				t.Cleanup(server.Close)
+				base := server.URL
+				if kind == config.OpenAI {
+					base += "/v1"
+				}
+				cfg := config.Default()
+				cfg.Providers["local"] = config.Provider{Kind: kind, BaseURL: base, APIKey: "key", Stream: stream}
+				m, err := newModels(&cfg, server.Client())
+				if err != nil {
+					t.Fatal(err)
+				}
+				model, _, name, err := m.Model("local/m")
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := model.Generate(t.Context(), llm.Request{Model: name, MaxTokens: 10, Turns: []transcript.Turn{{Role: transcript.User, Text: "hello"}}})
+				if err != nil || got.Text != "hi" || len(s.Requests()) != 1 || s.Requests()[0].Stream != stream {
+					t.Errorf("%+v, %v; requests %+v", got, err, s.Requests())
+				}
+			})
+		}
+	}
 }

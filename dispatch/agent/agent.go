@@ -7,6 +7,8 @@
 // wrong; of the next one what can be dropped is dropped and noted, and else it
 // is no answer. Requests that a provider could not serve are repeated by the
 // kind of the error, one that was too long once more without the older turns.
+// A prompt is made for the agent's first model: another that reads less is spared
+// the oldest turns, since not every server says that it cut them off.
 //
 // Where a model gives no answer, the agent's next one is asked, whatever the
 // reason, unless the run was cancelled. All of it happens within the deadline
@@ -97,7 +99,7 @@ func (f *Failure) Error() string {
 func (f *Failure) Unwrap() error { return f.Err }
 
 // Answer asks the agent's models, one after the other, and returns what the
-// first of them answered that did. It blocks until then, or until ctx is done:
+// first of them answered that did. p is within the budget of the agent's first. It blocks until then, or until ctx is done:
 // ctx carries the run's deadline. Its error is a [Failure].
 //
 // Answer.Stop is StopApproval if the agent wants actions confirmed and there
@@ -108,7 +110,7 @@ func (a *Answerer) Answer(ctx context.Context, ag *gateway.Agent, p prompt.Promp
 		return Answer{}, &Failure{Stop: gateway.StopError, Msg: "the agent's payload_schema can not be used", Err: err}
 	}
 	schema, strict := check.Schema(ag)
-	q := &quest{Answerer: a, checker: c, request: llm.Request{
+	q := &quest{Answerer: a, agent: ag, checker: c, request: llm.Request{
 		System: p.System, Stable: p.Stable, Turns: p.Turns, Schema: schema, Strict: strict,
 		Temperature: ag.Temperature, MaxTokens: ag.MaxTokens, Settings: ag.Settings, CacheKey: string(ag.ID),
 	}}

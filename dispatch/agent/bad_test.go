@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"wagent/dispatch/agent/check"
 	"wagent/dispatch/llm/llmtest"
@@ -312,6 +313,15 @@ func TestBadAnswers(t *testing.T) {
 			notes := strings.Join(got.Notes, "\n")
 			if !strings.Contains(notes, tt.wantWord) || tt.wantWord == "" && notes != "" {
 				t.Errorf("notes %q do not say %q", notes, tt.wantWord)
+			}
+			dropped := 0.0
+			for _, n := range got.Notes {
+				if !strings.HasPrefix(n, "the first answer was ") {
+					dropped++
+				}
+			}
+			if n := testutil.ToFloat64(b.metrics.dropped.WithLabelValues("openai", "m-1")); n != dropped {
+				t.Errorf("%v things are counted as dropped, want %v", n, dropped)
 			}
 			if strings.Contains(notes, secret) || len(notes) > 2000 {
 				t.Errorf("notes tell too much: %.300q", notes)

@@ -21,6 +21,7 @@ func (t *talk) converse(ctx context.Context, r llm.Request) (check.Verdict, erro
 		return check.Verdict{}, err
 	}
 	if len(first.Faults) == 0 {
+		t.drops(&first)
 		return first, nil
 	}
 	r.Turns = append(slices.Clip(r.Turns),
@@ -34,6 +35,7 @@ func (t *talk) converse(ctx context.Context, r llm.Request) (check.Verdict, erro
 	}
 	switch {
 	case err == nil && len(second.Fatal) == 0:
+		t.drops(&second)
 		second.Notes = append([]string{"the first answer was sent back: " + check.Summary(first.Faults)}, second.Notes...)
 		return second, nil
 	case len(first.Fatal) == 0:
@@ -42,6 +44,7 @@ func (t *talk) converse(ctx context.Context, r llm.Request) (check.Verdict, erro
 		if err != nil {
 			why = "the repair failed"
 		}
+		t.drops(&first)
 		first.Notes = append([]string{"the first answer was used, since " + why}, first.Notes...)
 		return first, nil
 	case err != nil:
@@ -52,6 +55,11 @@ func (t *talk) converse(ctx context.Context, r llm.Request) (check.Verdict, erro
 			Msg: "the model's answer was not valid, nor was its repair: " + check.Summary(second.Fatal),
 		}
 	}
+}
+
+// drops counts what an answer that is used has lost.
+func (t *talk) drops(v *check.Verdict) {
+	t.metrics.dropped.WithLabelValues(t.provider, t.name).Add(float64(len(v.Notes)))
 }
 
 // repairWords is the turn that sends an answer back.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"wagent/context/budget"
 	"wagent/dispatch/agent/check"
 	"wagent/dispatch/llm"
 	"wagent/gateway"
@@ -15,6 +16,7 @@ import (
 // A quest is one Answer's way from model to model, and what it cost so far.
 type quest struct {
 	*Answerer
+	agent   *gateway.Agent
 	checker *check.Checker
 	request llm.Request // what each model is asked, but for its name
 	in, out int         // tokens
@@ -68,10 +70,14 @@ func (q *quest) try(ctx context.Context, handle string, more bool) (*talk, check
 	t := &talk{quest: q, model: m, provider: provider, name: name, more: more}
 	r := q.request
 	r.Model = name
+	spared := 0
+	if handle != q.agent.Model {
+		spared = q.fit(&r, handle)
+	}
 	v, err := t.converse(ctx, r)
 	if err == nil {
-		if t.spared > 0 {
-			v.Notes = append([]string{fmt.Sprintf("the oldest turns (%d) were left out: the prompt was too long for %s", t.spared, t.handle())}, v.Notes...)
+		if n := spared + t.spared; n > 0 {
+			v.Notes = append([]string{fmt.Sprintf("the oldest turns (%d) were left out: the prompt was too long for %s", n, t.handle())}, v.Notes...)
 		}
 		return t, v, nil
 	}
@@ -81,6 +87,37 @@ func (q *quest) try(ctx context.Context, handle string, more bool) (*talk, check
 	}
 	f.Model = t.handle()
 	return t, v, f
+}
+
+// fit leaves out the oldest turns that a model of less budget than the agent's
+// first does not read, and returns how many those are. The last one stays.
+func (q *quest) fit(r *llm.Request, handle string) int {
+	a := *q.agent
+	a.Model = handle
+	limit := budget.Of(&a)
+	if size(r) <= limit { // no token is less than a byte
+		return 0
+	}
+	room := limit - budget.UpTo(handle, r.System, limit)
+	n := len(r.Turns)
+	for n > 0 {
+		if room -= budget.PerTurn; room >= 0 {
+			room -= budget.UpTo(handle, r.Turns[n-1].Text, room)
+		}
+		if room < 0 {
+			break
+		}
+		n--
+	}
+	return spare(r, min(n, len(r.Turns)-1))
+}
+
+func size(r *llm.Request) int {
+	n := len(r.System)
+	for i := range r.Turns {
+		n += len(r.Turns[i].Text) + budget.PerTurn
+	}
+	return n
 }
 
 // unknown stands in metrics for a model that can not be asked at all: what an

@@ -24,7 +24,12 @@ type span struct{ from, to time.Duration }
 var (
 	atOnce  span
 	retried = span{3200 * time.Millisecond, 4800 * time.Millisecond} // 1 s and 3 s, each give or take a fifth
+
+	patiently = span{15200 * time.Millisecond, 22800 * time.Millisecond} // and 15 s
 )
+
+// told is how long somebody waits who was told how long.
+func told(d time.Duration) span { return span{d, d * 6 / 5} }
 
 func exactly(d time.Duration) span { return span{d, d} }
 
@@ -56,7 +61,7 @@ func TestFaultsOfProviders(t *testing.T) {
 		return r
 	}
 	const (
-		tries    = " (3 tries)"
+		tries    = " (4 tries)"
 		inTime   = "the model did not answer in time"
 		limited  = "openai answered 429 (rate_limit_exceeded)"
 		brokeOff = "openai broke off in the middle of its answer"
@@ -77,22 +82,22 @@ func TestFaultsOfProviders(t *testing.T) {
 		reason   string
 	}{
 		"nothing until the deadline":          {always(llmtest.Reply{Fault: llmtest.Hang}), 1, exactly(time.Minute), llmError, inTime, 1, exactly(30 * time.Second), outcomeTimeout},
-		"limited for 3 seconds":               {once(after("3")), 2, exactly(3 * time.Second), "", "", 2, exactly(3 * time.Second), ""},
-		"limited for 20 seconds":              {once(after("20")), 2, exactly(20 * time.Second), "", "", 1, atOnce, outcomeRateLimited},
+		"limited for 3 seconds":               {once(after("3")), 2, told(3 * time.Second), "", "", 2, told(3 * time.Second), ""},
+		"limited for 20 seconds":              {once(after("20")), 2, told(20 * time.Second), "", "", 1, atOnce, outcomeRateLimited},
 		"limited past the deadline":           {once(after("3600")), 1, atOnce, llmError, limited, 1, atOnce, outcomeRateLimited},
-		"limited until a date in 3 seconds":   {once(after("Sat, 01 Jan 2000 00:00:03 GMT")), 2, exactly(3 * time.Second), "", "", 2, exactly(3 * time.Second), ""},
-		"limited until a date in 20 seconds":  {once(after("Sat, 01 Jan 2000 00:00:20 GMT")), 2, exactly(20 * time.Second), "", "", 1, atOnce, outcomeRateLimited},
-		"limited, who knows how long":         {always(status(429, "rate_limit_exceeded")), 3, retried, llmError, limited + tries, 3, retried, outcomeRateLimited},
-		"status 500":                          {always(status(500, "server_error")), 3, retried, llmError, "openai answered 500 (server_error)" + tries, 3, retried, outcomeUnavailable},
-		"status 502":                          {always(status(502, "")), 3, retried, llmError, "openai answered 502 (invalid_request_error)" + tries, 3, retried, outcomeUnavailable},
-		"status 503":                          {always(status(503, "x")), 3, retried, llmError, "openai answered 503 (x)" + tries, 3, retried, outcomeUnavailable},
-		"status 529":                          {always(status(529, "overloaded_error")), 3, retried, llmError, "openai answered 529 (overloaded_error)" + tries, 3, retried, outcomeUnavailable},
-		"a connection cut in the middle":      {always(llmtest.Reply{Fault: llmtest.Cut, Text: good}), 3, retried, llmError, brokeOff + tries, 3, retried, outcomeUnavailable},
+		"limited until a date in 3 seconds":   {once(after("Sat, 01 Jan 2000 00:00:03 GMT")), 2, told(3 * time.Second), "", "", 2, told(3 * time.Second), ""},
+		"limited until a date in 20 seconds":  {once(after("Sat, 01 Jan 2000 00:00:20 GMT")), 2, told(20 * time.Second), "", "", 1, atOnce, outcomeRateLimited},
+		"limited, who knows how long":         {always(status(429, "rate_limit_exceeded")), 4, patiently, llmError, limited + tries, 3, retried, outcomeRateLimited},
+		"status 500":                          {always(status(500, "server_error")), 4, patiently, llmError, "openai answered 500 (server_error)" + tries, 3, retried, outcomeUnavailable},
+		"status 502":                          {always(status(502, "")), 4, patiently, llmError, "openai answered 502 (invalid_request_error)" + tries, 3, retried, outcomeUnavailable},
+		"status 503":                          {always(status(503, "x")), 4, patiently, llmError, "openai answered 503 (x)" + tries, 3, retried, outcomeUnavailable},
+		"status 529":                          {always(status(529, "overloaded_error")), 4, patiently, llmError, "openai answered 529 (overloaded_error)" + tries, 3, retried, outcomeUnavailable},
+		"a connection cut in the middle":      {always(llmtest.Reply{Fault: llmtest.Cut, Text: good}), 4, patiently, llmError, brokeOff + tries, 3, retried, outcomeUnavailable},
 		"a connection cut in the middle once": {once(llmtest.Reply{Fault: llmtest.Cut, Text: good}), 2, span{800 * time.Millisecond, 1200 * time.Millisecond}, "", "", 2, span{800 * time.Millisecond, 1200 * time.Millisecond}, ""},
-		"200 with a page of a proxy's":        {always(llmtest.Reply{Fault: llmtest.Garbage}), 3, retried, llmError, "openai answered 200 with what is no JSON object" + tries, 3, retried, outcomeUnavailable},
-		"200 with nothing":                    {always(llmtest.Reply{Fault: llmtest.Empty}), 3, retried, llmError, "openai answered 200 with what is no JSON object" + tries, 3, retried, outcomeUnavailable},
-		"200 without choices":                 {always(llmtest.Reply{Fault: llmtest.NoChoices}), 3, retried, llmError, "openai answered 200 without choices" + tries, 3, retried, outcomeUnavailable},
-		"200 with 5 MiB":                      {always(llmtest.Reply{Fault: llmtest.Huge}), 3, retried, llmError, "openai answered 200 with more than 4 MiB" + tries, 3, retried, outcomeUnavailable},
+		"200 with a page of a proxy's":        {always(llmtest.Reply{Fault: llmtest.Garbage}), 4, patiently, llmError, "openai answered 200 with what is no JSON object" + tries, 3, retried, outcomeUnavailable},
+		"200 with nothing":                    {always(llmtest.Reply{Fault: llmtest.Empty}), 4, patiently, llmError, "openai answered 200 with what is no JSON object" + tries, 3, retried, outcomeUnavailable},
+		"200 without choices":                 {always(llmtest.Reply{Fault: llmtest.NoChoices}), 4, patiently, llmError, "openai answered 200 without choices" + tries, 3, retried, outcomeUnavailable},
+		"200 with 5 MiB":                      {always(llmtest.Reply{Fault: llmtest.Huge}), 4, patiently, llmError, "openai answered 200 with more than 4 MiB" + tries, 3, retried, outcomeUnavailable},
 		"a wrong key":                         {always(status(401, "invalid_api_key")), 1, atOnce, llmError, "openai answered 401 (invalid_api_key)", 1, atOnce, outcomeUnauthorized},
 		"no money":                            {always(status(402, "insufficient_balance")), 1, atOnce, llmError, "openai answered 402 (insufficient_balance)", 1, atOnce, outcomeUnauthorized},
 		"a key that may not":                  {always(status(403, "permission_error")), 1, atOnce, llmError, "openai answered 403 (permission_error)", 1, atOnce, outcomeUnauthorized},
@@ -143,7 +148,7 @@ func TestFaultsOfProviders(t *testing.T) {
 					if msg == "" {
 						msg = limited // what it is alone after having waited
 					}
-					wantModel, wantNotes, wantBackup = "backup/m-2", []string{"openai/m-1 gave no answer: " + msg}, 1
+					wantModel, wantNotes, wantBackup = "backup/m-2", []string{"openai/m-1 gave no answer: " + strings.Replace(msg, "4 tries", "3 tries", 1)}, 1
 					if n := testutil.ToFloat64(b.metrics.fallbacks.WithLabelValues("openai", "m-1", tt.reason)); n != 1 {
 						t.Errorf("%v fallbacks are counted for reason %s, want 1", n, tt.reason)
 					}

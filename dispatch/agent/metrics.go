@@ -40,6 +40,7 @@ type metrics struct {
 	durations *prometheus.HistogramVec
 	tokens    *prometheus.CounterVec
 	fallbacks *prometheus.CounterVec
+	dropped   *prometheus.CounterVec
 	seen      sync.Map // of [2]string, provider and model: those whose series stand at 0
 }
 
@@ -48,7 +49,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "wagent_llm_requests_total",
-			Help: "Requests to language models, repeated ones counted each.",
+			Help: "Requests to language models, repeated ones counted each, but for those that only learn how a model wants to be asked.",
 		}, []string{"provider", "model", "outcome"}),
 		durations: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:                            "wagent_llm_duration_seconds",
@@ -67,6 +68,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Name: "wagent_llm_fallbacks_total",
 		Help: "How often an agent's next model was asked because this one gave no answer, by why.",
 	}, []string{"provider", "model", "reason"})
+	m.dropped = f.NewCounterVec(prometheus.CounterOpts{
+		Name: "wagent_llm_dropped_total",
+		Help: "What was dropped of models' answers that were used, as the notes of their runs say: actions, payloads, and other parts against the agent's rules.",
+	}, []string{"provider", "model"})
 	m.tokens.WithLabelValues("input")
 	m.tokens.WithLabelValues("output")
 	m.tokens.WithLabelValues("cached")
@@ -92,4 +97,5 @@ func (m *metrics) prepare(provider, model string) {
 		m.requests.WithLabelValues(provider, model, o)
 	}
 	m.durations.WithLabelValues(provider, model)
+	m.dropped.WithLabelValues(provider, model)
 }

@@ -97,17 +97,17 @@ func TestAProviderThatIsDownCostsNobodyTime(t *testing.T) {
 func TestAProviderThatIsDownIsWaitedForWhereThereIsNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOutage(t, llmtest.Reply{Status: 503, Code: "x"})
-		if _, asked, _, err := o.run(t, hotel()); asked != 3 {
+		if _, asked, _, err := o.run(t, hotel()); asked != 4 {
 			t.Fatalf("%d requests, %v", asked, err)
 		}
-		// The fifth failure is this run's second: before its third request it waits
+		// The fifth failure is this run's first: before its next requests it waits
 		// for the circuit.
 		_, asked, took, err := o.run(t, hotel())
 		checkFailure(t, err, gateway.StopLLMError, "openai answered 503 (x) (3 tries)")
 		if asked != 3 {
 			t.Errorf("%d requests", asked)
 		}
-		span{10 * time.Second, 14 * time.Second}.check(t, took)
+		span{10 * time.Second, outageWait}.check(t, took)
 
 		// And now it comes back while the next run waits.
 		time.AfterFunc(2*time.Second, func() { o.says(llmtest.Reply{Text: good}) })
@@ -116,6 +116,56 @@ func TestAProviderThatIsDownIsWaitedForWhereThereIsNoOther(t *testing.T) {
 			t.Errorf("%q after %d requests, %v", model, asked, err)
 		}
 		span{2 * time.Second, 12 * time.Second}.check(t, took)
+	})
+}
+
+// TestALoneRunIsAsPatient has one, of which no circuit knows anything.
+func TestALoneRunIsAsPatient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		back := time.Now().Add(15 * time.Second)
+		b := inBubble(t, &llmtest.Server{Answer: func(llmtest.Request) llmtest.Reply {
+			if time.Now().Before(back) {
+				return llmtest.Reply{Fault: llmtest.Cut, Text: good}
+			}
+			return llmtest.Reply{Text: good}
+		}})
+		if _, err := b.Answer(t.Context(), hotel(), ask()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestWhoWasToldTheSameTimeComesBackSpread has a provider that serves 50 of 200 runs
+// each seven seconds, and tells all others to come back in seven.
+func TestWhoWasToldTheSameTimeComesBackSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		served := map[int64]int{}
+		begin := time.Now()
+		b := inBubble(t, &llmtest.Server{Answer: func(llmtest.Request) llmtest.Reply {
+			mu.Lock()
+			defer mu.Unlock()
+			window := int64(time.Since(begin) / (7 * time.Second))
+			if served[window]++; served[window] > 50 {
+				return llmtest.Reply{Status: 429, Code: "x", Header: http.Header{"Retry-After": {"7"}}}
+			}
+			return llmtest.Reply{Text: good}
+		}})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var answered atomic.Int64
+		var all sync.WaitGroup
+		for range 200 {
+			all.Go(func() {
+				if _, err := b.Answer(ctx, hotel(), ask()); err == nil {
+					answered.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if n := answered.Load(); n != 200 {
+			t.Errorf("%d runs of 200 were answered", n)
+		}
 	})
 }
 

@@ -14,17 +14,19 @@ import (
 	"wagent/gateway"
 )
 
-// backoff is what is waited before the second and the third try, unless the
-// provider says how long; there is no fourth.
-var backoff = [...]time.Duration{time.Second, 3 * time.Second}
+// backoff is what is waited before each further try, unless the provider says how
+// long. The first few are all that a model gets while there is another one to ask.
+var backoff = [...]time.Duration{time.Second, 3 * time.Second, 15 * time.Second}
+
+const fewRetries = 2
 
 // patience is how long a provider that asks for time is waited for while
 // another model could be asked.
 const patience = 5 * time.Second
 
-// outageWait is how long a model is waited for that is known to be down, where there
-// is no other: one that is back by then answers, and with one that is not the
-// customer is told so before they give up, and the run's place is another's.
+// outageWait is how long a model is waited for that fails or is known to be down,
+// where there is no other: one that is back by then answers, and with one that is not
+// the customer is told so before they give up, and the run's place is another's.
 const outageWait = 25 * time.Second
 
 // A talk is an exchange with one model.
@@ -42,10 +44,10 @@ func (t *talk) handle() string { return t.provider + "/" + t.name }
 // that were too many for the model are gone from r then. Its error is a
 // Failure.
 func (t *talk) ask(ctx context.Context, r *llm.Request) (string, check.Verdict, error) {
-	var asked error // of the last request that was made: it tells more than that none was
-	tries := 0      // requests
-	waited := false // for somebody who is not asked
-	var since time.Time
+	var asked error     // of the last request that was made: it tells more than that none was
+	tries := 0          // requests
+	waited := false     // for somebody who is not asked
+	var since time.Time // of the first failure
 	for {
 		resp, err := t.generate(ctx, r)
 		if err == nil {
@@ -67,10 +69,10 @@ func (t *talk) ask(ctx context.Context, r *llm.Request) (string, check.Verdict, 
 		}
 		wait, again := t.retry(ctx, err, tries)
 		down := notAsked && gateway.KindOf(err) == gateway.Unavailable
-		if down && since.IsZero() {
+		if since.IsZero() {
 			since = time.Now()
 		}
-		if !again || down && time.Since(since)+wait > outageWait {
+		if !again || (down || tries > fewRetries) && time.Since(since)+wait > outageWait {
 			return "", check.Verdict{}, failure(ctx, asked, tries)
 		}
 		if !notAsked || !waited {
@@ -92,16 +94,21 @@ func shorten(r *llm.Request) int {
 	if r.Repair {
 		keep = 3
 	}
-	spare := len(r.Turns) - keep
-	if spare < 1 {
+	rest := len(r.Turns) - keep
+	if rest < 1 {
 		return 0
 	}
-	n := (spare + 1) / 2
-	for n < spare && r.Turns[n].Role == transcript.Assistant {
+	return spare(r, (rest+1)/2)
+}
+
+// spare leaves out the first n turns, and those of the assistant's after them, and
+// returns how many those are.
+func spare(r *llm.Request, n int) int {
+	for n > 0 && n < len(r.Turns)-1 && r.Turns[n].Role == transcript.Assistant {
 		n++ // some servers want the user to speak first
 	}
-	r.Turns = r.Turns[n:]
-	return n
+	r.Turns = r.Turns[max(n, 0):]
+	return max(n, 0)
 }
 
 // generate makes one request, unless it is known to be in vain, and counts it if
@@ -163,7 +170,11 @@ func (t *talk) count(outcome string) {
 func (t *talk) retry(ctx context.Context, err error, tries int) (time.Duration, bool) {
 	kind := gateway.KindOf(err)
 	notAsked := errors.Is(err, circuit.ErrNotAsked)
-	if ctx.Err() != nil || kind != gateway.RateLimited && kind != gateway.Unavailable || !notAsked && tries > len(backoff) {
+	most := len(backoff)
+	if t.more {
+		most = fewRetries
+	}
+	if ctx.Err() != nil || kind != gateway.RateLimited && kind != gateway.Unavailable || !notAsked && tries > most {
 		return 0, false
 	}
 	wait := backoff[min(max(tries, 1), len(backoff))-1]
@@ -172,20 +183,23 @@ func (t *talk) retry(ctx context.Context, err error, tries int) (time.Duration, 
 	if told {
 		wait = e.RetryAfter
 	}
-	// So that the runs that failed together do not come back together.
-	switch {
-	case notAsked: // whoever waits for the same provider waits for the same time
-		wait = time.Duration(float64(wait) * (1 + 0.2*rand.Float64()))
-	case !told:
-		wait = time.Duration(float64(wait) * (0.8 + 0.4*rand.Float64()))
-	}
 	if t.more && (notAsked || wait > patience) {
 		return 0, false
 	}
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
+	left := 2 * wait // or more
+	if deadline, ok := ctx.Deadline(); ok {
+		left = time.Until(deadline)
+	}
+	if left <= wait {
 		return 0, false
 	}
-	return wait, true
+	// So that the runs that failed together, or were told the same time, do not come
+	// back together.
+	spread := 0.2 * rand.Float64()
+	if !told && !notAsked {
+		spread = 0.4*rand.Float64() - 0.2
+	}
+	return wait + min(time.Duration(spread*float64(wait)), (left-wait)/2), true
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

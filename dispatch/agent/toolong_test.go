@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"wagent/context/budget"
 	"wagent/context/prompt"
 	"wagent/context/transcript"
 	"wagent/dispatch/llm/llmtest"
@@ -106,6 +107,65 @@ func TestPromptsThatAreTooLong(t *testing.T) {
 					if n := len(backup.Requests()[0].Messages); n != tt.turns+1 {
 						t.Errorf("the second model read %d messages, want %d", n, tt.turns+1)
 					}
+				}
+			})
+		})
+	}
+}
+
+// A prompt that was made for a model which reads much goes to one that cuts off what
+// it does not read, and says nothing (Ollama).
+func TestAModelThatReadsLessIsSparedTheOldestTurns(t *testing.T) {
+	tests := map[string]struct {
+		handle string
+		turns  int
+		first  string // the first turn that it reads; empty: all
+	}{
+		"one that reads less":               {"ollama/small", 30, "turn 18"},
+		"one whose first would be an agent": {"ollama/small", 31, "turn 18"},
+		"one that reads as much":            {"groq/llama-3.1-8b-instant", 30, ""},
+		"a prompt that is small":            {"ollama/small", 3, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := inBubble(t, &llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{Status: 401, Code: "x"})})
+				provider, _, _ := strings.Cut(tt.handle, "/")
+				backup := &llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{Text: good})}
+				b.provider(t, provider, backup)
+				ag := hotel()
+				ag.Fallbacks = []string{tt.handle}
+				p := prompt.Prompt{System: "Be kind."}
+				for i := range tt.turns {
+					role := transcript.User
+					if i%2 == 1 && i < tt.turns-1 {
+						role = transcript.Assistant
+					}
+					p.Turns = append(p.Turns, transcript.Turn{Role: role, Text: fmt.Sprintf("turn %d %s", i, strings.Repeat("word ", 150))})
+				}
+				got, err := b.Answer(t.Context(), ag, p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				read := backup.Requests()[0].Messages[1:]
+				with := *ag
+				with.Model = tt.handle
+				p.Turns = p.Turns[len(p.Turns)-len(read):]
+				if n, most := budget.Prompt(tt.handle, p), budget.Of(&with); n > most {
+					t.Errorf("it has %d tokens to read, and budget for %d", n, most)
+				}
+				if last := read[len(read)-1].Content; !strings.HasPrefix(last, fmt.Sprintf("turn %d ", tt.turns-1)) {
+					t.Errorf("the last turn is %.20q", last)
+				}
+				spared, notes := tt.turns-len(read), strings.Join(got.Notes, "\n")
+				if first := read[0].Content; tt.first == "" && spared > 0 || tt.first != "" && !strings.HasPrefix(first, tt.first+" ") {
+					t.Errorf("%d turns are left out, the first that it reads is %.20q, want %q", spared, first, tt.first)
+				}
+				if note := fmt.Sprintf("the oldest turns (%d) were left out: the prompt was too long for %s", spared, tt.handle); strings.Contains(notes, note) != (spared > 0) {
+					t.Errorf("notes %q", notes)
+				}
+				if n := len(b.server.Requests()[0].Messages) - 1; n != tt.turns {
+					t.Errorf("the first model read %d turns of %d", n, tt.turns)
 				}
 			})
 		})

@@ -21,8 +21,9 @@
 // asked once in 30 seconds, which is how it is noticed that the key was mended.
 // That too is by model: a key may be good for some of a provider's models, and who
 // names another must not keep everybody from theirs. A refusal that may be about
-// one prompt only ([llm.ErrThisPrompt]) is one of the key when it comes three times
-// in a row.
+// one prompt only ([llm.ErrThisPrompt]) is taken for one of the key, and shown as one,
+// when it comes three times in a row; but the model is asked on, for else a customer
+// whose words a firewall dislikes could take it from all others.
 //
 // All of it lives in memory, in each process for itself. After a restart a
 // provider is taken to be well until it shows otherwise; so is a model that nobody
@@ -154,6 +155,7 @@ type model struct {
 	hold    hold
 	asked   time.Time // when somebody wanted it last
 	refused bool      // our key, and no request for it has succeeded since
+	surely  bool      // and not one of the prompts
 	doubts  int       // refusals since then that may each be about one prompt
 }
 
@@ -236,7 +238,7 @@ func (p *provider) held(m *model) error {
 		return &gateway.Error{Kind: m.hold.kind, Msg: msg, RetryAfter: left, Err: ErrNotAsked}
 	}
 	m.hold = hold{}
-	if m.refused {
+	if m.surely {
 		m.hold = hold{kind: gateway.Unauthorized, until: time.Now().Add(keyEvery)}
 	}
 	return nil
@@ -251,21 +253,25 @@ func (b *Breakers) learn(ctx context.Context, p *provider, m *model, err error) 
 	case err == nil:
 		m.doubts = 0
 		if m.refused {
-			m.refused, m.hold = false, hold{}
+			m.refused, m.surely, m.hold = false, false, hold{}
 			b.log.InfoContext(ctx, "provider of models takes our key again", "provider", p.name, "model", m.name)
 		}
 		b.show(p)
 	case e == nil:
 	case e.Kind == gateway.Unauthorized:
-		if m.doubts++; !m.refused && m.doubts < inDoubt && errors.Is(err, llm.ErrThisPrompt) {
+		doubtful := errors.Is(err, llm.ErrThisPrompt)
+		if m.doubts++; !m.refused && m.doubts < inDoubt && doubtful {
 			return
 		}
 		if !m.refused {
 			b.alert(ctx, p, m, e.Msg)
 		}
-		m.refused, m.hold = true, hold{kind: gateway.Unauthorized, until: time.Now().Add(keyEvery)}
+		m.refused = true
+		if !doubtful {
+			m.surely, m.hold = true, hold{kind: gateway.Unauthorized, until: time.Now().Add(keyEvery)}
+		}
 		b.show(p)
-	case e.Kind == gateway.RateLimited && e.RetryAfter > 0 && !m.refused:
+	case e.Kind == gateway.RateLimited && e.RetryAfter > 0 && !m.surely:
 		if until := time.Now().Add(min(e.RetryAfter, longestHold)); until.After(m.hold.until) {
 			m.hold = hold{kind: gateway.RateLimited, until: until}
 		}

@@ -157,9 +157,18 @@ func TestARefusalThatMayBeAboutAPrompt(t *testing.T) {
 			r.says = err403
 			r.wantAsked("m")
 		}
-		r.wantLeftAlone("m", gateway.Unauthorized, keyEvery, keyEvery)
 		r.wantGauges(0, 1)
 		r.wantLines("ERROR", 1)
+		r.wantAsked("m") // by the next customer, whose words nobody minds
+		r.says = nil
+		r.wantAsked("m")
+		r.wantGauges(0, 0)
+		r.says = err403
+		r.wantAsked("m")
+		r.says = errKey
+		r.wantAsked("m")
+		r.wantLeftAlone("m", gateway.Unauthorized, keyEvery, keyEvery)
+		r.says = err403
 		time.Sleep(keyEvery)
 		r.wantAsked("m")
 		r.wantLeftAlone("m", gateway.Unauthorized, keyEvery, keyEvery)

@@ -313,10 +313,13 @@ func (m *Model) response(msg *anthropic.Message) (llm.Response, error) {
 			text.WriteString(b.Text)
 		}
 	}
+	if msg.StopReason == anthropic.StopReasonModelContextWindowExceeded {
+		return llm.Response{}, &gateway.Error{Kind: gateway.TooLong, Msg: m.who.Name + " answered 200 (" + string(msg.StopReason) + ")"}
+	}
 	u := &msg.Usage
 	return llm.Response{
 		Text:         strings.ToValidUTF8(text.String(), "\uFFFD"),
-		Truncated:    msg.StopReason == anthropic.StopReasonMaxTokens || msg.StopReason == anthropic.StopReasonModelContextWindowExceeded,
+		Truncated:    msg.StopReason == anthropic.StopReasonMaxTokens,
 		Refused:      msg.StopReason == anthropic.StopReasonRefusal,
 		Model:        strings.ToValidUTF8(msg.Model, "\uFFFD"),
 		InputTokens:  remote.Tokens(u.InputTokens) + remote.Tokens(u.CacheCreationInputTokens) + remote.Tokens(u.CacheReadInputTokens),

@@ -171,12 +171,11 @@ func TestHowAnAnswerEnds(t *testing.T) {
 		reply llmtest.Reply
 		want  llm.Response
 	}{
-		"at the limit":             {llmtest.Reply{Text: "abc", FinishReason: "max_tokens"}, llm.Response{Text: "abc", Truncated: true}},
-		"at the end of its window": {llmtest.Reply{Text: "abc", FinishReason: "model_context_window_exceeded"}, llm.Response{Text: "abc", Truncated: true}},
-		"with a refusal":           {llmtest.Reply{Refusal: "I can't"}, llm.Response{Text: "I can't", Refused: true}},
-		"in a filter":              {llmtest.Reply{Status: 400, Code: "invalid_request_error", Message: "Output blocked by content filtering policy"}, llm.Response{Refused: true}},
-		"with nothing said":        {llmtest.Reply{}, llm.Response{}},
-		"in a way that is new":     {llmtest.Reply{Text: "abc", FinishReason: "tired"}, llm.Response{Text: "abc"}},
+		"at the limit":         {llmtest.Reply{Text: "abc", FinishReason: "max_tokens"}, llm.Response{Text: "abc", Truncated: true}},
+		"with a refusal":       {llmtest.Reply{Refusal: "I can't"}, llm.Response{Text: "I can't", Refused: true}},
+		"in a filter":          {llmtest.Reply{Status: 400, Code: "invalid_request_error", Message: "Output blocked by content filtering policy"}, llm.Response{Refused: true}},
+		"with nothing said":    {llmtest.Reply{}, llm.Response{}},
+		"in a way that is new": {llmtest.Reply{Text: "abc", FinishReason: "tired"}, llm.Response{Text: "abc"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -189,6 +188,14 @@ func TestHowAnAnswerEnds(t *testing.T) {
 				t.Errorf("response (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestTheEndOfItsWindowIsAPromptThatIsTooLong(t *testing.T) {
+	reply := llmtest.Reply{Text: "abc", FinishReason: "model_context_window_exceeded"}
+	_, err := serve(t, &llmtest.Server{Answer: llmtest.Queue(reply)}).Generate(t.Context(), request())
+	if gateway.KindOf(err) != gateway.TooLong || !strings.Contains(err.Error(), "(model_context_window_exceeded)") {
+		t.Errorf("Generate = %v", err)
 	}
 }
 

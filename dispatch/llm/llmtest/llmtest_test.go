@@ -106,6 +106,13 @@ func TestRefusesWhatRealServersRefuse(t *testing.T) {
 		"a strict schema that is too deep":    {body: strictly(nested(11)), want: "levels"},
 		"a strict schema of too many values":  {body: strictly(`{"type":"object","properties":{"a":{"enum":[` + strings.Repeat(`1,`, 1000) + `1]}},"required":["a"],"additionalProperties":false}`), want: "1001 values"},
 		"a property without a type":           {body: strictly(`{"type":"object","properties":{"a":{}},"required":["a"],"additionalProperties":false}`), want: "'type'"},
+		"a type that is none":                 {body: strictly(`{"type":"object","properties":{"a":{"type":"strin"}},"required":["a"],"additionalProperties":false}`), want: "'type'"},
+		"a list of what nobody knows":         {body: strictly(`{"type":"object","properties":{"a":{"type":"array"}},"required":["a"],"additionalProperties":false}`), want: "missing items"},
+		"an enum without values":              {body: strictly(`{"type":"object","properties":{"a":{"type":"string","enum":[]}},"required":["a"],"additionalProperties":false}`), want: "'enum'"},
+		"a reference to nothing":              {body: strictly(`{"type":"object","properties":{"a":{"$ref":"#/$defs/b"}},"required":["a"],"additionalProperties":false}`), want: "'$ref'"},
+		"a reference":                         {body: strictly(`{"type":"object","properties":{"a":{"$ref":"#/$defs/b"},"c":{"$ref":"#"}},"required":["a","c"],"additionalProperties":false,"$defs":{"b":{"type":"string"}}}`)},
+		"an open object behind a reference":   {body: strictly(`{"type":"object","properties":{"a":{"$ref":"#/$defs/b"}},"required":["a"],"additionalProperties":false,"$defs":{"b":{"type":"object"}}}`), want: "/$defs/b"},
+		"an open object or nothing":           {body: strictly(`{"type":"object","properties":{"a":{"type":["object","null"]}},"required":["a"],"additionalProperties":false}`), want: "additionalProperties"},
 		"a property whose schema is a string": {body: strictly(`{"type":"object","properties":{"a":"string"},"required":["a"],"additionalProperties":false}`), want: "no object"},
 	}
 	for name, tt := range tests {

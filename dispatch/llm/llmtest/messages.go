@@ -18,9 +18,12 @@ type messagesBody struct {
 	Model     string `json:"model"`
 	MaxTokens *int   `json:"max_tokens"`
 	System    []struct {
-		Type         string          `json:"type"`
-		Text         string          `json:"text"`
-		CacheControl json.RawMessage `json:"cache_control"`
+		Type         string `json:"type"`
+		Text         string `json:"text"`
+		CacheControl *struct {
+			Type string  `json:"type"`
+			TTL  *string `json:"ttl"`
+		} `json:"cache_control"`
 	} `json:"system"`
 	Messages     []rawMessage `json:"messages"`
 	Temperature  *float64     `json:"temperature"`
@@ -86,7 +89,18 @@ func (b *messagesBody) said(req *Request) *problem {
 			return invalid(fmt.Sprintf("system.%d", i), "a text block must not be empty")
 		}
 		req.Messages = append(req.Messages, Message{Role: "system", Content: s.Text})
-		req.Cached = req.Cached || len(s.CacheControl) > 0
+		if c := s.CacheControl; c != nil {
+			param := fmt.Sprintf("system.%d.cache_control", i)
+			if p := oneOf(param+".type", c.Type, "ephemeral"); p != nil {
+				return p
+			}
+			if c.TTL != nil {
+				if p := oneOf(param+".ttl", *c.TTL, "5m", "1h"); p != nil {
+					return p
+				}
+			}
+			req.Cached = true
+		}
 	}
 	turns := Request{}
 	if p := said(&turns, b.Messages); p != nil {

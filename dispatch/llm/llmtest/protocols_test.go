@@ -66,6 +66,9 @@ func TestRefusesWhatMessagesRefuse(t *testing.T) {
 	}{
 		"the least that is taken":       {message(``), ""},
 		"all that is taken":             {message(`,"system":[{"type":"text","text":"x","cache_control":{"type":"ephemeral"}}],"temperature":1,"stream":false,"output_config":{"effort":"max","format":{"type":"json_schema","schema":` + closed + `}}`), ""},
+		"a cache for an hour":           {message(`,"system":[{"type":"text","text":"x","cache_control":{"type":"ephemeral","ttl":"1h"}}]`), ""},
+		"a cache for a day":             {message(`,"system":[{"type":"text","text":"x","cache_control":{"type":"ephemeral","ttl":"1d"}}]`), "cache_control.ttl"},
+		"a cache for good":              {message(`,"system":[{"type":"text","text":"x","cache_control":{"type":"forever"}}]`), "cache_control.type"},
 		"a seed":                        {message(`,"seed":1`), "seed"},
 		"no model":                      {`{"max_tokens":1,"messages":[{"role":"user","content":"x"}]}`, "model"},
 		"no limit":                      {`{"model":"m","messages":[{"role":"user","content":"x"}]}`, "max_tokens"},

@@ -90,6 +90,7 @@ const (
 // closed, and requires each of its properties.
 type checker struct {
 	param                         string
+	defs                          object // by their names
 	properties, enums, characters int
 }
 
@@ -103,8 +104,18 @@ func strict(param string, raw json.RawMessage) *problem {
 		return invalid(param, "invalid schema: its root must be of type object and no anyOf")
 	}
 	c := &checker{param: param}
+	c.defs, _ = root["$defs"].(object)
 	if p := c.check("", root, 0); p != nil {
 		return p
+	}
+	for name, v := range c.defs {
+		s, ok := v.(object)
+		if !ok {
+			return invalid(param, "invalid schema at %q: it is no object", "/$defs/"+name)
+		}
+		if p := c.check("/$defs/"+name, s, 1); p != nil {
+			return p
+		}
 	}
 	switch {
 	case c.properties > maxProperties:
@@ -126,8 +137,12 @@ func (c *checker) check(path string, s object, depth int) *problem {
 			return bad("%q is not permitted", k)
 		}
 	}
+	types, ok := typesOf(s["type"])
+	if !ok {
+		return bad("its 'type' is none")
+	}
 	props, isObject := s["properties"].(object)
-	if isObject || s["type"] == "object" {
+	if isObject || slices.Contains(types, "object") {
 		if depth++; depth > maxDepth {
 			return bad("more than %d levels of nesting", maxDepth)
 		}
@@ -148,7 +163,40 @@ func (c *checker) check(path string, s object, depth int) *problem {
 	if s["type"] == nil && s["anyOf"] == nil && s["enum"] == nil && s["const"] == nil && s["$ref"] == nil {
 		return bad("it must have a 'type'")
 	}
+	if enum, ok := s["enum"].([]any); s["enum"] != nil && (!ok || len(enum) == 0) {
+		return bad("'enum' must have values")
+	}
+	if slices.Contains(types, "array") && s["items"] == nil {
+		return bad("array schema missing items")
+	}
+	if ref, ok := s["$ref"].(string); s["$ref"] != nil {
+		name, found := strings.CutPrefix(ref, "#/$defs/")
+		if !ok || ref != "#" && (!found || c.defs[name] == nil) {
+			return bad("'$ref' leads nowhere")
+		}
+	}
 	return c.inside(path, s, props, depth)
+}
+
+// typesOf returns the types that a schema names, which are one or a list, and
+// reports whether they are types.
+func typesOf(v any) ([]string, bool) {
+	if v == nil {
+		return nil, true
+	}
+	list, ok := v.([]any)
+	if !ok {
+		list = []any{v}
+	}
+	var out []string
+	for _, v := range list {
+		name, _ := v.(string)
+		if !slices.Contains([]string{"string", "number", "integer", "boolean", "object", "array", "null"}, name) {
+			return nil, false
+		}
+		out = append(out, name)
+	}
+	return out, len(out) > 0
 }
 
 // inside checks what a schema holds.

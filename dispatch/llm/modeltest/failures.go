@@ -78,7 +78,7 @@ func (s Suite) bodies(t *testing.T) {
 		wantKind gateway.Kind
 		wantMsg  string
 	}{
-		"an array, as Google's":             {400, `[{"error":{"code":400,"message":"x","status":"INVALID_ARGUMENT"}}]`, gateway.Invalid, "acme answered 400"},
+		"an array, as Google's":             {400, `[{"error":{"code":400,"message":"x","status":"INVALID_ARGUMENT"}}]`, gateway.Invalid, "acme answered 400 (invalid_argument)"},
 		"a string, as Ollama's":             {404, `{"error":"model \"x\" not found"}`, gateway.Invalid, "acme answered 404"},
 		"no envelope, as vLLM's":            {400, `{"object":"error","message":"x","type":"bad_request","code":400}`, gateway.Invalid, "acme answered 400 (bad_request)"},
 		"words where a code belongs":        {400, `{"error":{"code":"` + secret + `","param":"` + Key + `"}}`, gateway.Invalid, "acme answered 400"},
@@ -86,7 +86,8 @@ func (s Suite) bodies(t *testing.T) {
 		"nothing":                           {500, ``, gateway.Unavailable, "acme answered 500"},
 		"null":                              {500, `null`, gateway.Unavailable, "acme answered 500"},
 		"types that nobody expects":         {500, `{"error":{"code":{"a":1},"type":[1],"param":7}}`, gateway.Unavailable, "acme answered 500"},
-		"a key that Google doesn't know":    {400, `[{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT"}}]`, gateway.Unauthorized, "acme answered 400"},
+		"a key that Google doesn't know":    {400, `[{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT"}}]`, gateway.Unauthorized, "acme answered 400 (invalid_argument)"},
+		"a key that Google lets not":        {403, `[{"error":{"code":403,"message":"x","status":"PERMISSION_DENIED"}}]`, gateway.Unauthorized, "acme answered 403 (permission_denied)"},
 		"a key that xAI doesn't know":       {400, `{"code":"Client specified an invalid argument","error":"Incorrect API key provided: ` + Key + `."}`, gateway.Unauthorized, "acme answered 400"},
 		"no credit at Anthropic's":          {400, `{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API."}}`, gateway.Unauthorized, "acme answered 400 (invalid_request_error)"},
 		"no credit at Moonshot's":           {429, `{"error":{"message":"Your account is suspended","type":"exceeded_current_quota_error"}}`, gateway.Unauthorized, "acme answered 429 (exceeded_current_quota_error)"},

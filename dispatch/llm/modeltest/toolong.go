@@ -42,7 +42,7 @@ func (s Suite) tooLong(t *testing.T) {
 		},
 		"Google": {
 			400, `[{"error":{"code":400,"message":"The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).","status":"INVALID_ARGUMENT"}}]`,
-			gateway.TooLong, "acme answered 400",
+			gateway.TooLong, "acme answered 400 (invalid_argument)",
 		},
 		"Groq": {
 			400, `{"error":{"message":"Please reduce the length of the messages or completion.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}`,

@@ -30,6 +30,9 @@ func (m *Model) complete(ctx context.Context, r *llm.Request, f form) (llm.Respo
 	ended := false
 	for s.Next() {
 		chunk := s.Current()
+		if chunk.ID == "" { // Azure's filter adds chunks without one
+			chunk.ID = all.ID
+		}
 		if !all.AddChunk(chunk) {
 			return llm.Response{}, m.who.Unusable("with a stream whose parts do not fit")
 		}

@@ -108,6 +108,8 @@ func (f form) Less(a *remote.Refusal, r *llm.Request) (next form, lasting, chang
 	switch unknown := a.About("unsupported", "not supported", "unrecognized", "unknown", "extra inputs", "not permitted"); {
 	case !f.responses && a.About("only supported in v1/responses", "use /v1/responses"):
 		f = f.overResponses()
+	case r.Settings.ParallelToolCalls != nil && a.About("parallel_tool_calls"):
+		return f, false, false // it is the agent's setting, and not the tools
 	case !f.noCacheKey && r.CacheKey != "" && unknown && a.About("prompt_cache_key"):
 		f.noCacheKey = true
 	case !f.noUsage && unknown && a.About("stream_options", "include_usage"):

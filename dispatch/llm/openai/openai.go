@@ -144,6 +144,9 @@ func (m *Model) Generate(ctx context.Context, r llm.Request) (llm.Response, erro
 	}
 	return remote.Ask(ctx, &m.who, &m.learned, f, &r, func(f form) (llm.Response, error) {
 		if f.responses {
+			if err := notOverResponses(m.who.Name, &r); err != nil {
+				return llm.Response{}, err
+			}
 			return m.respond(ctx, &r, f)
 		}
 		return m.complete(ctx, &r, f)

@@ -291,21 +291,83 @@ func TestTheSettingThatAServerRefusesIsNamed(t *testing.T) {
 		words    string
 		want     string
 	}{
-		"a seed":               {gateway.ModelSettings{Seed: &seed}, "Unrecognized request argument supplied: seed", "acme answered 400 (x) about seed"},
-		"an effort":            {gateway.ModelSettings{ReasoningEffort: "max"}, "Unsupported value: reasoning.effort", "acme answered 400 (x) about reasoning_effort"},
-		"a switch":             {gateway.ModelSettings{ReasoningEffort: "none"}, "thinking: Extra inputs are not permitted", "acme answered 400 (x) about reasoning_effort"},
-		"a budget":             {gateway.ModelSettings{ThinkingBudget: 2000}, "thinking_token_budget must be set at start", "acme answered 400 (x) about thinking_budget_tokens"},
-		"parallel calls":       {gateway.ModelSettings{ParallelToolCalls: &no}, "parallel calls are not supported", "acme answered 400 (x) about parallel_tool_calls"},
-		"one that was not set": {gateway.ModelSettings{Seed: &seed}, "Unsupported value: reasoning.effort", "acme answered 400 (x)"},
+		"a seed":                   {gateway.ModelSettings{Seed: &seed}, "Unrecognized request argument supplied: seed", "acme answered 400 (x) about seed"},
+		"an effort":                {gateway.ModelSettings{ReasoningEffort: "max"}, "Unsupported value: reasoning.effort", "acme answered 400 (x) about reasoning_effort"},
+		"a switch":                 {gateway.ModelSettings{ReasoningEffort: "none"}, "thinking: Extra inputs are not permitted", "acme answered 400 (x) about reasoning_effort"},
+		"a budget":                 {gateway.ModelSettings{ThinkingBudget: 2000}, "thinking_token_budget must be set at start", "acme answered 400 (x) about thinking_budget_tokens"},
+		"parallel calls":           {gateway.ModelSettings{ParallelToolCalls: &no}, "parallel calls are not supported", "acme answered 400 (x) about parallel_tool_calls"},
+		"parallel calls of a tool": {gateway.ModelSettings{ParallelToolCalls: &no}, "Unsupported parameter: 'parallel_tool_calls' is not supported with this model.", "acme answered 400 (x) about parallel_tool_calls"},
+		"one that was not set":     {gateway.ModelSettings{Seed: &seed}, "Unsupported value: reasoning.effort", "acme answered 400 (x)"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			m := serve(t, &llmtest.Server{Extra: []string{"budget"}, Answer: llmtest.Queue(llmtest.Reply{Status: 400, Code: "x", Message: tt.words + secret})}, "acme")
 			m.traits.Budget = "budget"
+			m.traits.NoSchema = strings.Contains(name, "of a tool")
 			r := request()
 			r.Settings = tt.settings
+			first := m.form(r.Model)
 			_, err := m.Generate(t.Context(), r)
 			checkError(t, err, gateway.Invalid, tt.want)
+			if m.form(r.Model) != first {
+				t.Errorf("of the model is remembered %+v, where it began with %+v", m.form(r.Model), first)
+			}
 		})
+	}
+}
+
+// A deployment whose name says nothing needs Responses, which is learned from a 404.
+func TestASettingIsNotLostOnTheWayToResponses(t *testing.T) {
+	seed := int64(7)
+	tests := map[string]struct {
+		settings gateway.ModelSettings
+		want     string
+	}{
+		"a seed":   {gateway.ModelSettings{Seed: &seed}, "acme has no seed in Responses, which m-1 needs"},
+		"a budget": {gateway.ModelSettings{ThinkingBudget: 2000}, "acme has no thinking_budget_tokens in Responses, which m-1 needs"},
+		"none":     {},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := &llmtest.Server{Extra: []string{"budget"}, Answer: func(r llmtest.Request) llmtest.Reply {
+				if strings.HasSuffix(r.Path, "/chat/completions") {
+					return llmtest.Reply{Status: 404, Message: "This model is only supported in v1/responses and not in v1/chat/completions."}
+				}
+				return llmtest.Reply{Text: `{"a":"b"}`}
+			}}
+			m := serve(t, s, "acme")
+			m.traits.Budget = "budget"
+			r := request()
+			r.Settings = tt.settings
+			for range 2 { // when it is learned, and when it is known
+				got, err := m.Generate(t.Context(), r)
+				if tt.want != "" {
+					checkError(t, err, gateway.Invalid, tt.want)
+				} else if err != nil || got.Text != `{"a":"b"}` {
+					t.Errorf("%+v, %v", got, err)
+				}
+			}
+		})
+	}
+}
+
+// Azure's filter that works beside the answer adds chunks without an id.
+func TestAStreamWithPartsThatHaveNoID(t *testing.T) {
+	const head = `data: {"object":"chat.completion.chunk","created":1,"model":"m-1",`
+	parts := []string{
+		head + `"id":"","choices":[],"prompt_filter_results":[{"prompt_index":0}]}`,
+		head + `"id":"c1","choices":[{"index":0,"delta":{"role":"assistant","content":"{\"a\":"}}]}`,
+		head + `"id":"","choices":[{"index":0,"delta":{},"content_filter_offsets":{"check_offset":0}}]}`,
+		head + `"id":"c1","choices":[{"index":0,"delta":{"content":"1}"},"finish_reason":"stop"}]}`,
+		head + `"id":"","choices":[{"index":0,"delta":{},"content_filter_results":{}}]}`,
+		`data: [DONE]`,
+	}
+	m := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = w.Write([]byte(strings.Join(parts, "\n\n") + "\n\n"))
+	}), "acme")
+	m.stream = true
+	if got, err := m.Generate(t.Context(), request()); err != nil || got.Text != `{"a":1}` {
+		t.Errorf("%+v, %v", got, err)
 	}
 }

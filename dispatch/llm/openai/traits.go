@@ -77,6 +77,22 @@ func (t *Traits) Check(name string, r *llm.Request) error {
 	return nil
 }
 
+// notOverResponses returns an Error of kind Invalid for the first setting that
+// Responses does not have, of a model of which it is known only now that it needs
+// them; nil if there is none.
+func notOverResponses(name string, r *llm.Request) error {
+	var what string
+	switch s := &r.Settings; {
+	case s.Seed != nil:
+		what = "seed"
+	case s.ThinkingBudget > 0:
+		what = "thinking_budget_tokens"
+	default:
+		return nil
+	}
+	return &gateway.Error{Kind: gateway.Invalid, Msg: fmt.Sprintf("%s has no %s in Responses, which %s needs", name, what, r.Model)}
+}
+
 // settings puts a request's settings where the server has them in Chat
 // Completions.
 func (t *Traits) settings(r *llm.Request) []option.RequestOption {

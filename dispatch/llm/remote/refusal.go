@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -151,9 +152,8 @@ func NewRefusal(status int, h http.Header, body []byte) *Refusal {
 	a.words = strings.ToLower(strings.Join(words, "\n"))
 	a.malformed, _ = d.Generation.(string)
 	a.param = safe(d.Param)
-	if a.code = safe(d.Code); a.code == "" {
-		a.code = safe(d.Type)
-	}
+	named, _ := d.Status.(string)
+	a.code = cmp.Or(safe(d.Code), safe(d.Type), safe(strings.ToLower(named)))
 	if n, ok := d.Code.(float64); ok && n == float64(int(n)) {
 		a.Inner = int(n)
 	}
@@ -165,6 +165,7 @@ type detail struct {
 	Type       any             `json:"type"`
 	Param      any             `json:"param"`
 	Code       any             `json:"code"`
+	Status     any             `json:"status"` // Google's name of the code: PERMISSION_DENIED
 	Message    json.RawMessage `json:"message"`
 	Detail     json.RawMessage `json:"detail"`
 	Generation any             `json:"failed_generation"`
