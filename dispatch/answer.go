@@ -126,7 +126,7 @@ func (d *Dispatcher) input(ctx context.Context, c *gateway.Claim, a *gateway.Age
 			return recall.Fitted{}, fmt.Errorf("read input of run %s: %w", c.Run.ID, err)
 		}
 	}
-	in.Agent, in.Now = a, c.Run.StartedAt
+	in.Agent, in.Now = a, c.Run.StartedAt.UTC()
 	in.Contact = prompt.Facts{Name: c.Conversation.Name, Phone: c.Conversation.Peer.Phone}
 	if c.Run.Account != "" {
 		account, err := d.Directory.Account(ctx, c.Run.Account)
@@ -166,7 +166,7 @@ func (d *Dispatcher) remember(ctx context.Context, c *gateway.Claim, a *gateway.
 	if err != nil {
 		return fmt.Errorf("recall context of run %s: %w", c.Run.ID, err)
 	}
-	x.Over = m == nil
+	x.Over = m == nil && c.Run.Attempt <= 1 && c.Run.Supersedes == 0
 	if m != nil {
 		x.Input.ContextSummary = m.Summary
 		x.Input.LastAgentOutput = &prompt.LastOutput{Intent: m.Intent, Actions: m.Actions}
@@ -182,12 +182,11 @@ func (d *Dispatcher) remember(ctx context.Context, c *gateway.Claim, a *gateway.
 	if compacts {
 		most = compactedMost + 1 // the first tells whether there are more
 	}
-	recent, err := d.Directory.Recent(ctx, c.Run.Conversation, c.Messages[0].Seq, most)
+	recent, err := d.Directory.Recent(ctx, a.ID, c.Run.Conversation, c.Messages[0].Seq, most)
 	if err != nil {
 		return fmt.Errorf("list messages before run %s: %w", c.Run.ID, err)
 	}
-	since := c.Run.StartedAt.Add(-a.ContextTTL)
-	recent = slices.DeleteFunc(recent, func(m gateway.Message) bool { return !m.ReceivedAt.After(since) })
+	recent = alive(recent, c.Run.StartedAt, a.ContextTTL, m != nil)
 	if compacts {
 		if len(recent) == most {
 			x.Before, recent = recent[0].Seq, recent[1:]
@@ -197,6 +196,21 @@ func (d *Dispatcher) remember(ctx context.Context, c *gateway.Claim, a *gateway.
 		x.Input.RecentMessages = prompt.Recents(transcript.Trim(transcript.FromMessages(recent), recentBudget))
 	}
 	return nil
+}
+
+// alive returns those of the messages, oldest first, that are part of a context which
+// lives at a moment: what came within its life and, where it goes on, what came within
+// the life of what is part of it.
+func alive(ms []gateway.Message, at time.Time, life time.Duration, goesOn bool) []gateway.Message {
+	for i, m := range slices.Backward(ms) {
+		if !m.ReceivedAt.After(at.Add(-life)) {
+			return ms[i+1:]
+		}
+		if goesOn {
+			at = m.ReceivedAt
+		}
+	}
+	return ms
 }
 
 // What an agent is told of what came of its actions: of so many, and so many bytes of

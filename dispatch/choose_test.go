@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wagent/context/prompt"
+	"wagent/debounce"
 	"wagent/dispatch"
 	"wagent/dispatch/agent"
 	"wagent/dispatch/route"
@@ -107,6 +108,59 @@ func TestRulesDecideWhoAnswers(t *testing.T) {
 			t.Errorf("%d lines of the log tell of the keyword", n)
 		}
 	})
+}
+
+// A message says itself in which language it is; what was answered before counts where
+// it has too few words.
+func TestALanguageIsThatOfTheMessage(t *testing.T) {
+	inRig(t, nil, staff(rules, "french"), func(r *rig) {
+		r.answered(bob, "Est-ce que vous avez une table pour deux ce soir ?")
+		r.answered(bob, "204")
+		r.answered(bob, "Perdone, prefiero hablar en español: ¿tienen ustedes una mesa para dos personas esta noche?")
+		r.answers("french: language", "french: language", "front: default")
+	})
+}
+
+// Who answers a run that was called back is decided by all that it then has.
+func TestARunThatIsCalledBackIsRoutedAgain(t *testing.T) {
+	for name, crash := range map[string]bool{"by a newer message": false, "by one that came while its process was dead": true} {
+		t.Run(name, func(t *testing.T) {
+			n := 0
+			slow := func(s *settings) {
+				staff(rules, "bills")(s)
+				superseding(3)(s)
+				s.parts = func(p *dispatch.Parts) {
+					p.Answerer = desk{before: func(ctx context.Context) error {
+						if n++; n > 1 {
+							return nil
+						}
+						<-ctx.Done()
+						return ctx.Err()
+					}}
+				}
+			}
+			inRig(t, nil, slow, func(r *rig) {
+				m := r.write(ada, "hello")
+				ctx, end := context.WithCancelCause(r.Context())
+				defer end(nil)
+				done := r.begin(ctx, m.Conversation)
+				r.at(time.Second)
+				equal(r.T, "at first", r.runs()[0].Routed, "default")
+				if crash {
+					end(context.Canceled)
+					<-done
+				}
+				r.write(ada, "where is my invoice?")
+				if !crash {
+					end(debounce.ErrRecalled)
+					<-done
+				}
+				r.at(10 * time.Minute)
+				must(r.T, r.handle(r.Context(), m.Conversation))
+				r.answers("bills: keyword")
+			})
+		})
+	}
 }
 
 func TestADialogueEndsWithItsContext(t *testing.T) {
@@ -216,6 +270,21 @@ func TestARouterDecidesWhatNoRuleDoes(t *testing.T) {
 			}
 		})
 	})
+	t.Run("for that message: of the next one it is asked again", func(t *testing.T) {
+		s := &switchboard{}
+		s.answer = func(ctx context.Context, among []*gateway.Agent) (router.Choice, error) {
+			if s.asked == 1 {
+				return router.Choice{}, errors.New("busy")
+			}
+			return last(ctx, among)
+		}
+		inRig(t, nil, asking(s), func(r *rig) {
+			r.answered(ada, "a double, please")
+			r.answered(ada, "with a view")
+			r.answered(ada, "for two")
+			r.answers("front: router_failed", "rooms: router", "rooms: sticky")
+		})
+	})
 	t.Run("but is not asked where there is one to choose", func(t *testing.T) {
 		s := &switchboard{answer: last}
 		inRig(t, nil, func(x *settings) { asking(s)(x); x.others = x.others[1:2] }, func(r *rig) { // vip
@@ -244,7 +313,7 @@ func TestARouterDoesNotChooseWhoSpentTheirTokens(t *testing.T) {
 	}{
 		"one of three":           {[]string{"rooms"}, 1, []string{"front", "bills"}, "bills: router"},
 		"the default agent":      {[]string{"front"}, 1, []string{"bills", "rooms"}, "rooms: router"},
-		"all but one":            {[]string{"front", "rooms"}, 0, nil, "bills: default"},
+		"all but one":            {[]string{"front", "rooms"}, 0, nil, "bills: stand_in"},
 		"all but the default":    {[]string{"bills", "rooms"}, 0, nil, "front: default"},
 		"everybody, which tells": {[]string{"front", "bills", "rooms"}, 0, nil, "failed"},
 	}

@@ -121,6 +121,44 @@ func TestAFailedSummaryIsNotedAndAnswered(t *testing.T) {
 	})
 }
 
+// Of a context that begins with this run, too, an interrupted attempt leaves the
+// summary to the next one.
+func TestAnAttemptLeavesItsSummaryToTheNext(t *testing.T) {
+	s := &scribe{}
+	const failing = 12 // runs, so that much was said and no context began
+	n := 0
+	answer := func(ctx context.Context, i int) (a agent.Answer, err error) {
+		switch n++; {
+		case n <= failing:
+			return a, errOdd
+		case n <= failing+2:
+			<-ctx.Done()
+			return a, ctx.Err()
+		}
+		return says("I see.")(ctx, i)
+	}
+	inRig(t, answer, both(summing(s, gateway.CompactionSliding), func(x *settings) { x.agent.FallbackReply = fallback }), func(r *rig) {
+		for range failing {
+			r.answered(ada, tale)
+		}
+		m, before := r.write(ada, "Hello?"), len(s.asked)
+		for attempt := range 2 {
+			ctx, stop := context.WithCancel(r.Context())
+			done := r.begin(ctx, m.Conversation)
+			stop()
+			<-done
+			if asked := len(s.asked) - before; asked != 1 {
+				t.Errorf("after attempt %d: %d summaries", attempt+1, asked)
+			}
+			time.Sleep(time.Minute)
+		}
+		must(t, r.handle(r.Context(), m.Conversation))
+		if asked := len(s.asked) - before; asked != 1 || !strings.Contains(r.lastRead(), "SUMMARY") {
+			t.Errorf("%d summaries, and the agent read %s", asked, r.lastRead())
+		}
+	})
+}
+
 // A run that fails was given the summary, and another need not make it again;
 // but a context that did not go on does not live on.
 func TestARunThatFailsLeavesTheSummaryToTheNext(t *testing.T) {

@@ -52,6 +52,11 @@ func TestWhatAnAgentRemembersIsSeenCorrectedAndErased(t *testing.T) {
 				known += ", " + what
 			}
 		}
+		for _, m := range r.Messages[1 : len(r.Messages)-1] { // what was said before
+			if strings.Contains(m.Content, "hello again") {
+				known += ", who is back"
+			}
+		}
 		reply := output("I know "+known, "the room is 204")
 		if strings.Contains(asked(r), "dog") {
 			reply.Text = strings.TrimSuffix(reply.Text, "}") + `,"contact_memory":"has a dog"}`

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -46,14 +47,13 @@ func newFence(in *Input) fence {
 
 // Fenced returns each text between the two lines of one fence, whose tag stands
 // in none of them: what strangers wrote, for a prompt that is not made of an
-// [Input]. What the fence means is for the caller's own words to say.
-func Fenced(texts ...string) []string {
+// [Input]. rules say what the fence means, and belong into the system prompt.
+func Fenced(texts ...string) (fenced []string, rules string) {
 	f := fence{tag: newTag(texts, tagDigits)}
-	out := make([]string, len(texts))
-	for i, t := range texts {
-		out[i] = f.around(t)
+	for _, t := range texts {
+		fenced = append(fenced, f.around(t))
 	}
-	return out
+	return fenced, fmt.Sprintf(dataRules, f.open(), f.close())
 }
 
 // newTag returns a tag of at least so many hexadecimal digits that occurs in

@@ -68,7 +68,7 @@ type Overlong struct {
 	Conversation gateway.ConversationID // empty: no summary is made
 	Earlier      []gateway.Message      // what was said before the batch, oldest first, to become Input.RecentMessages; empty: those stay
 	Before       int64                  // seq of the last message that Earlier could not hold: a summary is due even if the rest fits; 0: it holds all
-	Over         bool                   // the context that a kept summary may belong to has ended
+	Over         bool                   // the context that a kept summary may belong to has ended, and no earlier attempt at this run made one
 }
 
 // Fitted is what an agent reads, and what became of the rest.
@@ -86,6 +86,8 @@ const (
 	minSummary = 128              // tokens, of the smallest
 	lowWater   = 0.7              // how full the room for turns is after older ones became a summary
 	atMost     = 20 * time.Second // for a model to make one
+	much       = 32_000           // tokens, which are read at once
+	mostRounds = 4                // requests in a run to a model that reads less; the next run goes on
 
 	afterFailure = 5 * time.Minute // in which a model that gave none is not asked again
 )
@@ -93,12 +95,14 @@ const (
 // Fit returns what the agent is to read: Input with the earlier turns, if they
 // fit; else with a summary of the older ones or of all, as the agent's
 // Compaction says, or without them. A summary is kept, and serves until its turns
-// and those that follow it do not fit again. What comes after it is left out
-// only where the model gave none, which is noted.
+// and those that follow it do not fit again. A model that reads less than there is
+// makes it in several steps. What comes after it is left out only where that did not
+// suffice, which is noted; the next run then goes on from there.
 //
 // The batch's newest message is always there: if nothing else is left to leave
-// out, it loses its head. Only where the agent's own prompt leaves it no room at
-// all is the budget exceeded, by what stays of the message: some 64 tokens.
+// out, it loses its head. Where the agent's own prompt, what is kept of the contact
+// or the input of a run of the API leaves it no room, the budget is exceeded, which is
+// noted.
 //
 // An error is SQL's, or the context's.
 func (c *Compactor) Fit(ctx context.Context, x Overlong) (Fitted, error) {
@@ -133,12 +137,17 @@ func (c *Compactor) Fit(ctx context.Context, x Overlong) (Fitted, error) {
 			return f, err
 		}
 	}
-	left, err := m.leaveOut(ctx, &f.Input, limit)
+	left, least, err := m.leaveOut(ctx, &f.Input, limit)
 	if err != nil {
 		return f, fmt.Errorf("count what conversation %s holds: %w", x.Conversation, err)
 	}
 	if f.Input.EarlierSummary == "" {
 		f.Summary = nil
+	}
+	if least {
+		if n := m.prompt(prompt.Render(f.Input)); n > limit {
+			f.Notes = append(f.Notes, fmt.Sprintf("the prompt has %d tokens and may have %d, but nothing else can be left out", n, limit))
+		}
 	}
 	if len(left) > 0 {
 		f.Notes = append(f.Notes, fmt.Sprintf("left out to fit into %d tokens: %s", limit, strings.Join(left, ", ")))
@@ -197,36 +206,40 @@ func (c *Compactor) compact(ctx context.Context, x *Overlong, f *Fitted, m *mete
 		other.Agent = &gateway.Agent{Model: model}
 		m = newMeter(&other, c.count)
 	}
-	p, ok := m.summaryPrompt(in, n, size)
-	if !ok {
-		f.Notes = append(f.Notes, "no summary was made: the model that makes them reads too little")
-		return nil
-	}
 	limited, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
-	made, err := c.Summarizer.Summarize(limited, model, p, size)
-	f.InputTokens += made.InputTokens
-	f.OutputTokens += made.OutputTokens
-	text := strings.TrimSpace(made.Text)
-	switch {
-	case ctx.Err() != nil:
-		return fmt.Errorf("summarise conversation %s: %w", x.Conversation, context.Cause(ctx))
-	case err != nil || text == "":
-		c.fail(a.ID, x.Conversation)
-		f.Notes = append(f.Notes, "no summary was made: the model gave none")
-		c.Log.WarnContext(ctx, "conversation not summarised: older messages are left out", "conversation", x.Conversation, "agent", a.ID, "model", model, "err", err)
+	text, done, rounds := in.EarlierSummary, 0, mostRounds
+	if budget.Of(&gateway.Agent{Model: model}) > much {
+		rounds = 1
+	}
+	for round := 0; round < rounds && done < n; round++ {
+		p, k := m.summaryPrompt(text, in.RecentMessages[done:n], size)
+		made, err := c.Summarizer.Summarize(limited, model, p, size)
+		f.InputTokens += made.InputTokens
+		f.OutputTokens += made.OutputTokens
+		said := strings.TrimSpace(made.Text)
+		if ctx.Err() != nil {
+			return fmt.Errorf("summarise conversation %s: %w", x.Conversation, context.Cause(ctx))
+		}
+		if err != nil || said == "" {
+			c.fail(a.ID, x.Conversation)
+			f.Notes = append(f.Notes, "no summary was made: the model gave none")
+			c.Log.WarnContext(ctx, "conversation not summarised: older messages are left out", "conversation", x.Conversation, "agent", a.ID, "model", model, "err", err)
+			break
+		}
+		text, done = budget.Tail(a.Model, said, size), done+k
+	}
+	if done == 0 {
 		return nil
-	case budget.Count(a.Model, text) > size:
-		text = budget.Tail(a.Model, text, size)
 	}
 	s := &gateway.ContextSummary{
-		Agent: a.ID, Conversation: x.Conversation, Until: x.Earlier[n-1].Seq, Text: text, ExpiresAt: time.Now().Add(a.ContextTTL),
+		Agent: a.ID, Conversation: x.Conversation, Until: x.Earlier[done-1].Seq, Text: text, ExpiresAt: time.Now().Add(a.ContextTTL),
 	}
 	// At once, for the run may be superseded, or fail.
 	if err := c.Summaries.PutSummary(ctx, s); err != nil {
 		c.Log.WarnContext(ctx, "summary not kept: the next run makes it again", "conversation", x.Conversation, "err", err)
 	}
-	f.Summary, in.EarlierSummary, in.RecentMessages = s, text, in.RecentMessages[n:]
+	f.Summary, in.EarlierSummary, in.RecentMessages = s, text, in.RecentMessages[done:]
 	return nil
 }
 
@@ -276,16 +289,17 @@ func (m *meter) older(in *prompt.Input, limit, size int) int {
 	return n
 }
 
-// summaryPrompt returns what the summariser, which is the meter's model, reads of
-// the first n turns: without the oldest ones if they are more than it can. It
-// reports false if that leaves none.
-func (m *meter) summaryPrompt(in *prompt.Input, n, size int) (prompt.Prompt, bool) {
+// summaryPrompt returns what the summariser, which is the meter's model, reads: a
+// summary of what came before, and as many of the turns, from the first, as it can,
+// which it counts. Of a turn that is alone too much it reads the end.
+func (m *meter) summaryPrompt(previous string, turns []prompt.Recent, size int) (prompt.Prompt, int) {
 	reads := budget.Of(&gateway.Agent{Model: m.model, MaxTokens: size})
 	words := size / 2 // a word is more than a token nearly everywhere
-	room := reads - m.prompt(prompt.Summary(in.EarlierSummary, nil, words))
+	whole := reads - m.prompt(prompt.Summary(previous, nil, words))
+	room := whole
 	var pieces []piece
-	for len(pieces) < n {
-		p := piece{recentTurn, in.RecentMessages[n-1-len(pieces)].Text, m.frame}
+	for len(pieces) < len(turns) {
+		p := piece{recentTurn, turns[len(pieces)].Text, m.frame}
 		if room -= p.frame; room >= 0 {
 			room -= m.text(p.text, room)
 		}
@@ -295,10 +309,12 @@ func (m *meter) summaryPrompt(in *prompt.Input, n, size int) (prompt.Prompt, boo
 		pieces = append(pieces, p)
 	}
 	for k := len(pieces); k > 0; k -= (k + 3) / 4 {
-		p := prompt.Summary(in.EarlierSummary, in.RecentMessages[n-k:n], words)
+		p := prompt.Summary(previous, turns[:k], words)
 		if k == len(pieces) && sure(pieces, room) || m.prompt(p) <= reads {
-			return p, true
+			return p, k
 		}
 	}
-	return prompt.Prompt{}, false
+	end := turns[0]
+	end.Text = cut + budget.Tail(m.model, end.Text, max(whole-m.frame-whole/64, leastNewest))
+	return prompt.Summary(previous, []prompt.Recent{end}, words), 1
 }

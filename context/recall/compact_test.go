@@ -268,28 +268,21 @@ func TestWhatOtherwiseBecomesOfSummaries(t *testing.T) {
 		note   string
 		asked  int
 	}{
-		"a model that fails leaves turns out": {func(r *compactRig, _ *gateway.Agent) { r.scribe.err = errors.New("busy") }, "no summary was made: the model gave none", 1},
-		"so does one that says nothing":       {func(r *compactRig, _ *gateway.Agent) { r.scribe.says = " \n" }, "no summary was made: the model gave none", 1},
-		"and one that reads too little": {func(_ *compactRig, a *gateway.Agent) {
-			a.Compaction.MaxTokens, a.Compaction.Model = 30_000, "ollama/small"
-		}, "no summary was made: the model that makes them reads too little", 0},
-		"a stateless agent makes none":               {func(_ *compactRig, a *gateway.Agent) { a.ContextTTL = 0 }, "", 0},
-		"one that can not be kept is used":           {func(r *compactRig, _ *gateway.Agent) { r.kept.putErr = errors.New("away") }, "-", 1},
-		"one that is too long loses its head":        {func(r *compactRig, _ *gateway.Agent) { r.scribe.says = strings.Repeat("word ", 5000) + "end" }, "-", 1},
-		"where nobody summarises turns are left":     {func(r *compactRig, _ *gateway.Agent) { r.Summarizer = nil }, "", 0},
-		"the model that the agent names is used":     {func(_ *compactRig, a *gateway.Agent) { a.Compaction.Model = "groq/llama-3.1-8b-instant" }, "-", 1},
-		"the older turns of too many are not summed": {func(_ *compactRig, a *gateway.Agent) { a.Compaction.Model = "ollama/llama3" }, "-", 1},
+		"a model that fails leaves turns out":    {func(r *compactRig, _ *gateway.Agent) { r.scribe.err = errors.New("busy") }, "no summary was made: the model gave none", 1},
+		"so does one that says nothing":          {func(r *compactRig, _ *gateway.Agent) { r.scribe.says = " \n" }, "no summary was made: the model gave none", 1},
+		"a stateless agent makes none":           {func(_ *compactRig, a *gateway.Agent) { a.ContextTTL = 0 }, "", 0},
+		"one that can not be kept is used":       {func(r *compactRig, _ *gateway.Agent) { r.kept.putErr = errors.New("away") }, "-", 1},
+		"one that is too long loses its head":    {func(r *compactRig, _ *gateway.Agent) { r.scribe.says = strings.Repeat("word ", 5000) + "end" }, "-", 1},
+		"where nobody summarises turns are left": {func(r *compactRig, _ *gateway.Agent) { r.Summarizer = nil }, "", 0},
+		"the model that the agent names is used": {func(_ *compactRig, a *gateway.Agent) { a.Compaction.Model = "groq/llama-3.1-8b-instant" }, "-", 1},
+		"so is one that reads little":            {func(_ *compactRig, a *gateway.Agent) { a.Compaction.Model = "ollama/llama3" }, "-", 1},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			r := newCompactRig()
 			a := talkative(gateway.CompactionSliding, 1200)
 			tt.change(r, a)
-			text := line
-			if strings.Contains(tt.note, "too little") {
-				text = strings.Repeat(line, 300)
-			}
-			f := r.fit(t, a, newest("Hello?"), said(40, text))
+			f := r.fit(t, a, newest("Hello?"), said(40, line))
 			if n := budget.Prompt(a.Model, prompt.Render(f.Input)); n > a.Compaction.MaxTokens {
 				t.Errorf("the prompt has %d tokens", n)
 			}
@@ -310,6 +303,72 @@ func TestWhatOtherwiseBecomesOfSummaries(t *testing.T) {
 			default:
 				if f.Input.EarlierSummary != "" || f.Summary != nil || !strings.HasPrefix(strings.Join(f.Notes, "; "), tt.note) || !strings.Contains(strings.Join(f.Notes, "; "), "older messages (") {
 					t.Errorf("notes %q, want %q first; summary %q", f.Notes, tt.note, f.Input.EarlierSummary)
+				}
+			}
+		})
+	}
+}
+
+// A model that reads less than there is to be summed up does so in steps, of which each
+// goes on from the one before, over as many runs as it takes.
+func TestWhatASummariserCanNotReadAtOnce(t *testing.T) {
+	tests := map[string]struct {
+		turns int
+		text  string
+		most  int // tokens of the agent
+		asked int // in the first run
+		rest  bool
+	}{
+		"many turns":                     {200, line, 2000, 4, false},
+		"more than a run may ask for":    {40, strings.Repeat(line, 60), 20_000, mostRounds, true},
+		"turns that are alone too much":  {40, strings.Repeat(line, 300), 30_000, mostRounds, true},
+		"one turn that is alone so much": {1, strings.Repeat(line, 300), 3000, 1, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := newCompactRig()
+			a := talkative(gateway.CompactionAll, tt.most)
+			a.Compaction.Model = "ollama/small"
+			earlier := said(tt.turns, tt.text)
+			var until int64
+			for run := range 20 {
+				before := len(r.scribe.asked)
+				f := r.fit(t, a, newest("Hello?"), earlier)
+				for i, p := range r.scribe.asked[before:] {
+					if n, most := budget.Prompt(a.Compaction.Model, p), budget.Of(&gateway.Agent{Model: a.Compaction.Model, MaxTokens: min(tt.most/8, maxSummary)}); n > most {
+						t.Errorf("run %d, request %d: %d tokens of %d", run, i, n, most)
+					}
+					if knows := strings.Contains(p.Turns[0].Text, r.scribe.says); knows != (before+i > 0) {
+						t.Errorf("run %d, request %d knows the summary before it: %t", run, i, knows)
+					}
+				}
+				asked := len(r.scribe.asked) - before
+				if run == 0 && asked != tt.asked || asked > mostRounds {
+					t.Errorf("run %d: asked %d times, want %d", run, asked, tt.asked)
+				}
+				if f.Summary == nil || f.Summary.Until <= until && asked > 0 || f.InputTokens != 100*asked {
+					t.Fatalf("run %d: the summary is %+v after %d requests, %d tokens", run, f.Summary, asked, f.InputTokens)
+				}
+				until = f.Summary.Until
+				left := strings.Contains(strings.Join(f.Notes, "\n"), "older messages (")
+				if left && !tt.rest || run == 0 && !left && tt.rest {
+					t.Errorf("run %d: notes %q", run, f.Notes)
+				}
+				if asked == 0 {
+					break
+				}
+			}
+			read := ""
+			for _, p := range r.scribe.asked {
+				read += p.Turns[0].Text
+			}
+			for i := range earlier {
+				end := earlier[i].Text
+				if len(end) > 2000 {
+					end = end[len(end)-2000:]
+				}
+				if earlier[i].Seq <= until && !strings.Contains(read, end) {
+					t.Errorf("turn %d was never read", i)
 				}
 			}
 		})

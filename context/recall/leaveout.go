@@ -18,29 +18,30 @@ const leastNewest = 64
 
 // leaveOut makes a prompt fit: what matters least goes first, the newest message
 // never, nor what is kept of the contact: a model that does not read it would
-// write over it. It returns what went. Its error is the context's.
-func (m *meter) leaveOut(ctx context.Context, in *prompt.Input, limit int) ([]string, error) {
+// write over it. It returns what went, and whether nothing else may go, so that the
+// prompt may still be too long. Its error is the context's.
+func (m *meter) leaveOut(ctx context.Context, in *prompt.Input, limit int) (left []string, least bool, err error) {
 	whole, pieces := *in, m.pieces(in)
 	for target := limit; ; {
 		n, spare, err := m.keep(ctx, pieces, target-m.base)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		*in = whole
-		left := without(in, pieces[max(n, 1):])
+		left = without(in, pieces[max(n, 1):])
 		if len(in.Messages) < len(whole.Messages) {
 			in.LastMessage = joined(in.Messages)
 		}
-		least := n == 0 && target-m.base <= leastNewest
+		least = n == 0 && target-m.base <= leastNewest
 		if n == 0 && m.cutNewest(in, target-m.base) {
 			left = append(left, "the beginning of the newest message")
 		}
 		if least || n > 0 && sure(pieces[:n], max(spare, 0)) {
-			return left, nil
+			return left, least, nil
 		}
 		over := m.prompt(prompt.Render(*in)) - limit
 		if over <= 0 {
-			return left, nil
+			return left, false, nil
 		}
 		target -= over
 	}

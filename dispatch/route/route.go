@@ -23,14 +23,15 @@ const (
 	ByRouter     = "router"        // the account's router model chose it
 	RouterFailed = "router_failed" // the router model failed, or chose nobody that it may: the default agent answers
 
-	sticky = "sticky" // it is in the middle of the dialogue
+	sticky  = "sticky"   // it is in the middle of the dialogue
+	standIn = "stand_in" // the default agent has reached a limit
 )
 
 var parts = [...]string{"keyword", "language", "tag", "hours"}
 
 // Reasons returns all reasons for which an agent may answer.
 func Reasons() []string {
-	out := []string{Default, ByRouter, RouterFailed, sticky}
+	out := []string{Default, ByRouter, RouterFailed, standIn, sticky}
 	for set := 1; set < 1<<len(parts); set++ {
 		var named []string
 		for i, p := range parts {
@@ -76,6 +77,9 @@ type Choice struct {
 	// Default: all whose rules do not forbid it.
 	Among []*gateway.Agent
 }
+
+// Replace has another agent stand in for the one that was chosen.
+func (c *Choice) Replace(a *gateway.Agent) { c.Agent, c.Reason = a, standIn }
 
 // Choose decides which agent answers: the first, by age, whose rule names
 // something and matches; else the one that the conversation is in the middle of

@@ -67,7 +67,7 @@ func (s *Store) DropSummary(ctx context.Context, agent gateway.AgentID, conversa
 // agent they are every agent's, and what agents keep of the contact for good goes,
 // too. A run in hand goes on, and leaves nothing of it behind.
 //
-// What remains: messages; an action that waits to be confirmed; what is still to
+// What remains: messages, of which no later run is shown those up to now; an action that waits to be confirmed; what is still to
 // be delivered to a webhook, or died and may be replayed; of runs their times,
 // tokens, errors, and the types of their actions. NotFound: there is no such
 // contact.
@@ -121,7 +121,10 @@ func forgetConversation(ctx context.Context, q queries, id gateway.ConversationI
 			return nil, err
 		}
 	}
-	return agents, nil
+	_, err = q.exec(ctx, `INSERT INTO context_erasures (conversation, agent, covers)
+		SELECT v.id, CAST($2 AS TEXT), COALESCE((SELECT seq FROM messages WHERE conversation = $1 AND seq > 0 ORDER BY seq DESC LIMIT 1), 0) FROM conversations v WHERE v.id = $1
+		ON CONFLICT (conversation, agent) DO UPDATE SET covers = excluded.covers`, id, agent)
+	return agents, err
 }
 
 // forgottenOf finds the run in hand of conversation $1 if a person had erased what

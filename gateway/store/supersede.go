@@ -10,8 +10,9 @@ import (
 
 // SupersedeRun returns a run that is in hand to pending, since a newer message
 // called it back: the next claim takes it together with what waits then, and the
-// claim that ends here does not count as an attempt. r.InputTokens and
-// r.OutputTokens are what the run has cost so far, and are kept.
+// claim that ends here does not count as an attempt. Who answers is decided anew, by all
+// that it then has. r.InputTokens and r.OutputTokens are what the run has cost so far,
+// and are kept.
 //
 // It reports false, and changes nothing, if newer messages may not supersede the
 // run, or may no more: they are left to the next one. Conflict: the run has
@@ -58,7 +59,7 @@ func newerWaits(ctx context.Context, q queries, account gateway.AccountID, id ga
 const waitingOf = `SELECT 1 FROM messages WHERE conversation = $1 AND state = 'waiting'`
 
 func supersede(ctx context.Context, q queries, r *gateway.Run) error {
-	_, err := q.exec(ctx, `UPDATE runs SET status = 'pending', lease_until = 0, started_at = 0, attempt = attempt - 1, supersedes = supersedes + 1,
+	_, err := q.exec(ctx, `UPDATE runs SET status = 'pending', lease_until = 0, started_at = 0, attempt = attempt - 1, supersedes = supersedes + 1, routed = '',
 		input_tokens = $2, output_tokens = $3 WHERE id = $1`, r.ID, r.InputTokens, r.OutputTokens)
 	return err
 }
@@ -76,7 +77,7 @@ func appendNewer(ctx context.Context, q queries, c *gateway.Conversation, id gat
 		if err != nil || !newer {
 			return err
 		}
-		if _, err := q.exec(ctx, `UPDATE runs SET supersedes = supersedes + 1 WHERE id = $1`, id); err != nil {
+		if _, err := q.exec(ctx, `UPDATE runs SET supersedes = supersedes + 1, routed = '' WHERE id = $1`, id); err != nil {
 			return err
 		}
 	}

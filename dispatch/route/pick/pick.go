@@ -126,7 +126,7 @@ func (p *Picker) spare(ctx context.Context, r *gateway.Run, choice *route.Choice
 		}
 	}
 	if len(left) > 0 && slices.Contains(choice.Among, choice.Agent) && !slices.Contains(left, choice.Agent) {
-		choice.Agent = left[0]
+		choice.Replace(left[0])
 	}
 	choice.Among = left
 	return nil
@@ -148,15 +148,16 @@ func (p *Picker) question(ctx context.Context, c *gateway.Claim, account *gatewa
 	if err != nil {
 		return q, err
 	}
+	if slices.ContainsFunc(candidates, func(a *gateway.Agent) bool { return len(a.Route.Languages) > 0 }) {
+		q.Language = language.Of(q.Text)
+	}
 	if last != nil {
-		q.Last = last.Agent
-		if last.Output != nil { // the reply follows the customer's language
+		if last.Routed != route.RouterFailed { // which decided nothing: the router is asked again
+			q.Last = last.Agent
+		}
+		if q.Language == "" && last.Output != nil { // of few words it is the dialogue's
 			q.Language = language.Code(last.Output.Language)
 		}
-	}
-	byLanguage := slices.ContainsFunc(candidates, func(a *gateway.Agent) bool { return len(a.Route.Languages) > 0 })
-	if q.Language == "" && byLanguage {
-		q.Language = language.Of(q.Text)
 	}
 	return q, nil
 }

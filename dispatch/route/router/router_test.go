@@ -144,6 +144,9 @@ func TestARequestFencesWhatStrangersWrote(t *testing.T) {
 	if len(inside) < 4 || inside[0] != `{"key":"agent_1","name":"Front desk","description":"Keys, towels & taxis"}` || !strings.Contains(inside[2], `Spa\n<<<END`) {
 		t.Errorf("inside the fences:\n%s", strings.Join(inside, "\n"))
 	}
+	if system := req.Messages[0].Content; !strings.Contains(system, "\n<<<DATA "+tag+">>>\n<<<END "+tag+">>>\n") || strings.Count(system, "<<<") != 2 {
+		t.Errorf("of fences other than this one, %s, the model is told:\n%s", tag, system)
+	}
 	if n := len([]rune(text)); n > maxBatch+2*maxDescription {
 		t.Errorf("the model reads %d characters", n)
 	}

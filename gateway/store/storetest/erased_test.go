@@ -197,3 +197,40 @@ func TestWhatIsErasedDuringAMergeIsErased(t *testing.T) {
 		}
 	})
 }
+
+// What was erased of somebody who was taken for two stays so when they become one.
+func TestWhatWasErasedStaysSoAfterAMerge(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		seed(t, s)
+		for name, first := range map[string]bool{"of the first": true, "of the second": false} {
+			t.Run(name, func(t *testing.T) {
+				n := name[len("of the "):]
+				one, two := gateway.Address{Phone: "+1777000000" + fmt.Sprint(len(n))}, gateway.Address{LID: "777" + n}
+				arrival := func(who gateway.Address, id string) gateway.Arrival {
+					return as(from(sandbox, "", id+n), who)
+				}
+				m := add(t, s, arrival(one, "wamid.1"))[0]
+				if !first {
+					m = add(t, s, arrival(two, "wamid.2"))[0]
+				}
+				_, _, err := s.ForgetContext(t.Context(), m.Contact, "")
+				must(t, err)
+				if first {
+					add(t, s, arrival(two, "wamid.2"))
+				}
+				both := gateway.Address{Phone: one.Phone, LID: two.LID}
+				got(s.JoinAddresses(t.Context(), sandbox, both))(t)
+				last := add(t, s, arrival(both, "wamid.3"))[0]
+				var shown []string
+				for _, m := range got(s.Recent(t.Context(), "agt_any", last.Conversation, 0, 9))(t) {
+					shown = append(shown, m.ExternalID)
+				}
+				want := []string{"wamid.3" + n}
+				if first {
+					want = []string{"wamid.2" + n, "wamid.3" + n}
+				}
+				equal(t, "shown", shown, want)
+			})
+		}
+	})
+}

@@ -248,6 +248,10 @@ func TestForgetContext(t *testing.T) {
 			return []bool{back.Output != nil, back.Input != nil, back.Notes != nil, back.Actions[0].Payload != nil, noSummary == nil, noMemory == nil}
 		}
 		yes := []bool{true, true, true, true, true, true}
+		shown := func(agent gateway.AgentID, r gateway.Run) int {
+			return len(got(s.Recent(ctx, agent, r.Conversation, 0, 9))(t))
+		}
+		all := shown("", a)
 
 		_, agents, err := s.ForgetContext(ctx, who.ID, gateway.NewAgentID())
 		must(t, err)
@@ -259,10 +263,16 @@ func TestForgetContext(t *testing.T) {
 		equal(t, "conversation", c, a.Conversation)
 		equal(t, "agents", agents, []gateway.AgentID{a.Agent})
 		equal(t, "after the agent's context was", holds(a, who), []bool{false, false, false, false, false, true})
+		equal(t, "messages that it is shown", shown(a.Agent, a), 0)
+		equal(t, "messages that others are shown", shown(gateway.NewAgentID(), a), all)
+		add(t, s, from(sandbox, alice, "wamid.3"))
+		equal(t, "messages since then", shown(a.Agent, a), 1)
 
 		_, _, err = s.ForgetContext(ctx, who.ID, "")
 		must(t, err)
 		equal(t, "after everything was", holds(a, who), make([]bool, 6))
+		equal(t, "messages that anybody is shown", shown(gateway.NewAgentID(), a), 0)
+		equal(t, "messages of the neighbour", shown(b.Agent, b) > 0, true)
 		equal(t, "the neighbour", holds(b, neighbour), yes)
 		_, _, err = s.ForgetContext(ctx, "ctc_none", "")
 		wantKind(t, err, gateway.NotFound)
