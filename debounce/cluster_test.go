@@ -3,6 +3,7 @@ package debounce
 import (
 	"context"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,8 +25,43 @@ func TestCoreOnACluster(t *testing.T) {
 	}
 	t.Run("slots that move", func(t *testing.T) { moveSlots(env{t, rdb, 100 * time.Millisecond}, c) })
 	t.Run("a slot that moves under load", func(t *testing.T) { moveLoaded(env{t, rdb, 100 * time.Millisecond}, c) })
+	t.Run("a cluster that is down", func(t *testing.T) { down(env{t, rdb, 100 * time.Millisecond}, c) })
 	t.Run("a master that hangs", func(t *testing.T) { hang(env{t, rdb, 100 * time.Millisecond}) })
 	t.Run("a master that dies", func(t *testing.T) { failOver(env{t, rdb, 100 * time.Millisecond}, c) })
+}
+
+// down has nobody serve a slot for a while, for which a cluster serves none.
+func down(t env, c *redistest.Cluster) {
+	t.Helper()
+	flushAll(t, t.rdb)
+	d := newDebouncer(t, t.rdb, config())
+	got := collect(t, d)
+	want := map[string][]string{}
+	for i := range 20 {
+		key := strconv.Itoa(i)
+		want[key] = []string{"a", "b"}
+		add(t, d, key, Window{Quiet: 500 * time.Millisecond}, "a")
+	}
+	c.Unserve(boardOf(t, d).shards[0].prefix, func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if err := d.Add(ctx, "group", "0", "b", Window{}); err == nil || !strings.Contains(err.Error(), "CLUSTERDOWN") {
+			t.Errorf("Add = %v, want an error that has CLUSTERDOWN", err)
+		}
+		<-ctx.Done() // since when all are due
+		nothing(t, got)
+	})
+	for key := range want {
+		add(t, d, key, Window{}, "b")
+	}
+	for len(want) > 0 {
+		b := receive(t, got)
+		rest := want[b.Key]
+		wantItems(t, b.Items, rest[:len(b.Items)]...)
+		if want[b.Key] = rest[len(b.Items):]; len(want[b.Key]) == 0 {
+			delete(want, b.Key)
+		}
+	}
 }
 
 // moveSlots has the slots of all shards move while windows wait there and a

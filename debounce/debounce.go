@@ -30,7 +30,8 @@
 // All state is in Redis, as common.lua describes it. A process that dies holds its batches until their leases end;
 // then another process, or the next one, gets the same items with a higher
 // Attempt. A Redis that lost its data is recognised by [Debouncer.Epoch]: the
-// caller, who knows the truth, adds everything again. Handlers that were at work
+// caller, who knows the truth, adds everything again; of a cluster, where one node may
+// come back empty, what has waited for long. Handlers that were at work
 // then are not cancelled, so a caller must fence what they write by itself.
 //
 // All times are those of Redis's clock. Where that is set forward, windows are

@@ -280,10 +280,15 @@ func (d *Debouncer) attend(ctx context.Context) {
 		case <-d.poke:
 		}
 		news, err := d.beat(ctx, counts)
-		if err == nil && len(d.layouts.board.Load().chain) > 1 {
-			var drained bool
-			if drained, err = d.drain(ctx); drained {
-				news, err = d.beat(ctx, counts)
+		if err == nil {
+			d.planNews(news || first)
+			first = false
+			if len(d.layouts.board.Load().chain) > 1 {
+				var drained bool
+				if drained, err = d.drain(ctx); drained {
+					news, err = d.beat(ctx, counts)
+					d.planNews(news)
+				}
 			}
 		}
 		if err != nil {
@@ -294,12 +299,15 @@ func (d *Debouncer) attend(ctx context.Context) {
 		}
 		d.outage.OK(ctx, "layouts")
 		failures = 0
-		if b := d.layouts.board.Load(); news || first {
-			d.outage.Keep(func(name string) bool { return !strings.Contains(name, ".") || b.byName[name] != nil })
-			d.planAll(b.shards)
-		}
-		first = false
 		timer.Reset(d.cfg.beat())
+	}
+}
+
+// planNews has Run look at all shards, where there are others than it knows of.
+func (d *Debouncer) planNews(news bool) {
+	if b := d.layouts.board.Load(); news {
+		d.outage.Keep(func(name string) bool { return !strings.Contains(name, ".") || b.byName[name] != nil })
+		d.planAll(b.shards)
 	}
 }
 

@@ -57,7 +57,9 @@ func (k *keeper) keep(c *claimed, cancel context.CancelCauseFunc) {
 	defer k.mu.Unlock()
 	h := hand{c.shard.name, c.Generation}
 	k.kept[h] = &kept{c, cancel, renew, c.until}
-	if k.heard > 0 && slices.Contains(k.early[:], h) {
+	if !c.until.After(time.Now()) { // the claim was long on its way, or this process stood still
+		cancel(ErrLeaseLost)
+	} else if k.heard > 0 && slices.Contains(k.early[:], h) {
 		cancel(ErrRecalled)
 	}
 	if renew.Before(k.next) { // a batch that is younger than others has time

@@ -3,6 +3,7 @@ package debounce
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/redis/go-redis/v9"
 
+	"wagent/debounce/lua"
 	"wagent/debounce/redistest"
 )
 
@@ -76,6 +78,84 @@ func TestALeaseThatAnotherTookCancelsTheHandler(t *testing.T) {
 				if want := map[string]hold{"and holds": held, "and settled": lost}[name]; h != want {
 					t.Errorf("the other's done = %q, want %q", h, want)
 				}
+			})
+		})
+	}
+}
+
+// A tardy client reads the answer to its first claim late.
+type tardy struct {
+	by   time.Duration
+	once *atomic.Bool
+}
+
+func (t tardy) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (t tardy) late(cmds ...redis.Cmder) {
+	for _, cmd := range cmds {
+		args := cmd.Args()
+		if c, ok := cmd.(*redis.Cmd); ok && len(args) > 1 && args[1] == lua.Claim.Hash() {
+			if got, err := lua.ReadClaim(c); err == nil && len(got.Rows) > 0 && t.once.CompareAndSwap(false, true) {
+				time.Sleep(t.by)
+			}
+		}
+	}
+}
+
+func (t tardy) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		t.late(cmd)
+		return err
+	}
+}
+
+func (t tardy) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		t.late(cmds...)
+		return err
+	}
+}
+
+// TestAClaimThatCameTooLateBeginsNothing: a process stood still between its claim and
+// the answer, and another has done the work meanwhile, or not yet.
+func TestAClaimThatCameTooLateBeginsNothing(t *testing.T) {
+	for name, others := range map[string]bool{"another did the work": true, "nobody did": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rdb := redistest.InMemory(t)
+				late := redis.NewClient(rdb.Options())
+				t.Cleanup(func() { late.Close() })
+				var stood atomic.Bool
+				late.AddHook(tardy{2 * config().Lease, &stood})
+				stalled := collect(t, newDebouncer(t, late, config()))
+				synctest.Wait()
+				d := newDebouncer(t, rdb, config())
+				add(t, d, "k", Window{}, "a")
+				synctest.Wait()
+				if !stood.Load() {
+					t.Fatal("it claimed nothing")
+				}
+				start := time.Now()
+				if others {
+					b := receive(t, collect(t, d))
+					wantItems(t, b.Items, "a")
+					if took := b.at.Sub(start); took < config().Lease || took > config().Lease+lookAround {
+						t.Errorf("it came after %v", took)
+					}
+				}
+				time.Sleep(3 * config().Lease)
+				if others {
+					nothing(t, stalled)
+					return
+				}
+				b := receive(t, stalled)
+				wantItems(t, b.Items, "a")
+				if b.Attempt < 2 {
+					t.Errorf("the handler was given attempt %d, whose lease was over", b.Attempt)
+				}
+				nothing(t, stalled)
 			})
 		})
 	}

@@ -2,10 +2,9 @@ package debounce
 
 import (
 	"context"
-	"errors"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"wagent/debounce/meter"
 )
 
 // countTimeout is how long a scrape waits for Redis.
@@ -29,24 +28,9 @@ func (d *Debouncer) countWindows() (waiting, inFlight int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	due, leases := make([]*redis.StringCmd, len(b.shards)), make([]*redis.IntCmd, len(b.shards))
-	_, err = d.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, s := range b.shards {
-			due[i] = p.HGet(ctx, s.prefix+"gen", "waiting")
-			leases[i] = p.ZCard(ctx, s.prefix+"lease")
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return 0, 0, err
+	prefixes := make([]string, len(b.shards))
+	for i, s := range b.shards {
+		prefixes[i] = s.prefix
 	}
-	for i := range due {
-		n, err := due[i].Int64()
-		if err != nil && !errors.Is(err, redis.Nil) {
-			return 0, 0, err
-		}
-		waiting += n
-		inFlight += leases[i].Val()
-	}
-	return waiting, inFlight, nil
+	return meter.Count(ctx, d.rdb, prefixes)
 }

@@ -162,6 +162,46 @@ func TestTheEndOfALeaseIsNotTheEndOfAWindow(t *testing.T) {
 	})
 }
 
+// TestACommandIsHeardAfterACrash: so does one that nobody has in hand any more.
+func TestACommandIsHeardAfterACrash(t *testing.T) {
+	tests := map[string]struct {
+		hurry func(t *testing.T, d *Debouncer)
+		items []string
+	}{
+		"a flush": {func(t *testing.T, d *Debouncer) {
+			if err := d.Flush(t.Context(), "k"); err != nil {
+				t.Fatal(err)
+			}
+		}, []string{"a", "b"}},
+		"a shorter quiet":       {func(t *testing.T, d *Debouncer) { add(t, d, "k", Window{}, "c") }, []string{"a", "b", "c"}},
+		"as many as may gather": {func(t *testing.T, d *Debouncer) { add(t, d, "k", Window{Quiet: forever, MaxItems: 2}, "c") }, []string{"a", "b", "c"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rdb := redistest.InMemory(t)
+				dead, d := newDebouncer(t, rdb, config()), newDebouncer(t, rdb, config())
+				add(t, dead, "k", Window{}, "a")
+				claimAll(t, dead)
+				got := collect(t, d)
+				add(t, dead, "k", Window{Quiet: forever, Recalls: 1}, "b")
+				time.Sleep(config().Lease + 5*time.Second)
+				nothing(t, got)
+				start := time.Now()
+				tt.hurry(t, d)
+				b := receive(t, got)
+				wantItems(t, b.Items, tt.items...)
+				wantAt(t, "batch", b.at, start)
+				if b.Recalls != 1 {
+					t.Errorf("it was called back %d times", b.Recalls)
+				}
+				synctest.Wait()
+				onlyConstants(t, rdb)
+			})
+		})
+	}
+}
+
 // TestARecallMayOvertakeItsClaim: other processes hear of it before the answer
 // to the claim has come to the one that is meant.
 func TestARecallMayOvertakeItsClaim(t *testing.T) {
@@ -172,7 +212,7 @@ func TestARecallMayOvertakeItsClaim(t *testing.T) {
 	}
 	for generation, want := range map[int64]error{99: ErrRecalled, 100 - int64(len(k.early)): ErrRecalled, 100: nil} {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		k.keep(&claimed{Batch: Batch{Generation: generation}, shard: s}, cancel)
+		k.keep(&claimed{Batch: Batch{Generation: generation}, shard: s, until: time.Now().Add(time.Minute)}, cancel)
 		if err := context.Cause(ctx); !errors.Is(err, want) {
 			t.Errorf("generation %d is cancelled by %v, want %v", generation, err, want)
 		}

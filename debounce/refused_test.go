@@ -3,6 +3,7 @@ package debounce
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -31,6 +32,18 @@ func TestWindowsWaitWhileRedisRefuses(t *testing.T) {
 			end:    func(ctx context.Context, rdb *redis.Client) error { return rdb.ConfigSet(ctx, "maxmemory", "0").Err() },
 			says:   "OOM",
 			claims: true, // or it would be full for ever
+		},
+		"it loads its file": {
+			begin: reload,
+			end: func(ctx context.Context, rdb *redis.Client) error {
+				for {
+					err := rdb.Ping(ctx).Err()
+					if err == nil || !strings.Contains(err.Error(), "LOADING") {
+						return err
+					}
+				}
+			},
+			says: "LOADING",
 		},
 		"it lets everybody wait": {
 			begin: func(ctx context.Context, rdb *redis.Client) error {
@@ -97,6 +110,46 @@ func TestWindowsWaitWhileRedisRefuses(t *testing.T) {
 			finish <- nil
 		})
 	}
+}
+
+// reload has a server load its data again, which takes some seconds, as of a large file.
+func reload(ctx context.Context, rdb *redis.Client) error {
+	for setting, value := range map[string]string{"key-load-delay": "20000", "loading-process-events-interval-bytes": "1024", "rdbcompression": "no"} {
+		if err := rdb.ConfigSet(ctx, setting, value).Err(); err != nil {
+			return err
+		}
+	}
+	for i := range 150 {
+		if err := rdb.Set(ctx, fmt.Sprint("ballast:", i), strings.Repeat(fmt.Sprint(i, " "), 200), 0).Err(); err != nil {
+			return err
+		}
+	}
+	opts := *rdb.Options()
+	opts.ReadTimeout = time.Minute
+	patient := redis.NewClient(&opts)
+	go func() {
+		_ = patient.Do(ctx, "DEBUG", "RELOAD").Err()
+		_ = patient.Close()
+	}()
+	for {
+		if err := rdb.Ping(ctx).Err(); err != nil {
+			if strings.Contains(err.Error(), "LOADING") {
+				err = nil
+			}
+			return err
+		}
+	}
+}
+
+// TestAFullRedisIsEmptiedByWhoStarts: whoever was there when it became full has stopped.
+func TestAFullRedisIsEmptiedByWhoStarts(t *testing.T) {
+	rdb := redistest.Start(t).Client()
+	d := newDebouncer(t, rdb, config())
+	add(t, d, "k", Window{Quiet: 100 * time.Millisecond}, "a")
+	if err := rdb.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	wantItems(t, receive(t, collect(t, newDebouncer(t, rdb, config()))).Items, "a")
 }
 
 // TestAFullRedisTakesNoteOfFailures: what a handler could not do comes again as

@@ -249,7 +249,9 @@ func (r *runner) look(ctx context.Context, shards []*shard) {
 
 // ask claims from shards that may be on different nodes, each by itself: a node
 // that is slow holds up nobody else's, and go-redis, which repeats a pipeline if
-// its first command was refused, claims nothing twice.
+// its first command was refused, does not repeat the claims of others. One whose
+// answer got lost with its connection it does repeat: what the first took comes again
+// when its leases end.
 func (r *runner) ask(ctx context.Context, limit int, shards []*shard) {
 	for _, s := range shards {
 		r.busy += limit
@@ -301,6 +303,11 @@ func (r *runner) work(run, hands, settling context.Context, c *claimed) {
 	defer cancel(nil)
 	r.keeper.keep(c, cancel)
 	defer r.keeper.release(c)
+	if errors.Is(context.Cause(ctx), ErrLeaseLost) {
+		r.log.WarnContext(hands, "batch was claimed too long ago and is given back", "batch", c.ID, "items", len(c.Items), "attempt", c.Attempt)
+		r.settle(settling, c, opAgain, 0)
+		return
+	}
 	err := r.call(ctx, c.Batch)
 	if err == nil {
 		r.settle(settling, c, opDone, 0)

@@ -2,8 +2,10 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -81,66 +83,90 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	}
 }
 
-// sweep adds what is overdue, or everything where the windows were lost.
+// sweep adds what is overdue, or everything where the windows were lost. What fails is
+// said at the end, and then all of it is tried again by the next sweep: a node of a
+// cluster that is away keeps no other's windows from coming back.
 func (s *Sweeper) sweep(ctx context.Context, now time.Time) error {
-	epoch, err := s.timer.Epoch(ctx)
-	if err != nil {
-		return fmt.Errorf("ask for the epoch of the windows: %w", err)
+	epoch, lost := s.timer.Epoch(ctx)
+	if lost != nil {
+		lost = fmt.Errorf("ask for the epoch of the windows: %w", lost)
 	}
 	before := now.Add(-sweepAge)
-	if epoch != s.epoch {
-		before = now.Add(time.Second) // everything, whatever the clocks' steps
+	if lost == nil && epoch != s.epoch {
+		before = now.AddDate(1, 0, 0) // everything, whatever the clocks' steps
 	}
-	if err := s.messages(ctx, now, before); err != nil {
+	if err := errors.Join(lost, s.messages(ctx, now, before), s.runs(ctx)); err != nil {
 		return err
-	}
-	runs, err := s.store.StrandedRuns(ctx)
-	if err != nil {
-		return fmt.Errorf("list stranded runs: %w", err)
-	}
-	for i := range runs {
-		if err := s.add(ctx, "run", runs[i].Account, runs[i].Conversation, string(runs[i].ID), debounce.Window{}); err != nil {
-			return err
-		}
 	}
 	s.epoch = epoch
 	return nil
 }
 
-func (s *Sweeper) messages(ctx context.Context, now, before time.Time) error {
+func (s *Sweeper) runs(ctx context.Context) error {
+	runs, err := s.store.StrandedRuns(ctx)
+	if err != nil {
+		return fmt.Errorf("list stranded runs: %w", err)
+	}
+	return each(runs, func(r *gateway.Run) error {
+		return s.add(ctx, "run", r.Account, r.Conversation, string(r.ID), debounce.Window{})
+	})
+}
+
+func (s *Sweeper) messages(ctx context.Context, now, before time.Time) (failed error) {
 	agents := map[gateway.AccountID]gateway.Agent{}
 	for after := int64(0); ; {
 		page, err := s.store.Stranded(ctx, before, after, sweepPage)
 		if err != nil {
 			return fmt.Errorf("list stranded messages: %w", err)
 		}
-		windowings := map[gateway.ConversationID]gateway.Windowing{}
+		of := map[gateway.ConversationID]int{}
+		var piles [][]gateway.Message // of a conversation each
 		for i := range page {
 			m := &page[i]
-			a, ok := agents[m.Account]
-			if !ok {
-				if a, err = agentOf(ctx, s.agents, m.Account); err != nil {
+			if _, ok := agents[m.Account]; !ok {
+				if agents[m.Account], err = agentOf(ctx, s.agents, m.Account); err != nil {
 					return err
 				}
-				agents[m.Account] = a
 			}
-			x, ok := windowings[m.Conversation]
+			n, ok := of[m.Conversation]
 			if !ok {
-				if x, err = s.agents.Windowing(ctx, m.Conversation); err != nil {
-					return fmt.Errorf("find window of message %s: %w", m.ID, err)
-				}
-				windowings[m.Conversation] = x
+				n = len(piles)
+				of[m.Conversation], piles = n, append(piles, nil)
 			}
-			w := debounceWindow(left(a.Window(&x), m, now))
-			if err := s.add(ctx, "message", m.Account, m.Conversation, string(m.ID), w); err != nil {
-				return err
-			}
+			piles[n] = append(piles[n], *m)
 			after = m.Seq
 		}
-		if len(page) < sweepPage {
-			return nil
+		err = each(piles, func(pile *[]gateway.Message) error {
+			a := agents[(*pile)[0].Account]
+			return s.pile(ctx, &a, *pile, now)
+		})
+		if failed == nil {
+			failed = err
+		}
+		if len(page) < sweepPage || errors.Is(err, errHopeless) {
+			return failed
 		}
 	}
+}
+
+// pile adds messages of one conversation to its window, in their order.
+func (s *Sweeper) pile(ctx context.Context, a *gateway.Agent, ms []gateway.Message, now time.Time) error {
+	id := ms[0].Conversation
+	x, err := s.agents.Windowing(ctx, id)
+	if err != nil {
+		return fmt.Errorf("find window of message %s: %w", ms[0].ID, err)
+	}
+	waiting, err := s.store.WaitingIn(ctx, id) // the newest say how long it is quiet
+	if err != nil {
+		return fmt.Errorf("list what waits with message %s: %w", ms[0].ID, err)
+	}
+	w := debounceWindow(left(a.Window(&x), waiting, now))
+	for i := range ms {
+		if err := s.add(ctx, "message", ms[i].Account, id, string(ms[i].ID), w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Sweeper) add(ctx context.Context, what string, account gateway.AccountID, id gateway.ConversationID, item string, w debounce.Window) error {
@@ -149,4 +175,50 @@ func (s *Sweeper) add(ctx context.Context, what string, account gateway.AccountI
 	}
 	s.swept.WithLabelValues(what).Inc()
 	return nil
+}
+
+// How many are swept at once, and after how many failures in a row nothing is to be
+// hoped for.
+const (
+	sweepWide = 16
+	sweepMost = 2 * sweepWide
+)
+
+// errHopeless says that a sweep was given up.
+var errHopeless = errors.New("nothing goes through")
+
+// each calls do for each of xs, several at once, and returns the first error there was,
+// with errHopeless where it gave up.
+func each[T any](xs []T, do func(*T) error) (first error) {
+	var mu sync.Mutex
+	next, inARow := 0, 0
+	take := func() *T {
+		mu.Lock()
+		defer mu.Unlock()
+		if next == len(xs) || inARow >= sweepMost {
+			return nil
+		}
+		next++
+		return &xs[next-1]
+	}
+	var all sync.WaitGroup
+	for range min(sweepWide, len(xs)) {
+		all.Go(func() {
+			for x := take(); x != nil; x = take() {
+				err := do(x)
+				mu.Lock()
+				if err == nil {
+					inARow = 0
+				} else if inARow++; first == nil {
+					first = err
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	if inARow >= sweepMost {
+		first = fmt.Errorf("%w: %w", errHopeless, first)
+	}
+	return first
 }

@@ -42,8 +42,9 @@ func (w Windows) Rearm(ctx context.Context, id gateway.ConversationID) (int, err
 	if err != nil {
 		return 0, fmt.Errorf("find window of conversation %s: %w", id, err)
 	}
-	for i, now := 0, time.Now(); i < len(ms); i++ {
-		if err := w.Add(ctx, &ms[i], left(a.Window(&x), &ms[i], now)); err != nil {
+	window := left(a.Window(&x), ms, time.Now())
+	for i := range ms {
+		if err := w.Add(ctx, &ms[i], window); err != nil {
 			return 0, fmt.Errorf("add message %s to its window: %w", ms[i].ID, err)
 		}
 	}
@@ -68,11 +69,19 @@ func debounceWindow(x gateway.Window) debounce.Window {
 	return debounce.Window{Quiet: x.Quiet, MaxWait: x.MaxWait, MaxItems: x.MaxItems, Recalls: x.Recalls}
 }
 
-// left is what is left of a window's times for a message that should have been
-// in it since it came.
-func left(x gateway.Window, m *gateway.Message, now time.Time) gateway.Window {
-	gone := now.Sub(m.ReceivedAt)
-	x.Quiet, x.MaxWait = max(0, x.Quiet-gone), max(0, x.MaxWait-gone)
+// left is a window to which what waits in a conversation is added late: it falls due
+// when it would have, by the quiet after the newest of the messages and by the longest
+// wait of the oldest. One that is open already keeps its own longest wait.
+func left(x gateway.Window, waiting []gateway.Message, now time.Time) gateway.Window {
+	least, most := x.Quiet, time.Duration(0) // since the newest, and the oldest
+	for i := range waiting {
+		gone := max(0, now.Sub(waiting[i].ReceivedAt)) // another process's clock may be ahead
+		least, most = min(least, gone), max(most, gone)
+	}
+	x.Quiet -= least
+	if x.MaxWait > 0 {
+		x.Quiet = min(x.Quiet, max(0, x.MaxWait-most))
+	}
 	return x
 }
 

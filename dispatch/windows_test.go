@@ -110,8 +110,8 @@ func TestTheSweeperKnowsAConversationsOwnWindow(t *testing.T) {
 		r.at(20 * time.Second)
 		equal(t, "windows", map[string]debounce.Window{timer.adds[0].item: timer.adds[0].window, timer.adds[1].item: timer.adds[1].window},
 			map[string]debounce.Window{
-				string(m.ID):     {Quiet: 6 * time.Second, MaxWait: 41 * time.Second, MaxItems: 2, Recalls: 1},
-				string(other.ID): {Quiet: 21 * time.Second, MaxWait: 41 * time.Second, MaxItems: 20},
+				string(m.ID):     {Quiet: 6 * time.Second, MaxWait: time.Minute, MaxItems: 2, Recalls: 1},
+				string(other.ID): {Quiet: 21 * time.Second, MaxWait: time.Minute, MaxItems: 20},
 			})
 	})
 }

@@ -33,6 +33,10 @@ func openRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (redis
 		opts.Username, opts.Password, opts.DB, opts.TLSConfig = one.Username, one.Password, one.DB, one.TLSConfig
 	}
 	rdb := redis.NewUniversalClient(opts)
+	if there := rdb.Ping(ctx).Err() == nil; !there {
+		later := checkLater(ctx, rdb, log, lookAgain)
+		return rdb, func() { later(); _ = rdb.Close() }, nil
+	}
 	if err := checkRedis(ctx, rdb, log); err != nil {
 		_ = rdb.Close()
 		return nil, nil, err
@@ -40,10 +44,41 @@ func openRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (redis
 	return rdb, func() { _ = rdb.Close() }, nil
 }
 
+// lookAgain is how often a Redis that was away at the start is asked whether it is there.
+const lookAgain = 10 * time.Second
+
+// checkLater checks a Redis that is away once it is there, which it looks for in the
+// background until it is told to stop. We have begun by then: what would have been refused is an error of
+// the log.
+func checkLater(ctx context.Context, rdb redis.UniversalClient, log *slog.Logger, every time.Duration) (stop func()) {
+	log.WarnContext(ctx, "redis is away: it is checked when it answers; its maxmemory-policy must be noeviction")
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if rdb.Ping(ctx).Err() != nil {
+				continue
+			}
+			if err := checkRedis(ctx, rdb, log); err != nil {
+				log.ErrorContext(ctx, "redis is not fit to be used", "err", err)
+			}
+			return
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
 // checkRedis asks for what our windows rely on, of each node of a cluster. An
 // evicting policy is refused: windows would vanish one by one, unseen. A Redis
-// that is away or that does not answer CONFIG is no reason to stay away
-// ourselves.
+// that does not tell is no reason to stay away ourselves.
 func checkRedis(ctx context.Context, rdb redis.UniversalClient, log *slog.Logger) error {
 	switch rdb := rdb.(type) {
 	case *redis.ClusterClient:
@@ -80,16 +115,12 @@ func checkNode(ctx context.Context, rdb *redis.Client, cluster bool, log *slog.L
 	if infoErr == nil && info["Server"]["redis_mode"] == "cluster" && !cluster {
 		return fmt.Errorf("redis.url: %s is a node of a cluster; give a list of several nodes, or this one twice", rdb.Options().Addr)
 	}
-	got, err := rdb.ConfigGet(ctx, "*max*policy").Result()
-	if err != nil {
-		log.WarnContext(ctx, "redis does not tell its maxmemory-policy; it must be noeviction", "err", err)
-		return nil
-	}
-	if p := got["maxmemory-policy"]; p != "" && p != "noeviction" {
+	if p := redisSetting(ctx, rdb, "maxmemory-policy", "memory", "maxmemory_policy"); p == "" {
+		log.WarnContext(ctx, "redis does not tell its maxmemory-policy; it must be noeviction")
+	} else if p != "noeviction" {
 		return fmt.Errorf("redis.url: maxmemory-policy of %s is %s, which makes windows vanish; set it to noeviction", rdb.Options().Addr, p)
 	}
-	got, err = rdb.ConfigGet(ctx, "appendonly").Result()
-	if err == nil && got["appendonly"] == "no" {
+	if keeps := redisSetting(ctx, rdb, "appendonly", "persistence", "aof_enabled"); keeps == "no" || keeps == "0" {
 		log.WarnContext(ctx, "redis keeps nothing over its restarts (appendonly no): windows then open again from SQL, later than they were due")
 	}
 	version := info["Server"]["redis_version"]
@@ -105,6 +136,25 @@ func checkNode(ctx context.Context, rdb *redis.Client, cluster bool, log *slog.L
 		log.WarnContext(ctx, "the clock of redis is not ours: windows and leases follow it, records follow ours", "ahead", skew.Round(time.Millisecond))
 	}
 	return nil
+}
+
+// redisSetting returns a setting of a Redis, from CONFIG or, where that is refused as those who
+// rent it out do, from a section of INFO, which calls it otherwise; empty if neither
+// tells.
+func redisSetting(ctx context.Context, rdb *redis.Client, setting, section, field string) string {
+	if got, err := rdb.ConfigGet(ctx, setting).Result(); err == nil && got[setting] != "" {
+		return got[setting]
+	}
+	info, err := rdb.InfoMap(ctx, section).Result()
+	if err != nil {
+		return ""
+	}
+	for _, fields := range info {
+		if v, ok := fields[field]; ok {
+			return v
+		}
+	}
+	return ""
 }
 
 // redisLogs sends what go-redis logs through its own global logger to ours.

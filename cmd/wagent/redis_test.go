@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -46,6 +49,108 @@ func TestRedisIsAskedWhatItKeeps(t *testing.T) {
 				t.Errorf("it logs %q, want %q", log.String(), tt.wantLog)
 			}
 		})
+	}
+}
+
+// Who rents a Redis out mostly lets nobody ask for its CONFIG. INFO tells the same.
+func TestARedisWhoseSettingsAreSecretIsChecked(t *testing.T) {
+	tests := map[string]struct {
+		policy, appendonly string
+		info               bool // it may be asked for
+		wantErr            string
+		wantLog            []string
+	}{
+		"as it should be":       {"noeviction", "yes", true, "", nil},
+		"one that evicts":       {"volatile-ttl", "yes", true, "is volatile-ttl, which makes windows vanish", nil},
+		"one that forgets":      {"noeviction", "no", true, "", []string{"appendonly no"}},
+		"one that tells nobody": {"allkeys-lru", "no", false, "", []string{"does not tell its maxmemory-policy"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			owner := server.Client()
+			rights := "+@all -config"
+			if !tt.info {
+				rights += " -info"
+			}
+			for _, cmd := range [][]any{
+				{"CONFIG", "SET", "maxmemory-policy", tt.policy},
+				{"CONFIG", "SET", "appendonly", tt.appendonly},
+				append([]any{"ACL", "SETUSER", "guest", "on", ">secret", "~*", "&*"}, anys(strings.Fields(rights))...),
+			} {
+				if err := owner.Do(t.Context(), cmd...).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cfg := config.Default()
+			cfg.Redis.URLs = []gateway.Secret{gateway.Secret("redis://guest:secret@" + server.Addr())}
+			var log bytes.Buffer
+			_, closeAll, err := openRedis(t.Context(), &cfg, slog.New(slog.NewTextHandler(&log, nil)))
+			if err == nil {
+				closeAll()
+			}
+			if tt.wantErr == "" && err != nil || tt.wantErr != "" && (err == nil || !strings.Contains(err.Error(), tt.wantErr)) {
+				t.Errorf("openRedis = %v, want %q", err, tt.wantErr)
+			}
+			if n := strings.Count(log.String(), "level=WARN"); n != len(tt.wantLog) || n > 0 && !strings.Contains(log.String(), tt.wantLog[0]) {
+				t.Errorf("it logs %q, want %q", log.String(), tt.wantLog)
+			}
+		})
+	}
+}
+
+func anys(words []string) (out []any) {
+	for _, w := range words {
+		out = append(out, w)
+	}
+	return out
+}
+
+// A Redis that was away at the start is looked at once it is there.
+func TestARedisThatComesLaterIsChecked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rdb := redistest.InMemory(t)
+		away := &atomic.Bool{}
+		away.Store(true)
+		rdb.AddHook(outage{away})
+		log := &lines{}
+		stop := checkLater(t.Context(), rdb, slog.New(slog.NewTextHandler(log, nil)), lookAgain)
+		defer stop()
+		time.Sleep(time.Hour)
+		if s := log.String(); strings.Count(s, "level=") != 1 || !strings.Contains(s, "redis is away") {
+			t.Errorf("it logs %s", s)
+		}
+		away.Store(false)
+		time.Sleep(lookAgain)
+		synctest.Wait()
+		if s := log.String(); !strings.Contains(s, "level=ERROR") || !strings.Contains(s, "allkeys-lru, which makes windows vanish") {
+			t.Errorf("it logs %s", s)
+		}
+	})
+}
+
+// An outage keeps every command from a Redis while it lasts. What that Redis then says
+// of its policy, which the double has none of, is made up.
+type outage struct{ lasts *atomic.Bool }
+
+func (o outage) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (o outage) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (o outage) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if o.lasts.Load() {
+			return errors.New("it is away")
+		}
+		err := next(ctx, cmd)
+		if c, ok := cmd.(*redis.MapStringStringCmd); ok {
+			c.SetErr(nil)
+			c.SetVal(map[string]string{"maxmemory-policy": "allkeys-lru"})
+			return nil
+		}
+		return err
 	}
 }
 

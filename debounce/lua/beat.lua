@@ -7,19 +7,19 @@
 -- ARGV    process, how long it counts ('': it only asks; 0: it leaves),
 --         the layout that it knows (''), an id and a number of shards for a new
 --         layout, whether it insists on that number (1), channel
--- steps   put the process down and strike off who is gone; add a layout if there
+-- steps   strike off who is gone and put the process down; add a layout if there
 --         is none or another number is insisted on; keep a layout that Redis does not
---         know (any more) as one to drain; tell the others of a change
+--         know (any more) as one to drain; tell the others of a change. That it
+--         begins by taking away lets a server that is full take the rest
 -- returns {the processes, the layouts}
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-local changed = 0
+local changed = redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
 if ARGV[2] == '0' then
-  changed = redis.call('ZREM', KEYS[1], ARGV[1])
+  changed = changed + redis.call('ZREM', KEYS[1], ARGV[1])
 elseif ARGV[2] ~= '' then
-  changed = redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[1])
+  changed = changed + redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[1])
 end
-changed = changed + redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
 
 local layouts = redis.call('LRANGE', KEYS[2], 0, -1)
 local known = ARGV[3] == ''

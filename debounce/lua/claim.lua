@@ -10,7 +10,7 @@
 --         For each key: a window becomes a batch (cut = last), a batch stays
 --         what it was unless it was called back; raise generation and attempt;
 --         move the key to lease. A batch that was called back and whose lease
---         ended waits for the window that did it
+--         ended waits for the window that did it, and is nobody's meanwhile
 -- returns {microseconds until the next one is due or -1, now, how many leases
 --         had ended, {key, b of its window, group, the fields of the items}...}
 --
@@ -68,7 +68,11 @@ local function take(key, ended)
   end
   local called_back = recalled == '1' and open
   if ended and called_back and tonumber(due) > now then
-    redis.call('ZADD', leases, due, key)
+    local first, rest = string.match(about, '^(%d+) (.*)')
+    if first == '0' then first = lease end
+    redis.call('HSET', window, 'b', cut .. ' 0 1 ' .. recalls .. ' ' .. first .. ' ' .. rest)
+    arm(group, key, tonumber(due), now)
+    redis.call('ZREM', leases, key)
     return true
   end
   if not generation then

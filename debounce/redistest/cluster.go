@@ -166,6 +166,25 @@ func (c *Cluster) Move(key string, during func()) {
 	}
 }
 
+// Unserve has nobody serve the slot of a key while during runs: the cluster is down.
+func (c *Cluster) Unserve(key string, during func()) {
+	c.tb.Helper()
+	c.settled()
+	slot := c.do(c.Masters[1], "CLUSTER", "KEYSLOT", key)
+	var owner *Server
+	for _, s := range c.Masters {
+		if c.rdbs[s].Exists(context.Background(), key).Err() == nil {
+			owner = s
+		}
+	}
+	for _, s := range c.Masters { // each has its own view
+		c.do(s, "CLUSTER", "DELSLOTS", slot)
+	}
+	during()
+	c.do(owner, "CLUSTER", "ADDSLOTS", slot)
+	c.whole()
+}
+
 // settled waits until the masters have epochs of their own, and all know the
 // newest. Before that, who moves a slot may undo the move before.
 func (c *Cluster) settled() {

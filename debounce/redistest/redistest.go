@@ -135,7 +135,7 @@ func (s *Server) start() error {
 	}
 	args := append([]string{
 		"--port", port, "--bind", "127.0.0.1", "--dir", s.dir,
-		"--appendonly", "yes", "--save", "", "--daemonize", "no", "--logfile", "",
+		"--enable-debug-command", "local", "--appendonly", "yes", "--save", "", "--daemonize", "no", "--logfile", "",
 	}, s.args...)
 	//nolint:noctx // it lives until kill, not until a context ends
 	proc := exec.Command(s.binary, args...)
