@@ -186,6 +186,10 @@ func (d *Dispatcher) remember(ctx context.Context, c *gateway.Claim, a *gateway.
 	if err != nil {
 		return fmt.Errorf("list messages before run %s: %w", c.Run.ID, err)
 	}
+	// What came so late, as from a history sync, is older than its place.
+	recent = slices.DeleteFunc(recent, func(m gateway.Message) bool {
+		return !m.SentAt.IsZero() && m.ReceivedAt.Sub(m.SentAt) >= a.ContextTTL
+	})
 	recent = alive(recent, c.Run.StartedAt, a.ContextTTL, m != nil)
 	if compacts {
 		if len(recent) == most {

@@ -2,6 +2,7 @@ package dispatch_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -105,6 +106,30 @@ func TestWithoutWhatIsKeptThereIsNoAnswer(t *testing.T) {
 		wantKind(t, r.handle(r.Context(), m.Conversation), gateway.Unavailable)
 		if n := len(r.model.questions()); n != 0 {
 			t.Errorf("the model was asked %d times", n)
+		}
+	})
+}
+
+// A history sync tells of months, in no order and all at once, while a customer writes.
+func TestWhatAHistorySyncBringsIsNoPartOfTheContext(t *testing.T) {
+	inRig(t, says("hello"), nil, func(r *rig) {
+		r.answered(ada, "first")
+		who := gateway.Address{Phone: ada}
+		for i, age := range []time.Duration{90 * 24 * time.Hour, r.agent.ContextTTL, time.Minute} {
+			got(r.db.AddMessages(r.Context(), []gateway.Arrival{{
+				Inbound: gateway.Inbound{
+					Account: account, Peer: who, Sender: who, ExternalID: fmt.Sprint("old.", i), Type: gateway.TypeText,
+					Text: fmt.Sprint("from ", age), SentAt: time.Now().Add(-age), Origin: gateway.OriginHistory,
+				},
+				State: gateway.StateIgnored, Reason: gateway.ReasonHistory, ReceivedAt: time.Now(),
+			}}))(t)
+		}
+		r.answered(ada, "second")
+		read := r.lastRead()
+		for text, want := range map[string]bool{"first": true, "from 2160h": false, "from " + r.agent.ContextTTL.String(): false, "from 1m0s": true} {
+			if strings.Contains(read, text) != want {
+				t.Errorf("%q is read: %t\n%s", text, !want, read)
+			}
 		}
 	})
 }

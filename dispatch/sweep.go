@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"wagent/debounce"
+	"wagent/dispatch/several"
 	"wagent/gateway"
 )
 
@@ -50,7 +51,8 @@ type Sweeper struct {
 	timer  Timer
 	log    *slog.Logger
 	swept  *prometheus.CounterVec
-	epoch  string // of the windows at the last sweep that went through
+	epoch  string       // of the windows at the last sweep that went through
+	failed atomic.Int64 // Adds of this sweep
 }
 
 // NewSweeper returns a Sweeper; d lends it its metrics.
@@ -70,7 +72,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil && !down:
-			s.log.WarnContext(ctx, "sweep stopped; it is repeated until it goes through", "err", err)
+			s.log.WarnContext(ctx, "sweep did not go through; it is repeated until it does", "err", err)
 		case err == nil && down:
 			s.log.InfoContext(ctx, "sweep goes through again")
 		}
@@ -95,7 +97,8 @@ func (s *Sweeper) sweep(ctx context.Context, now time.Time) error {
 	if lost == nil && epoch != s.epoch {
 		before = now.AddDate(1, 0, 0) // everything, whatever the clocks' steps
 	}
-	if err := errors.Join(lost, s.messages(ctx, now, before), s.runs(ctx)); err != nil {
+	s.failed.Store(0)
+	if err := errors.Join(lost, s.runs(ctx), s.messages(ctx, now, before)); err != nil {
 		return err
 	}
 	s.epoch = epoch
@@ -107,7 +110,7 @@ func (s *Sweeper) runs(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list stranded runs: %w", err)
 	}
-	return each(runs, func(r *gateway.Run) error {
+	return several.Each(runs, func(r *gateway.Run) error {
 		return s.add(ctx, "run", r.Account, r.Conversation, string(r.ID), debounce.Window{})
 	})
 }
@@ -136,14 +139,14 @@ func (s *Sweeper) messages(ctx context.Context, now, before time.Time) (failed e
 			piles[n] = append(piles[n], *m)
 			after = m.Seq
 		}
-		err = each(piles, func(pile *[]gateway.Message) error {
+		err = several.Each(piles, func(pile *[]gateway.Message) error {
 			a := agents[(*pile)[0].Account]
 			return s.pile(ctx, &a, *pile, now)
 		})
 		if failed == nil {
 			failed = err
 		}
-		if len(page) < sweepPage || errors.Is(err, errHopeless) {
+		if len(page) < sweepPage || errors.Is(err, several.ErrHopeless) {
 			return failed
 		}
 	}
@@ -161,7 +164,14 @@ func (s *Sweeper) pile(ctx context.Context, a *gateway.Agent, ms []gateway.Messa
 		return fmt.Errorf("list what waits with message %s: %w", ms[0].ID, err)
 	}
 	w := debounceWindow(left(a.Window(&x), waiting, now))
+	waits := make(map[gateway.MessageID]bool, len(waiting))
+	for i := range waiting {
+		waits[waiting[i].ID] = true
+	}
 	for i := range ms {
+		if !waits[ms[i].ID] { // a run took it meanwhile
+			continue
+		}
 		if err := s.add(ctx, "message", ms[i].Account, id, string(ms[i].ID), w); err != nil {
 			return err
 		}
@@ -170,55 +180,23 @@ func (s *Sweeper) pile(ctx context.Context, a *gateway.Agent, ms []gateway.Messa
 }
 
 func (s *Sweeper) add(ctx context.Context, what string, account gateway.AccountID, id gateway.ConversationID, item string, w debounce.Window) error {
+	patience := addPatience
+	if s.failed.Load() >= several.Hopeless {
+		patience = addHaste
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	if err := s.timer.Add(ctx, string(account), string(id), item, w); err != nil {
+		s.failed.Add(1)
 		return fmt.Errorf("add %s %s to its window: %w", what, item, err)
 	}
 	s.swept.WithLabelValues(what).Inc()
 	return nil
 }
 
-// How many are swept at once, and after how many failures in a row nothing is to be
-// hoped for.
+// How long an Add may take, and after many failures, as where a node of a cluster hangs
+// that has its share of the windows.
 const (
-	sweepWide = 16
-	sweepMost = 2 * sweepWide
+	addPatience = 3 * time.Second
+	addHaste    = 100 * time.Millisecond
 )
-
-// errHopeless says that a sweep was given up.
-var errHopeless = errors.New("nothing goes through")
-
-// each calls do for each of xs, several at once, and returns the first error there was,
-// with errHopeless where it gave up.
-func each[T any](xs []T, do func(*T) error) (first error) {
-	var mu sync.Mutex
-	next, inARow := 0, 0
-	take := func() *T {
-		mu.Lock()
-		defer mu.Unlock()
-		if next == len(xs) || inARow >= sweepMost {
-			return nil
-		}
-		next++
-		return &xs[next-1]
-	}
-	var all sync.WaitGroup
-	for range min(sweepWide, len(xs)) {
-		all.Go(func() {
-			for x := take(); x != nil; x = take() {
-				err := do(x)
-				mu.Lock()
-				if err == nil {
-					inARow = 0
-				} else if inARow++; first == nil {
-					first = err
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	all.Wait()
-	if inARow >= sweepMost {
-		first = fmt.Errorf("%w: %w", errHopeless, first)
-	}
-	return first
-}

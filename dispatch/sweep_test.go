@@ -232,7 +232,7 @@ func TestWhatFailsKeepsNothingElseFromBeingSwept(t *testing.T) {
 						t.Errorf("%d were added and %d failed", len(timer.adds), timer.failed)
 					}
 				})
-				if n := r.log.count("sweep stopped"); n != 1 {
+				if n := r.log.count("sweep did not go through"); n != 1 {
 					t.Errorf("the log says so %d times", n)
 				}
 			})
@@ -302,8 +302,13 @@ func (m many) Stranded(_ context.Context, _ time.Time, after int64, limit int) (
 
 func (many) StrandedRuns(context.Context) ([]gateway.Run, error) { return nil, nil }
 
-func (many) WaitingIn(context.Context, gateway.ConversationID) ([]gateway.Message, error) {
-	return nil, nil
+func (m many) WaitingIn(_ context.Context, id gateway.ConversationID) (out []gateway.Message, _ error) {
+	for i := range m {
+		if m[i].Conversation == id {
+			out = append(out, m[i])
+		}
+	}
+	return out, nil
 }
 
 func TestASweepGoesThroughAllPages(t *testing.T) {
@@ -367,7 +372,7 @@ func TestATimerThatIsAwayIsReportedOnceAndTriedAgain(t *testing.T) {
 		r.at(35 * time.Second)
 		timer.set(func(t *fakeTimer) { t.err = nil })
 		r.at(39 * time.Second)
-		if n := r.log.count("sweep stopped"); n != 1 {
+		if n := r.log.count("sweep did not go through"); n != 1 {
 			t.Errorf("four failures stand in the log %d times, want once", n)
 		}
 		timer.want(t)
@@ -378,7 +383,7 @@ func TestATimerThatIsAwayIsReportedOnceAndTriedAgain(t *testing.T) {
 		}
 		timer.set(func(t *fakeTimer) { t.err = errAway })
 		r.at(time.Minute)
-		if n := r.log.count("sweep stopped"); n != 2 {
+		if n := r.log.count("sweep did not go through"); n != 2 {
 			t.Errorf("two outages stand in the log %d times", n)
 		}
 	})

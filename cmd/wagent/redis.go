@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -33,7 +34,8 @@ func openRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (redis
 		opts.Username, opts.Password, opts.DB, opts.TLSConfig = one.Username, one.Password, one.DB, one.TLSConfig
 	}
 	rdb := redis.NewUniversalClient(opts)
-	if there := rdb.Ping(ctx).Err() == nil; !there {
+	if away := absence(ctx, rdb); away != nil {
+		log.WarnContext(ctx, "redis is away: it is checked when it answers; its maxmemory-policy must be noeviction", "err", away)
 		later := checkLater(ctx, rdb, log, lookAgain)
 		return rdb, func() { later(); _ = rdb.Close() }, nil
 	}
@@ -47,11 +49,20 @@ func openRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (redis
 // lookAgain is how often a Redis that was away at the start is asked whether it is there.
 const lookAgain = 10 * time.Second
 
+// absence returns why a Redis does not answer, or does not yet: nil to any answer, were
+// it that we may not ask.
+func absence(ctx context.Context, rdb redis.UniversalClient) error {
+	err := rdb.Ping(ctx).Err()
+	if _, ok := errors.AsType[redis.Error](err); ok && !redis.HasErrorPrefix(err, "LOADING") {
+		return nil
+	}
+	return err
+}
+
 // checkLater checks a Redis that is away once it is there, which it looks for in the
 // background until it is told to stop. We have begun by then: what would have been refused is an error of
 // the log.
 func checkLater(ctx context.Context, rdb redis.UniversalClient, log *slog.Logger, every time.Duration) (stop func()) {
-	log.WarnContext(ctx, "redis is away: it is checked when it answers; its maxmemory-policy must be noeviction")
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {
@@ -64,7 +75,7 @@ func checkLater(ctx context.Context, rdb redis.UniversalClient, log *slog.Logger
 				return
 			case <-tick.C:
 			}
-			if rdb.Ping(ctx).Err() != nil {
+			if absence(ctx, rdb) != nil {
 				continue
 			}
 			if err := checkRedis(ctx, rdb, log); err != nil {
@@ -115,12 +126,13 @@ func checkNode(ctx context.Context, rdb *redis.Client, cluster bool, log *slog.L
 	if infoErr == nil && info["Server"]["redis_mode"] == "cluster" && !cluster {
 		return fmt.Errorf("redis.url: %s is a node of a cluster; give a list of several nodes, or this one twice", rdb.Options().Addr)
 	}
-	if p := redisSetting(ctx, rdb, "maxmemory-policy", "memory", "maxmemory_policy"); p == "" {
-		log.WarnContext(ctx, "redis does not tell its maxmemory-policy; it must be noeviction")
+	p, err := redisSetting(ctx, rdb, "maxmemory-policy", "memory", "maxmemory_policy")
+	if p == "" {
+		log.WarnContext(ctx, "redis does not tell its maxmemory-policy; it must be noeviction", "err", err)
 	} else if p != "noeviction" {
 		return fmt.Errorf("redis.url: maxmemory-policy of %s is %s, which makes windows vanish; set it to noeviction", rdb.Options().Addr, p)
 	}
-	if keeps := redisSetting(ctx, rdb, "appendonly", "persistence", "aof_enabled"); keeps == "no" || keeps == "0" {
+	if keeps, _ := redisSetting(ctx, rdb, "appendonly", "persistence", "aof_enabled"); keeps == "no" || keeps == "0" {
 		log.WarnContext(ctx, "redis keeps nothing over its restarts (appendonly no): windows then open again from SQL, later than they were due")
 	}
 	version := info["Server"]["redis_version"]
@@ -141,20 +153,18 @@ func checkNode(ctx context.Context, rdb *redis.Client, cluster bool, log *slog.L
 // redisSetting returns a setting of a Redis, from CONFIG or, where that is refused as those who
 // rent it out do, from a section of INFO, which calls it otherwise; empty if neither
 // tells.
-func redisSetting(ctx context.Context, rdb *redis.Client, setting, section, field string) string {
-	if got, err := rdb.ConfigGet(ctx, setting).Result(); err == nil && got[setting] != "" {
-		return got[setting]
+func redisSetting(ctx context.Context, rdb *redis.Client, setting, section, field string) (string, error) {
+	got, err := rdb.ConfigGet(ctx, setting).Result()
+	if err == nil && got[setting] != "" {
+		return got[setting], nil
 	}
-	info, err := rdb.InfoMap(ctx, section).Result()
-	if err != nil {
-		return ""
-	}
+	info, infoErr := rdb.InfoMap(ctx, section).Result()
 	for _, fields := range info {
 		if v, ok := fields[field]; ok {
-			return v
+			return v, nil
 		}
 	}
-	return ""
+	return "", errors.Join(err, infoErr)
 }
 
 // redisLogs sends what go-redis logs through its own global logger to ours.

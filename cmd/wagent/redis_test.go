@@ -117,7 +117,7 @@ func TestARedisThatComesLaterIsChecked(t *testing.T) {
 		stop := checkLater(t.Context(), rdb, slog.New(slog.NewTextHandler(log, nil)), lookAgain)
 		defer stop()
 		time.Sleep(time.Hour)
-		if s := log.String(); strings.Count(s, "level=") != 1 || !strings.Contains(s, "redis is away") {
+		if s := log.String(); s != "" {
 			t.Errorf("it logs %s", s)
 		}
 		away.Store(false)

@@ -68,7 +68,7 @@ type Overlong struct {
 	Conversation gateway.ConversationID // empty: no summary is made
 	Earlier      []gateway.Message      // what was said before the batch, oldest first, to become Input.RecentMessages; empty: those stay
 	Before       int64                  // seq of the last message that Earlier could not hold: a summary is due even if the rest fits; 0: it holds all
-	Over         bool                   // the context that a kept summary may belong to has ended, and no earlier attempt at this run made one
+	Over         bool                   // the context that a kept summary may belong to has ended, and this run is at its first attempt, or an earlier one may have made it
 }
 
 // Fitted is what an agent reads, and what became of the rest.
@@ -221,6 +221,9 @@ func (c *Compactor) compact(ctx context.Context, x *Overlong, f *Fitted, m *mete
 		if ctx.Err() != nil {
 			return fmt.Errorf("summarise conversation %s: %w", x.Conversation, context.Cause(ctx))
 		}
+		if done > 0 && limited.Err() != nil {
+			break // the next run goes on
+		}
 		if err != nil || said == "" {
 			c.fail(a.ID, x.Conversation)
 			f.Notes = append(f.Notes, "no summary was made: the model gave none")
@@ -228,18 +231,15 @@ func (c *Compactor) compact(ctx context.Context, x *Overlong, f *Fitted, m *mete
 			break
 		}
 		text, done = budget.Tail(a.Model, said, size), done+k
+		f.Summary = &gateway.ContextSummary{
+			Agent: a.ID, Conversation: x.Conversation, Until: x.Earlier[done-1].Seq, Text: text, ExpiresAt: time.Now().Add(a.ContextTTL),
+		}
+		// At once, for the run may be superseded, or fail.
+		if err := c.Summaries.PutSummary(ctx, f.Summary); err != nil {
+			c.Log.WarnContext(ctx, "summary not kept: the next run makes it again", "conversation", x.Conversation, "err", err)
+		}
 	}
-	if done == 0 {
-		return nil
-	}
-	s := &gateway.ContextSummary{
-		Agent: a.ID, Conversation: x.Conversation, Until: x.Earlier[done-1].Seq, Text: text, ExpiresAt: time.Now().Add(a.ContextTTL),
-	}
-	// At once, for the run may be superseded, or fail.
-	if err := c.Summaries.PutSummary(ctx, s); err != nil {
-		c.Log.WarnContext(ctx, "summary not kept: the next run makes it again", "conversation", x.Conversation, "err", err)
-	}
-	f.Summary, in.EarlierSummary, in.RecentMessages = s, text, in.RecentMessages[done:]
+	in.EarlierSummary, in.RecentMessages = text, in.RecentMessages[done:]
 	return nil
 }
 

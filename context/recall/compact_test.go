@@ -375,6 +375,50 @@ func TestWhatASummariserCanNotReadAtOnce(t *testing.T) {
 	}
 }
 
+// What the first steps made is kept where a later one fails, and where the run ends.
+func TestAStepThatFailsLosesNoneBeforeIt(t *testing.T) {
+	for name, interrupted := range map[string]bool{"the model gives no more": false, "the run is called back": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newCompactRig()
+			ctx, cancel := context.WithCancel(t.Context())
+			r.Summarizer = &faltering{scribe: r.scribe, good: 2, then: func() {
+				if interrupted {
+					cancel()
+				}
+			}}
+			a := talkative(gateway.CompactionAll, 20_000)
+			a.Compaction.Model = "ollama/small"
+			in := newest("Hello?")
+			in.Agent = a
+			f, err := r.Fit(ctx, Overlong{Input: in, Conversation: conversation, Earlier: said(40, strings.Repeat(line, 60))})
+			if (err != nil) != interrupted {
+				t.Errorf("Fit = %v", err)
+			}
+			if r.kept.s == nil || r.kept.s.Until == 0 || r.kept.puts != 2 {
+				t.Fatalf("kept is %+v, after %d times", r.kept.s, r.kept.puts)
+			}
+			if !interrupted && (f.Summary == nil || f.Summary.Until != r.kept.s.Until || f.Input.EarlierSummary == "" || len(f.Notes) != 2) {
+				t.Errorf("the summary is %+v, notes %q", f.Summary, f.Notes)
+			}
+		})
+	}
+}
+
+// A faltering scribe fails after so many good summaries.
+type faltering struct {
+	*scribe
+	good int
+	then func()
+}
+
+func (f *faltering) Summarize(ctx context.Context, model string, p prompt.Prompt, most int) (Summarized, error) {
+	if f.good--; f.good < 0 {
+		f.then()
+		return Summarized{}, errors.New("busy")
+	}
+	return f.scribe.Summarize(ctx, model, p, most)
+}
+
 // A model that gives none is paid for that once in some minutes, not by each run.
 func TestAFailedSummaryIsNotTriedAgainAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

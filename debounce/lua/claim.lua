@@ -68,6 +68,10 @@ local function take(key, ended)
   end
   local called_back = recalled == '1' and open
   if ended and called_back and tonumber(due) > now then
+    if not try('EXISTS', p .. 'd:' .. group) then -- it can not be armed here
+      redis.call('ZADD', leases, due, key)
+      return true
+    end
     local first, rest = string.match(about, '^(%d+) (.*)')
     if first == '0' then first = lease end
     redis.call('HSET', window, 'b', cut .. ' 0 1 ' .. recalls .. ' ' .. first .. ' ' .. rest)

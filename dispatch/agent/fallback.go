@@ -93,7 +93,7 @@ func (q *quest) try(ctx context.Context, handle string, more bool) (*talk, check
 // first does not read, and returns how many those are. The last one stays.
 func (q *quest) fit(r *llm.Request, handle string) int {
 	a := *q.agent
-	a.Model = handle
+	a.Model, a.Compaction.MaxTokens = handle, 0 // which the first model's prompt has kept to
 	limit := budget.Of(&a)
 	if size(r) <= limit { // no token is less than a byte
 		return 0

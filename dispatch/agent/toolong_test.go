@@ -120,11 +120,14 @@ func TestAModelThatReadsLessIsSparedTheOldestTurns(t *testing.T) {
 		handle string
 		turns  int
 		first  string // the first turn that it reads; empty: all
+		budget int    // of the agent; 0: what its first model reads
 	}{
-		"one that reads less":               {"ollama/small", 30, "turn 18"},
-		"one whose first would be an agent": {"ollama/small", 31, "turn 18"},
-		"one that reads as much":            {"groq/llama-3.1-8b-instant", 30, ""},
-		"a prompt that is small":            {"ollama/small", 3, ""},
+		"one that reads less":               {"ollama/small", 30, "turn 18", 0},
+		"one whose first would be an agent": {"ollama/small", 31, "turn 18", 0},
+		"one that reads as much":            {"groq/llama-3.1-8b-instant", 30, "", 0},
+		"a prompt that is small":            {"ollama/small", 3, "", 0},
+		"less than the agent's own budget":  {"ollama/small", 30, "turn 18", 20_000},
+		"one that only counts otherwise":    {"groq/llama-3.1-8b-instant", 30, "", 5000},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -134,7 +137,7 @@ func TestAModelThatReadsLessIsSparedTheOldestTurns(t *testing.T) {
 				backup := &llmtest.Server{Answer: llmtest.Queue(llmtest.Reply{Text: good})}
 				b.provider(t, provider, backup)
 				ag := hotel()
-				ag.Fallbacks = []string{tt.handle}
+				ag.Fallbacks, ag.Compaction.MaxTokens = []string{tt.handle}, tt.budget
 				p := prompt.Prompt{System: "Be kind."}
 				for i := range tt.turns {
 					role := transcript.User
@@ -149,7 +152,7 @@ func TestAModelThatReadsLessIsSparedTheOldestTurns(t *testing.T) {
 				}
 				read := backup.Requests()[0].Messages[1:]
 				with := *ag
-				with.Model = tt.handle
+				with.Model, with.Compaction.MaxTokens = tt.handle, 0
 				p.Turns = p.Turns[len(p.Turns)-len(read):]
 				if n, most := budget.Prompt(tt.handle, p), budget.Of(&with); n > most {
 					t.Errorf("it has %d tokens to read, and budget for %d", n, most)

@@ -187,7 +187,7 @@ func TestChanges(t *testing.T) {
 			steps:  []any{a, old},
 			want:   []string{"waiting : one", "ignored history: from history"},
 			waits:  []string{"one"},
-			recent: []string{"one"},
+			recent: []string{"one", "from history"},
 		},
 		"what waits is deleted": {
 			steps:  []any{a, b, revoked(a, "wamid.r")},
