@@ -182,13 +182,14 @@ func (d *Dispatcher) remember(ctx context.Context, c *gateway.Claim, a *gateway.
 	if compacts {
 		most = compactedMost + 1 // the first tells whether there are more
 	}
-	recent, err := d.Directory.Recent(ctx, a.ID, c.Run.Conversation, c.Messages[0].Seq, most)
+	recent, err := d.Directory.Recent(ctx, c.Run.Conversation, c.Messages[0].Seq, most)
 	if err != nil {
 		return fmt.Errorf("list messages before run %s: %w", c.Run.ID, err)
 	}
-	// What came so late, as from a history sync, is older than its place.
+	erased := c.Conversation.ErasedFor(a.ID)
 	recent = slices.DeleteFunc(recent, func(m gateway.Message) bool {
-		return !m.SentAt.IsZero() && m.ReceivedAt.Sub(m.SentAt) >= a.ContextTTL
+		late := !m.SentAt.IsZero() && m.ReceivedAt.Sub(m.SentAt) >= a.ContextTTL // as from a history sync: it is older than its place
+		return late || m.Seq <= erased
 	})
 	recent = alive(recent, c.Run.StartedAt, a.ContextTTL, m != nil)
 	if compacts {

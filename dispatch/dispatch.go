@@ -129,9 +129,9 @@ type Directory interface {
 	Account(ctx context.Context, id gateway.AccountID) (gateway.Account, error)
 	Agents(ctx context.Context) ([]gateway.Agent, error)
 	Webhooks(ctx context.Context) ([]gateway.Webhook, error)
-	// Recent returns at most limit messages of a conversation that an agent may be
-	// shown and that arrived before the one with that seq, oldest first.
-	Recent(ctx context.Context, agent gateway.AgentID, id gateway.ConversationID, before int64, limit int) ([]gateway.Message, error)
+	// Recent returns at most limit messages of a conversation that arrived
+	// before the one with that seq, oldest first.
+	Recent(ctx context.Context, id gateway.ConversationID, before int64, limit int) ([]gateway.Message, error)
 }
 
 // Memory is what is kept of a conversation between runs.

@@ -125,7 +125,14 @@ type Conversation struct {
 	Name          string    // of the peer; may be empty
 	LastInboundAt time.Time // opens the service window; zero if they never wrote
 	Tags          []string  // of the peer, sorted; nil: none
+	// Erased is up to which message, by seq, agents are shown nothing any more, since a
+	// person had their context erased; of the agent "", every agent.
+	Erased map[AgentID]int64
 }
+
+// ErasedFor returns the seq of the last message that an agent is shown no more; 0: it is
+// shown all.
+func (c *Conversation) ErasedFor(agent AgentID) int64 { return max(c.Erased[""], c.Erased[agent]) }
 
 // ServiceWindow is how long after a customer's last message the Cloud API
 // takes free-form messages to them (Cloud API error 131047 afterwards).

@@ -38,7 +38,7 @@ func TestAnAnswerUnderAnotherNumberIsTheSamePersons(t *testing.T) {
 			if err != nil {
 				w.Fatal(err)
 			}
-			ms, err := w.app.store.Recent(w.Context(), "", c.ID, 0, 9)
+			ms, err := w.app.store.Recent(w.Context(), c.ID, 0, 9)
 			if err != nil {
 				w.Fatal(err)
 			}

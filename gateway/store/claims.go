@@ -75,7 +75,7 @@ func (s *Store) ClaimRun(ctx context.Context, id gateway.ConversationID, lease t
 // can begin until the lock ends, and the commit does not wait for the disk.
 func standing(ctx context.Context, q queries, id gateway.ConversationID, c *gateway.Conversation) (paused, waits bool, open gateway.RunID, err error) {
 	_, err = one(ctx, q, func(r row) (struct{}, error) {
-		return struct{}{}, r.Scan(&c.ID, &c.Account, &c.Peer.Phone, &c.Peer.LID, &c.Peer.Group, &c.Name, at(&c.LastInboundAt), from(&c.Tags), &paused, &waits, &open, new(string))
+		return struct{}{}, r.Scan(&c.ID, &c.Account, &c.Peer.Phone, &c.Peer.LID, &c.Peer.Group, &c.Name, at(&c.LastInboundAt), from(&c.Tags), from(&c.Erased), &paused, &waits, &open, new(string))
 	}, `SELECT `+conversationColumns+`, EXISTS (`+pauseOf+`), EXISTS (`+waitingOf+`), COALESCE((`+unfinishedOf+`), ''),
 		CASE WHEN EXISTS (`+unfinishedOf+`) THEN '' ELSE `+q.lazily+` END `+conversationFrom, id, now())
 	if err != nil || open == "" {

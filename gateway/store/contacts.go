@@ -115,14 +115,14 @@ func (s *Store) Conversation(ctx context.Context, id gateway.ConversationID) (ga
 }
 
 const (
-	conversationColumns = `v.id, v.account, c.phone, c.lid, c.group_id, c.name, v.last_inbound_at, c.tags`
+	conversationColumns = `v.id, v.account, c.phone, c.lid, c.group_id, c.name, v.last_inbound_at, c.tags, v.erased`
 	conversationFrom    = `FROM conversations v JOIN contacts c ON c.id = v.contact WHERE v.id = $1`
 )
 
 func conversation(ctx context.Context, q queries, id gateway.ConversationID) (gateway.Conversation, error) {
 	c, err := one(ctx, q, func(r row) (gateway.Conversation, error) {
 		var c gateway.Conversation
-		err := r.Scan(&c.ID, &c.Account, &c.Peer.Phone, &c.Peer.LID, &c.Peer.Group, &c.Name, at(&c.LastInboundAt), from(&c.Tags))
+		err := r.Scan(&c.ID, &c.Account, &c.Peer.Phone, &c.Peer.LID, &c.Peer.Group, &c.Name, at(&c.LastInboundAt), from(&c.Tags), from(&c.Erased))
 		return c, err
 	}, `SELECT `+conversationColumns+` `+conversationFrom, id)
 	return c, or(err, "There is no conversation %s", id)

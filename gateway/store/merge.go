@@ -137,6 +137,13 @@ func mergeConversation(ctx context.Context, q queries, gone, kept gateway.Conver
 	if err != nil {
 		return err
 	}
+	was, err := conversation(ctx, q, gone)
+	if err != nil {
+		return err
+	}
+	if err := erase(ctx, q, kept, was.Erased); err != nil {
+		return err
+	}
 	if run != "" {
 		if err := endRun(ctx, q, run, "the conversation became one with another"); err != nil {
 			return err
@@ -160,11 +167,6 @@ func mergeConversation(ctx context.Context, q queries, gone, kept gateway.Conver
 		`UPDATE pauses SET conversation = $2 WHERE conversation = $1`,
 		// Neither covers what was said in the other.
 		`DELETE FROM context_summaries WHERE conversation IN ($1, $2)`,
-		// What was erased of either stays so.
-		`INSERT INTO context_erasures (conversation, agent, covers) SELECT v.id, e.agent, e.covers FROM context_erasures e, conversations v
-			WHERE e.conversation = $1 AND v.id = $2
-			ON CONFLICT (conversation, agent) DO UPDATE SET covers = excluded.covers WHERE context_erasures.covers < excluded.covers`,
-		`DELETE FROM context_erasures WHERE conversation = $1 AND conversation <> $2`,
 		`DELETE FROM conversation_windows WHERE conversation = $1 AND EXISTS (SELECT 1 FROM conversation_windows o WHERE o.conversation = $2)`,
 		`UPDATE conversation_windows SET conversation = $2 WHERE conversation = $1`,
 		`UPDATE conversations SET last_inbound_at = (SELECT MAX(o.last_inbound_at) FROM conversations o WHERE o.id IN ($1, $2)),

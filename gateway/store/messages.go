@@ -40,16 +40,14 @@ func addedMessage(m *gateway.Message, origin gateway.Origin) statement {
 // the one with seq before (0: the newest), oldest first. They are what somebody
 // reading the conversation would see: without messages of ours that the customer
 // never got, those that were deleted for everybody, and edits that stand in the
-// message that they changed. Nor are those among them that an agent is not shown any
-// more, since a person had its context erased.
-func (s *Store) Recent(ctx context.Context, agent gateway.AgentID, id gateway.ConversationID, before int64, limit int) ([]gateway.Message, error) {
+// message that they changed.
+func (s *Store) Recent(ctx context.Context, id gateway.ConversationID, before int64, limit int) ([]gateway.Message, error) {
 	if before == 0 {
 		before = math.MaxInt64
 	}
 	ms, err := list(ctx, s.q, scanMessage, messageSelect+`WHERE conversation = $1 AND seq < $2
-		AND seq > COALESCE((SELECT MAX(e.covers) FROM context_erasures e WHERE e.conversation = $1 AND e.agent IN ('', $4)), 0)
 		AND (direction = 'in' OR status <> 'failed') AND revoked_at = 0
-		AND (change = '' OR change = 'edit' AND state_reason NOT IN ('edit_applied', 'edit_outdated')) ORDER BY seq DESC LIMIT $3`, id, before, limit, agent)
+		AND (change = '' OR change = 'edit' AND state_reason NOT IN ('edit_applied', 'edit_outdated')) ORDER BY seq DESC LIMIT $3`, id, before, limit)
 	slices.Reverse(ms)
 	return ms, s.fail(err, "read messages of conversation %s", id)
 }

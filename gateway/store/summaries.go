@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"maps"
 
 	"wagent/gateway"
 )
@@ -121,10 +122,29 @@ func forgetConversation(ctx context.Context, q queries, id gateway.ConversationI
 			return nil, err
 		}
 	}
-	_, err = q.exec(ctx, `INSERT INTO context_erasures (conversation, agent, covers)
-		SELECT v.id, CAST($2 AS TEXT), COALESCE((SELECT seq FROM messages WHERE conversation = $1 AND seq > 0 ORDER BY seq DESC LIMIT 1), 0) FROM conversations v WHERE v.id = $1
-		ON CONFLICT (conversation, agent) DO UPDATE SET covers = excluded.covers`, id, agent)
-	return agents, err
+	newest, err := one(ctx, q, scanInt, `SELECT COALESCE((SELECT seq FROM messages WHERE conversation = $1 AND seq > 0 ORDER BY seq DESC LIMIT 1), 0)`, id)
+	if err != nil {
+		return nil, err
+	}
+	return agents, erase(ctx, q, id, map[gateway.AgentID]int64{agent: newest})
+}
+
+// erase takes note of up to which messages agents are shown nothing any more of a
+// conversation, which is locked.
+func erase(ctx context.Context, q queries, id gateway.ConversationID, more map[gateway.AgentID]int64) error {
+	if len(more) == 0 {
+		return nil
+	}
+	c, err := conversation(ctx, q, id)
+	if err != nil {
+		return err
+	}
+	all := maps.Clone(more)
+	for agent, seq := range c.Erased {
+		all[agent] = max(all[agent], seq)
+	}
+	_, err = q.exec(ctx, `UPDATE conversations SET erased = $2 WHERE id = $1`, id, asJSON{all})
+	return err
 }
 
 // forgottenOf finds the run in hand of conversation $1 if a person had erased what

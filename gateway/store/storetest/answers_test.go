@@ -112,7 +112,7 @@ func TestAnActionHasOneReply(t *testing.T) {
 		if !ids[string(f.Run.ID)+"/0"] || !ids[string(f.Run.ID)+"/1"] {
 			t.Errorf("they are of %v", ids)
 		}
-		if ms := got(s.Recent(t.Context(), "", f.Run.Conversation, 1<<40, 9))(t); len(ms) != before+3 || ms[len(ms)-1].Run != f.Run.ID || ms[len(ms)-1].Direction != gateway.Out {
+		if ms := got(s.Recent(t.Context(), f.Run.Conversation, 1<<40, 9))(t); len(ms) != before+3 || ms[len(ms)-1].Run != f.Run.ID || ms[len(ms)-1].Direction != gateway.Out {
 			t.Errorf("on record are %+v", ms)
 		}
 	})

@@ -247,7 +247,7 @@ func TestChanges(t *testing.T) {
 				}
 				equal(t, "on record", said(record(t, s, account, conv)), tt.want)
 				var recent []string
-				for _, m := range got(s.Recent(t.Context(), "", conv, 0, 100))(t) {
+				for _, m := range got(s.Recent(t.Context(), conv, 0, 100))(t) {
 					recent = append(recent, m.Text)
 				}
 				equal(t, "recent", recent, tt.recent)
@@ -285,14 +285,14 @@ func TestWeEditAndDeleteOurOwnWords(t *testing.T) {
 		echo.Origin, echo.State, echo.Reason, echo.Text = gateway.OriginEcho, gateway.StateIgnored, "echo", "one"
 		m := add(t, s, echo)[0]
 		add(t, s, edited(echo, "wamid.e", "uno", time.Second))
-		recent := got(s.Recent(t.Context(), "", m.Conversation, 0, 9))(t)
+		recent := got(s.Recent(t.Context(), m.Conversation, 0, 9))(t)
 		if len(recent) != 1 || recent[0].Text != "uno" || recent[0].Direction != gateway.Out {
 			t.Errorf("after the edit: %+v", recent)
 		}
 		// The customer's id may be the same: it is not ours to change.
 		theirs := add(t, s, from(sandbox, alice, "wamid.1"))[0]
 		add(t, s, revoked(echo, "wamid.r"))
-		recent = got(s.Recent(t.Context(), "", m.Conversation, 0, 9))(t)
+		recent = got(s.Recent(t.Context(), m.Conversation, 0, 9))(t)
 		if len(recent) != 1 || recent[0].ID != theirs.ID || recent[0].State != gateway.StateWaiting {
 			t.Errorf("after the deletion: %+v", recent)
 		}

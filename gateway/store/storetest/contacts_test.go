@@ -59,7 +59,7 @@ func TestContactsMerge(t *testing.T) {
 			t.Errorf("the pause of the conversation that went is lost: the message is %s", last.State)
 		}
 		var names []string
-		for _, m := range got(s.Recent(t.Context(), "", kept.Conversation, 0, 9))(t) {
+		for _, m := range got(s.Recent(t.Context(), kept.Conversation, 0, 9))(t) {
 			names = append(names, m.ExternalID)
 		}
 		equal(t, "messages", names, []string{"wamid.1", "", "wamid.2", "wamid.3"})

@@ -32,7 +32,7 @@ func TestFinishRunWritesEverything(t *testing.T) {
 		if !got(s.Paused(t.Context(), c.Run.Conversation))(t) || f.Pause.ID == 0 {
 			t.Error("the conversation is not paused")
 		}
-		ms := got(s.Recent(t.Context(), "", c.Run.Conversation, 0, 9))(t)
+		ms := got(s.Recent(t.Context(), c.Run.Conversation, 0, 9))(t)
 		m := ms[len(ms)-1]
 		if len(ms) != 3 || m.ID != sends[1].ID || m.Status != gateway.StatusQueued || m.Run != r.ID || m.Direction != gateway.Out || m.Text != sends[1].Text {
 			t.Errorf("on record is %+v", m)

@@ -249,7 +249,7 @@ func TestForgetContext(t *testing.T) {
 		}
 		yes := []bool{true, true, true, true, true, true}
 		shown := func(agent gateway.AgentID, r gateway.Run) int {
-			return len(got(s.Recent(ctx, agent, r.Conversation, 0, 9))(t))
+			return len(shownTo(t, s, agent, r.Conversation))
 		}
 		all := shown("", a)
 

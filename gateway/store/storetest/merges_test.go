@@ -57,7 +57,7 @@ func TestWhoKnewWhat(t *testing.T) {
 					c := got(s.ConversationWith(t.Context(), sandbox, unique(form)))(t)
 					equal(t, "peer", c.Peer, unique(byBoth))
 					var ids []string
-					for _, m := range got(s.Recent(t.Context(), "", c.ID, 0, 9))(t) {
+					for _, m := range got(s.Recent(t.Context(), c.ID, 0, 9))(t) {
 						ids = append(ids, m.ExternalID)
 						if m.State != gateway.StateWaiting {
 							t.Errorf("%s is %s", m.ExternalID, m.State)

@@ -257,9 +257,9 @@ func TestReadingMessages(t *testing.T) {
 			}
 			return out
 		}
-		equal(t, "the newest", names(got(s.Recent(t.Context(), "", conv, 0, 2))(t)), []string{"wamid.003", "wamid.004"})
-		equal(t, "those before", names(got(s.Recent(t.Context(), "", conv, all[3].Seq, 2))(t)), []string{"wamid.001", "wamid.002"})
-		equal(t, "without what failed", names(got(s.Recent(t.Context(), "", other.Conversation, 0, 9))(t)), []string{"wamid.x"})
+		equal(t, "the newest", names(got(s.Recent(t.Context(), conv, 0, 2))(t)), []string{"wamid.003", "wamid.004"})
+		equal(t, "those before", names(got(s.Recent(t.Context(), conv, all[3].Seq, 2))(t)), []string{"wamid.001", "wamid.002"})
+		equal(t, "without what failed", names(got(s.Recent(t.Context(), other.Conversation, 0, 9))(t)), []string{"wamid.x"})
 		equal(t, "of the account", names(got(s.Messages(t.Context(), sandbox, "", 3))(t)), []string{"", "wamid.x", "wamid.004"})
 		equal(t, "of a conversation", names(got(s.Messages(t.Context(), sandbox, conv, 2))(t)), []string{"wamid.004", "wamid.003"})
 		equal(t, "of another account's conversation", names(got(s.Messages(t.Context(), cloud, conv, 2))(t)), nil)

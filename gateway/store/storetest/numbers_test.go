@@ -25,7 +25,7 @@ func spoken(t *testing.T, s *store.Store, account gateway.AccountID, phone strin
 	t.Helper()
 	c := got(s.ConversationWith(t.Context(), account, gateway.Address{Phone: phone}))(t)
 	var ids []string
-	for _, m := range got(s.Recent(t.Context(), "", c.ID, 0, 99))(t) {
+	for _, m := range got(s.Recent(t.Context(), c.ID, 0, 99))(t) {
 		ids = append(ids, m.ExternalID)
 	}
 	return ids

@@ -98,7 +98,7 @@ func TestAnEchoOfOursIsNotAnotherMessage(t *testing.T) {
 		if e := echo(); e.New || e.Message.ID != x.ID {
 			t.Errorf("the echo is %+v", e)
 		}
-		if ms := got(s.Recent(t.Context(), "", x.Conversation, 0, 9))(t); len(ms) != 2 {
+		if ms := got(s.Recent(t.Context(), x.Conversation, 0, 9))(t); len(ms) != 2 {
 			t.Errorf("%d messages, want the question and the answer", len(ms))
 		}
 	})

@@ -41,4 +41,4 @@ SELECT 'del_old', MAX(id), 'message.received', '', 7, 'cnv_old', '{}', 'pending'
 INSERT INTO attempts (delivery, number, at, latency_ms, status_code, error, answer) VALUES ('del_old', 1, 1700000000000, 5, 500, '', 'oh');
 INSERT INTO actions (run, position, type, payload, status, decided_at, decided_by, expires_at, result, answered_by, answered_at)
 VALUES ('run_old', 0, 'room.towels.bring', '{}', 'auto', 0, '', 0, '{"ticket":7}', 1, 1700000000000);
-INSERT INTO context_erasures (agent, conversation, covers) VALUES ('', 'cnv_old', 0);
+UPDATE conversations SET erased = '{"agt_old":0}' WHERE id = 'cnv_old';
