@@ -19,6 +19,23 @@ import (
 	"wagent/gateway"
 )
 
+// opens has openRedis look at a Redis, checks its error (empty: none is wanted) and
+// returns what it logs.
+func opens(t *testing.T, url, wantErr string) string {
+	t.Helper()
+	cfg := config.Default()
+	cfg.Redis.URLs = []gateway.Secret{gateway.Secret(url)}
+	var log bytes.Buffer
+	_, closeAll, err := openRedis(t.Context(), &cfg, slog.New(slog.NewTextHandler(&log, nil)))
+	if err == nil {
+		closeAll()
+	}
+	if wantErr == "" && err != nil || wantErr != "" && (err == nil || !strings.Contains(err.Error(), wantErr)) {
+		t.Errorf("openRedis = %v, want %q", err, wantErr)
+	}
+	return log.String()
+}
+
 func TestRedisIsAskedWhatItKeeps(t *testing.T) {
 	tests := map[string]struct {
 		setting, value string
@@ -35,18 +52,9 @@ func TestRedisIsAskedWhatItKeeps(t *testing.T) {
 			if err := server.Client().ConfigSet(t.Context(), tt.setting, tt.value).Err(); err != nil {
 				t.Fatal(err)
 			}
-			cfg := config.Default()
-			cfg.Redis.URLs = []gateway.Secret{gateway.Secret("redis://" + server.Addr())}
-			var log bytes.Buffer
-			_, closeAll, err := openRedis(t.Context(), &cfg, slog.New(slog.NewTextHandler(&log, nil)))
-			if err == nil {
-				closeAll()
-			}
-			if tt.wantErr == "" && err != nil || tt.wantErr != "" && (err == nil || !strings.Contains(err.Error(), tt.wantErr)) {
-				t.Errorf("openRedis = %v, want %q", err, tt.wantErr)
-			}
-			if !strings.Contains(log.String(), tt.wantLog) || tt.wantLog == "" && log.Len() > 0 {
-				t.Errorf("it logs %q, want %q", log.String(), tt.wantLog)
+			log := opens(t, "redis://"+server.Addr(), tt.wantErr)
+			if !strings.Contains(log, tt.wantLog) || tt.wantLog == "" && log != "" {
+				t.Errorf("it logs %q, want %q", log, tt.wantLog)
 			}
 		})
 	}
@@ -82,18 +90,9 @@ func TestARedisWhoseSettingsAreSecretIsChecked(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			cfg := config.Default()
-			cfg.Redis.URLs = []gateway.Secret{gateway.Secret("redis://guest:secret@" + server.Addr())}
-			var log bytes.Buffer
-			_, closeAll, err := openRedis(t.Context(), &cfg, slog.New(slog.NewTextHandler(&log, nil)))
-			if err == nil {
-				closeAll()
-			}
-			if tt.wantErr == "" && err != nil || tt.wantErr != "" && (err == nil || !strings.Contains(err.Error(), tt.wantErr)) {
-				t.Errorf("openRedis = %v, want %q", err, tt.wantErr)
-			}
-			if n := strings.Count(log.String(), "level=WARN"); n != len(tt.wantLog) || n > 0 && !strings.Contains(log.String(), tt.wantLog[0]) {
-				t.Errorf("it logs %q, want %q", log.String(), tt.wantLog)
+			log := opens(t, "redis://guest:secret@"+server.Addr(), tt.wantErr)
+			if n := strings.Count(log, "level=WARN"); n != len(tt.wantLog) || n > 0 && !strings.Contains(log, tt.wantLog[0]) {
+				t.Errorf("it logs %q, want %q", log, tt.wantLog)
 			}
 		})
 	}
