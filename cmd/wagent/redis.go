@@ -60,8 +60,8 @@ func absence(ctx context.Context, rdb redis.UniversalClient) error {
 }
 
 // checkLater checks a Redis that is away once it is there, which it looks for in the
-// background until it is told to stop. We have begun by then: what would have been refused is an error of
-// the log.
+// background until it is told to stop. We have begun by then: what would have been
+// refused is an error of the log.
 func checkLater(ctx context.Context, rdb redis.UniversalClient, log *slog.Logger, every time.Duration) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
@@ -150,9 +150,9 @@ func checkNode(ctx context.Context, rdb *redis.Client, cluster bool, log *slog.L
 	return nil
 }
 
-// redisSetting returns a setting of a Redis, from CONFIG or, where that is refused as those who
-// rent it out do, from a section of INFO, which calls it otherwise; empty if neither
-// tells.
+// redisSetting returns a setting of a Redis, from CONFIG or, where that is refused as
+// those who rent it out do, from a section of INFO, which calls it otherwise; empty,
+// with the errors of both, if neither tells.
 func redisSetting(ctx context.Context, rdb *redis.Client, setting, section, field string) (string, error) {
 	got, err := rdb.ConfigGet(ctx, setting).Result()
 	if err == nil && got[setting] != "" {

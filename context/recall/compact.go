@@ -221,12 +221,16 @@ func (c *Compactor) compact(ctx context.Context, x *Overlong, f *Fitted, m *mete
 		if ctx.Err() != nil {
 			return fmt.Errorf("summarise conversation %s: %w", x.Conversation, context.Cause(ctx))
 		}
-		if done > 0 && limited.Err() != nil {
+		if err != nil && done > 0 && limited.Err() != nil {
 			break // the next run goes on
 		}
 		if err != nil || said == "" {
 			c.fail(a.ID, x.Conversation)
-			f.Notes = append(f.Notes, "no summary was made: the model gave none")
+			note := "no summary was made: the model gave none"
+			if done > 0 {
+				note = "not everything was summed up: the model gave no more"
+			}
+			f.Notes = append(f.Notes, note)
 			c.Log.WarnContext(ctx, "conversation not summarised: older messages are left out", "conversation", x.Conversation, "agent", a.ID, "model", model, "err", err)
 			break
 		}

@@ -397,7 +397,8 @@ func TestAStepThatFailsLosesNoneBeforeIt(t *testing.T) {
 			if r.kept.s == nil || r.kept.s.Until == 0 || r.kept.puts != 2 {
 				t.Fatalf("kept is %+v, after %d times", r.kept.s, r.kept.puts)
 			}
-			if !interrupted && (f.Summary == nil || f.Summary.Until != r.kept.s.Until || f.Input.EarlierSummary == "" || len(f.Notes) != 2) {
+			if !interrupted && (f.Summary == nil || f.Summary.Until != r.kept.s.Until || f.Input.EarlierSummary == "" ||
+				len(f.Notes) != 2 || f.Notes[0] != "not everything was summed up: the model gave no more") {
 				t.Errorf("the summary is %+v, notes %q", f.Summary, f.Notes)
 			}
 		})

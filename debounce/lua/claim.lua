@@ -72,9 +72,7 @@ local function take(key, ended)
       redis.call('ZADD', leases, due, key)
       return true
     end
-    local first, rest = string.match(about, '^(%d+) (.*)')
-    if first == '0' then first = lease end
-    redis.call('HSET', window, 'b', cut .. ' 0 1 ' .. recalls .. ' ' .. first .. ' ' .. rest)
+    redis.call('HSET', window, 'b', given_back(cut, lease, recalled, recalls, about))
     arm(group, key, tonumber(due), now)
     redis.call('ZREM', leases, key)
     return true

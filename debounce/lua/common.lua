@@ -59,6 +59,13 @@ local function batch(b)
   return string.match(b, '^(%d+) (%d+) (%d) (%d+) (.*)')
 end
 
+-- given_back is b of a batch whose lease is over, and that waits for another attempt.
+local function given_back(cut, lease, recalled, recalls, about)
+  local first, rest = string.match(about, '^(%d+) (.*)')
+  if first == '0' then first = lease end
+  return cut .. ' 0 ' .. recalled .. ' ' .. recalls .. ' ' .. first .. ' ' .. rest
+end
+
 -- head returns the first score of a zset, or that of the n-th after it.
 local function head(zset, n)
   return tonumber(redis.call('ZRANGE', zset, n or 0, n or 0, 'WITHSCORES')[2])

@@ -32,9 +32,7 @@ local function one(window, generation, delay)
   local at
   if delay ~= 'done' then
     local _, _, recalled, recalls, about = batch(b)
-    local first, rest = string.match(about, '^(%d+) (.*)')
-    if first == '0' then first = lease end
-    redis.call('HSET', window, 'b', cut .. ' 0 ' .. recalled .. ' ' .. recalls .. ' ' .. first .. ' ' .. rest)
+    redis.call('HSET', window, 'b', given_back(cut, lease, recalled, recalls, about))
     at = recalled == '1' and math.max(now, tonumber(due)) or now + delay
   else
     forget(window, 0, tonumber(cut))

@@ -99,8 +99,9 @@ func (f *Failure) Error() string {
 func (f *Failure) Unwrap() error { return f.Err }
 
 // Answer asks the agent's models, one after the other, and returns what the
-// first of them answered that did. p is within the budget of the agent's first. It blocks until then, or until ctx is done:
-// ctx carries the run's deadline. Its error is a [Failure].
+// first of them answered that did. p is within the budget of the agent's first. It
+// blocks until then, or until ctx is done: ctx carries the run's deadline. Its error
+// is a [Failure].
 //
 // Answer.Stop is StopApproval if the agent wants actions confirmed and there
 // are any but system actions, else StopEndTurn.

@@ -68,10 +68,10 @@ func (s *Store) DropSummary(ctx context.Context, agent gateway.AgentID, conversa
 // agent they are every agent's, and what agents keep of the contact for good goes,
 // too. A run in hand goes on, and leaves nothing of it behind.
 //
-// What remains: messages, of which no later run is shown those up to now; an action that waits to be confirmed; what is still to
-// be delivered to a webhook, or died and may be replayed; of runs their times,
-// tokens, errors, and the types of their actions. NotFound: there is no such
-// contact.
+// What remains: messages, of which no later run is shown those up to now; an action
+// that waits to be confirmed; what is still to be delivered to a webhook, or died and
+// may be replayed; of runs their times, tokens, errors, and the types of their
+// actions. NotFound: there is no such contact.
 func (s *Store) ForgetContext(ctx context.Context, id gateway.ContactID, agent gateway.AgentID) (gateway.ConversationID, []gateway.AgentID, error) {
 	var conversation gateway.ConversationID
 	var agents []gateway.AgentID
